@@ -1,0 +1,15 @@
+"""Layers of OASIS, written on ``keras.ops`` alone so that every Keras backend runs them."""
+
+from oasis_tf.layers.batch_norm import BatchNorm
+from oasis_tf.layers.label_conv import LabelConv2D, shared_label_conv
+from oasis_tf.layers.spade import SPADEModulation, SPADEResBlock
+from oasis_tf.layers.spectral_norm import SpectralConv2D
+
+__all__ = [
+    "BatchNorm",
+    "LabelConv2D",
+    "SPADEModulation",
+    "SPADEResBlock",
+    "SpectralConv2D",
+    "shared_label_conv",
+]

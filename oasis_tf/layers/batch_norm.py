@@ -1,0 +1,86 @@
+"""Batch normalisation without affine parameters, over all replicas (SPADE, Park et al. 2019).
+
+Kept apart from ``keras.layers.BatchNormalization`` because the running variance must be the
+unbiased one, as PyTorch keeps it: at 2x2 and 4x4 resolutions the difference is visible.
+"""
+
+import keras
+from keras import ops
+
+from oasis_tf.layers.replicas import mean_over_replicas, num_replicas
+
+
+@keras.saving.register_keras_serializable("oasis_tf")
+class BatchNorm(keras.layers.Layer):
+    """Zero mean, unit variance per channel over batch, height and width of the global batch.
+
+    Args:
+        momentum: float, default 0.9 (PyTorch's 0.1): weight of the old running average.
+        epsilon: float, default 1e-5, added to the variance.
+
+    ``call`` normalises and, in training, updates the running averages. A block that needs the two
+    apart uses ``moments``, ``normalise`` and ``update``. Moments and running averages are computed
+    in the variable dtype (float32 under mixed precision).
+    """
+
+    def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
+        super().__init__(**kwargs)
+        self.momentum = momentum
+        self.epsilon = epsilon
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        self.moving_mean = self._add_average("moving_mean", channels, "zeros")
+        self.moving_variance = self._add_average("moving_variance", channels, "ones")
+        self.built = True
+
+    def _add_average(self, name, channels, initializer):
+        # The moments are already global: every replica holds the same, keep the first one's.
+        return self.add_weight(
+            name=name,
+            shape=(channels,),
+            initializer=initializer,
+            trainable=False,
+            autocast=False,
+            aggregation="only_first_replica",
+        )
+
+    def moments(self, x, training):
+        """Mean and biased variance, each [C]: of the global batch in training, else the running ones."""
+        if not training:
+            return ops.convert_to_tensor(self.moving_mean), ops.convert_to_tensor(
+                self.moving_variance
+            )
+        x = ops.cast(x, self.variable_dtype)
+        mean = mean_over_replicas(ops.mean(x, axis=(0, 1, 2)))
+        return mean, mean_over_replicas(ops.mean(ops.square(x - mean), axis=(0, 1, 2)))
+
+    def normalise(self, x, moments):
+        """``(x - mean) / sqrt(variance + epsilon)`` in the compute dtype."""
+        mean, variance = moments
+        scale = ops.rsqrt(variance + self.epsilon)
+        y = (ops.cast(x, self.variable_dtype) - mean) * scale
+        return ops.cast(y, self.compute_dtype)
+
+    def update(self, moments, x):
+        """Moves the running averages towards the ``moments`` of ``x`` [B, H, W, C]."""
+        mean, variance = (ops.stop_gradient(m) for m in moments)
+        shape = ops.shape(x)
+        count = ops.cast(shape[0] * shape[1] * shape[2], self.variable_dtype) * num_replicas()
+        # Bessel's correction; a single value has no unbiased variance, so it counts as it is.
+        unbiased = variance * count / ops.maximum(count - 1, 1)
+        keep = self.momentum
+        self.moving_mean.assign(keep * self.moving_mean + (1 - keep) * mean)
+        self.moving_variance.assign(keep * self.moving_variance + (1 - keep) * unbiased)
+
+    def call(self, x, training=False):
+        moments = self.moments(x, training)
+        if training:
+            self.update(moments, x)
+        return self.normalise(x, moments)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return super().get_config() | {"momentum": self.momentum, "epsilon": self.epsilon}

@@ -1,0 +1,151 @@
+"""3x3 convolution of ``concat(noise, one-hot(label map))`` without ever building it.
+
+A convolution is linear in its input, so the two parts are computed apart and added:
+
+* *Labels.* Tap (s, t) of the kernel times a one-hot vector is one of its rows. The convolution is a
+  sum of nine row look-ups in tables [N, C]; time and memory do not grow with N.
+* *Noise that is constant over the image.* Zero padding only decides which taps see the image:
+  row i sees tap s iff 0 <= i + s - 1 < H, likewise for columns. With these 0/1 matrices R [H, 3] and
+  S [W, 3], the field is ``sum_st R[i, s] S[j, t] (K[s, t] . z)``: exact for every size from 1x1 on.
+* *Noise that varies over the image* is convolved as it is.
+"""
+
+import keras
+from keras import ops
+
+from oasis_tf.layers.initializers import xavier_normal
+
+
+def downsample(x, factor):
+    """Nearest downsampling of [B, H, W, ...] by an integer: every ``factor``-th row and column."""
+    return x if factor == 1 else x[:, ::factor, ::factor]
+
+
+def lookup_conv(label_map, kernel):
+    """Convolves one-hot(``label_map``) with ``kernel``, stride 1, zero padding "same".
+
+    Args:
+        label_map: int [B, H, W] with values in 0..N-1.
+        kernel: float [3, 3, N, C].
+
+    Returns:
+        float [B, H, W, C].
+    """
+    num_classes, (height, width) = kernel.shape[2], ops.shape(label_map)[1:3]
+    # Row N of every table is zero: it stands for the padding outside the image.
+    tables = ops.pad(kernel, ((0, 0), (0, 0), (0, 1), (0, 0)))
+    padded = ops.pad(label_map, ((0, 0), (1, 1), (1, 1)), constant_values=num_classes)
+    total = None
+    for s in range(3):
+        for t in range(3):
+            window = padded[:, s : s + height, t : t + width]
+            rows = ops.take(tables[s, t], window, axis=0)
+            total = rows if total is None else total + rows
+    return total
+
+
+def visible_taps(size, dtype):
+    """0/1 matrix [size, 3]: does tap s of a 3-kernel at row i fall inside 0..size-1?"""
+    position = ops.expand_dims(ops.arange(size, dtype="int32"), 1) + ops.arange(-1, 2, dtype="int32")
+    return ops.cast(ops.logical_and(position >= 0, position < size), dtype)
+
+
+def constant_conv(noise, kernel, height, width):
+    """Convolves a field that equals ``noise`` [B, Z] everywhere with ``kernel`` [3, 3, Z, C].
+
+    Returns:
+        float [B, height, width, C], zero padding "same".
+    """
+    batch, channels = ops.shape(noise)[0], kernel.shape[-1]
+    flat = ops.reshape(ops.transpose(kernel, (2, 0, 1, 3)), (-1, 9 * channels))
+    taps = ops.reshape(ops.matmul(noise, flat), (batch, 3, 3 * channels))
+    rows = ops.matmul(visible_taps(height, taps.dtype), taps)
+    rows = ops.reshape(rows, (batch, height, 3, channels))
+    return ops.matmul(visible_taps(width, taps.dtype), rows)
+
+
+def noise_conv(noise, kernel, height, width):
+    """Convolves ``noise``, [B, Z] (constant) or [B, H, W, Z], with ``kernel`` [3, 3, Z, C]."""
+    if len(noise.shape) == 2:
+        return constant_conv(noise, kernel, height, width)
+    return ops.conv(noise, kernel, strides=1, padding="same", data_format="channels_last")
+
+
+def conditional_conv(label_map, noise, kernel, bias, noise_channels):
+    """The whole convolution: noise channels come first in ``kernel`` [3, 3, Z + N, C]."""
+    y = lookup_conv(label_map, kernel[:, :, noise_channels:]) + bias
+    if noise_channels == 0:
+        return y
+    height, width = ops.shape(label_map)[1:3]
+    return y + noise_conv(noise, kernel[:, :, :noise_channels], height, width)
+
+
+def shared_label_conv(layers, label_map, noise):
+    """Outputs of several ``LabelConv2D`` on one input, in one pass over the label map.
+
+    The kernels are concatenated along their output channels, so that each of the nine look-ups is
+    done once for all layers; equal to calling the layers one by one.
+
+    Returns:
+        list of float [B, H, W, filters_i].
+    """
+    first = layers[0]
+    cast = lambda v: ops.cast(v, first.compute_dtype)  # noqa: E731
+    kernel = ops.concatenate([cast(layer.kernel) for layer in layers], axis=-1)
+    bias = ops.concatenate([cast(layer.bias) for layer in layers], axis=-1)
+    y = conditional_conv(label_map, noise, kernel, bias, first.noise_channels)
+    if len(layers) == 1:
+        return [y]
+    ends = [0]
+    for layer in layers:
+        ends.append(ends[-1] + layer.filters)
+    return [y[..., start:end] for start, end in zip(ends[:-1], ends[1:], strict=True)]
+
+
+@keras.saving.register_keras_serializable("oasis_tf")
+class LabelConv2D(keras.layers.Layer):
+    """Convolution 3x3 of ``concat(noise, one-hot(label_map))`` (ICLR 2021, section 3.3).
+
+    Args:
+        filters: int, number of output channels.
+        num_classes: int N, label channels, the unknown class included.
+        noise_channels: int Z >= 0; 0 means no 3D noise, and ``noise`` is then None.
+
+    Call arguments:
+        label_map: int [B, H, W], values in 0..N-1.
+        noise: float [B, Z] (the same everywhere) or [B, H, W, Z], or None if Z = 0.
+
+    Returns:
+        [B, H, W, filters] in the compute dtype.
+    """
+
+    def __init__(self, filters, num_classes, noise_channels, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.num_classes = num_classes
+        self.noise_channels = noise_channels
+
+    def build(self, input_shape=None):
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(3, 3, self.noise_channels + self.num_classes, self.filters),
+            initializer=xavier_normal(),
+            autocast=False,
+        )
+        self.bias = self.add_weight(
+            name="bias", shape=(self.filters,), initializer="zeros", autocast=False
+        )
+        self.built = True
+
+    def call(self, label_map, noise=None):
+        return shared_label_conv([self], label_map, noise)[0]
+
+    def compute_output_shape(self, label_map_shape, noise_shape=None):
+        return (*label_map_shape, self.filters)
+
+    def get_config(self):
+        return super().get_config() | {
+            "filters": self.filters,
+            "num_classes": self.num_classes,
+            "noise_channels": self.noise_channels,
+        }

@@ -1,0 +1,112 @@
+"""Spectrally normalised convolution (Miyato et al. 2018; OASIS, ICLR 2021, section C).
+
+The trainable kernel ``W`` is never overwritten. A forward pass uses ``W / sigma`` with
+``sigma = u^T W v``; ``u`` and ``v`` are constants for the gradient, which flows through both ``W``
+and ``sigma``. ``keras.layers.SpectralNormalization`` assigns ``W / sigma`` to the kernel instead and
+so loses the gradient through ``sigma``, and with it the official model's training and weights.
+"""
+
+import keras
+from keras import ops
+
+from oasis_tf.layers.initializers import UnitVector, xavier_normal
+
+_EPSILON = 1e-12
+
+
+def normalise(vector):
+    """``vector`` divided by its Euclidean length, at least 1e-12 (so zero stays zero)."""
+    return vector / ops.maximum(ops.sqrt(ops.sum(ops.square(vector))), _EPSILON)
+
+
+def power_iteration(matrix, u):
+    """One power iteration on ``matrix`` [in, out] from ``u`` [out]; returns the new ``(u, v)``."""
+    v = normalise(ops.matmul(matrix, u))
+    return normalise(ops.matmul(v, matrix)), v
+
+
+@keras.saving.register_keras_serializable("oasis_tf")
+class SpectralConv2D(keras.layers.Layer):
+    """Convolution, stride 1, zero padding "same", with ``kernel / sigma`` as its kernel.
+
+    Args:
+        filters: int, number of output channels.
+        kernel_size: int, odd side of the kernel.
+        use_bias: bool, default True. The bias is not normalised.
+
+    Call arguments:
+        x: float [B, H, W, C].
+        training: bool, default False. True first takes one power iteration and stores ``u``, ``v``;
+            False uses the stored vectors as they are, not even renormalised (the moving averages of
+            official checkpoints are not of unit length).
+
+    Returns:
+        [B, H, W, filters] in the compute dtype. ``u`` [filters], ``v`` [k*k*C] and sigma are kept in
+        the variable dtype (float32 under mixed precision); only ``kernel / sigma`` is cast.
+    """
+
+    def __init__(self, filters, kernel_size, use_bias=True, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.use_bias = use_bias
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        shape = (self.kernel_size, self.kernel_size, channels, self.filters)
+        fan = self.kernel_size * self.kernel_size * channels
+        # autocast=False: under a mixed policy Keras would hand all of these out in half precision.
+        self.kernel = self.add_weight(
+            name="kernel", shape=shape, initializer=xavier_normal(), autocast=False
+        )
+        if self.use_bias:
+            self.bias = self.add_weight(
+                name="bias", shape=(self.filters,), initializer="zeros", autocast=False
+            )
+        self.u = self._add_vector("u", self.filters)
+        self.v = self._add_vector("v", fan)
+        self.built = True
+
+    def _add_vector(self, name, size):
+        # Every replica computes the same vector from the same kernel: keep the first one's.
+        return self.add_weight(
+            name=name,
+            shape=(size,),
+            initializer=UnitVector(1.0),
+            trainable=False,
+            autocast=False,
+            aggregation="only_first_replica",
+        )
+
+    def _matrix(self):
+        return ops.reshape(self.kernel, (-1, self.filters))
+
+    def power_iteration(self):
+        """Takes one power iteration and stores it; a training forward pass does this once."""
+        u, v = power_iteration(ops.stop_gradient(self._matrix()), ops.convert_to_tensor(self.u))
+        self.u.assign(u)
+        self.v.assign(v)
+
+    def normalised_kernel(self):
+        """``W / (u^T W v)`` [k, k, C, filters] in the variable dtype, differentiable in ``W``."""
+        u = ops.stop_gradient(ops.convert_to_tensor(self.u))
+        v = ops.stop_gradient(ops.convert_to_tensor(self.v))
+        sigma = ops.sum(ops.matmul(v, self._matrix()) * u)
+        return self.kernel / sigma
+
+    def call(self, x, training=False):
+        if training:
+            self.power_iteration()
+        kernel = ops.cast(self.normalised_kernel(), self.compute_dtype)
+        y = ops.conv(x, kernel, strides=1, padding="same", data_format="channels_last")
+        return y + ops.cast(self.bias, self.compute_dtype) if self.use_bias else y
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.filters)
+
+    def get_config(self):
+        return super().get_config() | {
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "use_bias": self.use_bias,
+        }

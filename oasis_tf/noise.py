@@ -1,0 +1,75 @@
+"""Random numbers of OASIS: stateless, so that (seed, step) or a seed alone decides every bit.
+
+The algorithm is named (philox), never chosen by device. Noise for training is drawn for the global
+batch, whatever the number of replicas.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+# What a draw within a step is for; each gets a stream of its own.
+GENERATOR_STEP, DISCRIMINATOR_STEP, LABELMIX, STATISTICS = range(4)
+
+
+def _key(seed, stream):
+    """A philox key [2] of int64 that keeps (seed, stream) apart from every other pair."""
+    return tf.stack([tf.cast(seed, tf.int64), tf.constant(stream, tf.int64)])
+
+
+def _step_key(seed, step, stream):
+    keys = tf.random.fold_in(_key(seed, stream), tf.cast(step, tf.int64), alg="philox")
+    return keys
+
+
+def training_noise(seed, step, stream, batch, noise_channels, dtype=tf.float32):
+    """Noise of one forward pass for the global batch: [batch, Z], standard normal.
+
+    Args:
+        seed, step: int or int64 scalars.
+        stream: ``GENERATOR_STEP``, ``DISCRIMINATOR_STEP`` or ``STATISTICS``.
+        batch: int, size of the global batch.
+    """
+    noise = tf.random.stateless_normal(
+        [batch, noise_channels], _step_key(seed, step, stream), dtype=tf.float32, alg="philox"
+    )
+    return tf.cast(noise, dtype)
+
+
+def labelmix_bits(seed, step, num_classes):
+    """One fair bit per class for one step: int32 [N]."""
+    return tf.random.stateless_uniform(
+        [num_classes], _step_key(seed, step, LABELMIX), maxval=2, dtype=tf.int32, alg="philox"
+    )
+
+
+def sample_noise(seed, noise_channels):
+    """The noise vector of every image, decided by its own seed alone, never by its batch.
+
+    Args:
+        seed: int64 [B].
+
+    Returns:
+        float32 [B, Z], standard normal.
+    """
+
+    def row(one_seed):
+        return tf.random.stateless_normal([noise_channels], _key(one_seed, 0), alg="philox")
+
+    return tf.map_fn(row, seed, fn_output_signature=tf.TensorSpec([noise_channels], tf.float32))
+
+
+def as_seeds(seed, batch):
+    """``seed`` (an int or [B]) as int64 [B].
+
+    Raises:
+        ValueError: a list of seeds whose length is not ``batch``.
+    """
+    seeds = np.asarray(seed, dtype=np.int64)
+    if seeds.ndim == 0:
+        return np.full(batch, seeds)
+    if seeds.shape != (batch,):
+        raise ValueError(
+            f"`seed` must be an int or one int per image. Received: shape={seeds.shape} for "
+            f"{batch} images."
+        )
+    return seeds
