@@ -71,8 +71,8 @@ class SPADEModulation(keras.layers.Layer):
             padding="same",
             data_format="channels_last",
         )
-        maps = maps + ops.cast(bias, self.compute_dtype)
-        return normalised * maps[..., : self.channels] + maps[..., self.channels :]
+        scale, shift = ops.split(maps + ops.cast(bias, self.compute_dtype), 2, axis=-1)
+        return normalised * scale + shift
 
     def call(self, normalised, label_map, noise=None):
         return self.modulate(normalised, shared_label_conv([self.shared], label_map, noise)[0])
