@@ -9,6 +9,8 @@ import re
 
 import numpy as np
 
+from oasis_tf.models.weights import named_weights
+
 _SPECTRAL = {"weight_orig": "kernel", "bias": "bias", "weight_u": "u", "weight_v": "v"}
 _PLAIN = {"weight": "kernel", "bias": "bias"}
 _GAMMA = {"weight": "gamma_kernel", "bias": "gamma_bias"}
@@ -57,11 +59,6 @@ def our_layout(official_name, array, state_dict):
         kernel = np.asarray(state_dict[official_name.removesuffix("weight_v") + "weight_orig"])
         return array.reshape(kernel.shape[1:]).transpose(1, 2, 0).reshape(-1)
     return array
-
-
-def named_weights(network):
-    """Variables of a network by their names within it, such as ``block_0/conv_0/kernel``."""
-    return {variable.path.split("/", 1)[1]: variable for variable in network.variables}
 
 
 def load_official(network, state_dict):

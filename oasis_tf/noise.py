@@ -16,30 +16,30 @@ def _key(seed, stream):
     return tf.stack([tf.cast(seed, tf.int64), tf.constant(stream, tf.int64)])
 
 
-def _step_key(seed, step, stream):
-    keys = tf.random.fold_in(_key(seed, stream), tf.cast(step, tf.int64), alg="philox")
-    return keys
+def _folded(key, *numbers):
+    for number in numbers:
+        key = tf.random.fold_in(key, tf.cast(number, tf.int64), alg="philox")
+    return key
 
 
-def training_noise(seed, step, stream, batch, noise_channels, dtype=tf.float32):
-    """Noise of one forward pass for the global batch: [batch, Z], standard normal.
+def training_noise(seed, step, stream, batch, noise_channels, index=0):
+    """Noise of one forward pass for the global batch: float32 [batch, Z], standard normal.
 
     Args:
         seed, step: int or int64 scalars.
         stream: ``GENERATOR_STEP``, ``DISCRIMINATOR_STEP`` or ``STATISTICS``.
         batch: int, size of the global batch.
+        noise_channels: int Z.
+        index: int or int64 scalar, tells several passes of one step and stream apart.
     """
-    noise = tf.random.stateless_normal(
-        [batch, noise_channels], _step_key(seed, step, stream), dtype=tf.float32, alg="philox"
-    )
-    return tf.cast(noise, dtype)
+    key = _folded(_key(seed, stream), step, index)
+    return tf.random.stateless_normal([batch, noise_channels], key, alg="philox")
 
 
 def labelmix_bits(seed, step, num_classes):
     """One fair bit per class for one step: int32 [N]."""
-    return tf.random.stateless_uniform(
-        [num_classes], _step_key(seed, step, LABELMIX), maxval=2, dtype=tf.int32, alg="philox"
-    )
+    key = _folded(_key(seed, LABELMIX), step)
+    return tf.random.stateless_uniform([num_classes], key, None, None, tf.int32, alg="philox") & 1
 
 
 def sample_noise(seed, noise_channels):

@@ -12,7 +12,15 @@ from keras import ops
 from oasis_tf import losses, noise
 from oasis_tf.layers.replicas import mean_over_replicas, num_replicas
 
-LOSSES = ("loss_g", "loss_d_fake", "loss_d_real", "loss_labelmix", "loss_d")
+METRICS = (
+    "loss_g",
+    "loss_d_fake",
+    "loss_d_real",
+    "loss_labelmix",
+    "loss_d",
+    "accuracy_real",
+    "accuracy_fake",
+)
 
 
 def to_float_image(image, dtype="float32"):
@@ -109,14 +117,14 @@ class OASIS(keras.Model):
     # === Training ===
 
     def train_step(self, data):
-        """One iteration with the draws of this step; returns the five losses of the global batch."""
+        """One iteration with the draws of this step; returns what `iteration` returns."""
         image, label_map = data
         step = self.step.value
         logs = self.iteration(
             to_float_image(image, self.variable_dtype),
             tf.cast(label_map, tf.int32),
-            self._noise_slice(label_map, step, noise.GENERATOR_STEP),
-            self._noise_slice(label_map, step, noise.DISCRIMINATOR_STEP),
+            self.noise_slice(label_map, step, noise.GENERATOR_STEP),
+            self.noise_slice(label_map, step, noise.DISCRIMINATOR_STEP),
             noise.labelmix_bits(self.seed, step, self.num_classes),
         )
         self.step.assign_add(1)
@@ -133,7 +141,8 @@ class OASIS(keras.Model):
 
         Returns:
             dict of scalars, means over the global batch: ``loss_g``, ``loss_d_fake``,
-            ``loss_d_real``, ``loss_labelmix`` (weighted), ``loss_d`` (the sum of the last three).
+            ``loss_d_real``, ``loss_labelmix`` (weighted), ``loss_d`` (the sum of the last three), and
+            the shares of pixels D gets right, ``accuracy_real`` and ``accuracy_fake``.
         """
         weights = losses.class_weights(
             label_map, self.num_classes, self.has_unknown, self.variable_dtype
@@ -141,18 +150,18 @@ class OASIS(keras.Model):
         logs = self._generator_step(label_map, weights, generator_noise)
         logs |= self._discriminator_step(image, label_map, weights, discriminator_noise, bits)
         self._update_average()
-        return {name: mean_over_replicas(logs[name]) for name in LOSSES}
+        return {name: mean_over_replicas(logs[name]) for name in METRICS}
 
-    def _noise_slice(self, label_map, step, stream):
-        """This replica's rows of the global batch's noise, [B, Z]; None if Z = 0."""
+    def noise_slice(self, label_map, step, stream, index=0):
+        """This replica's rows, [B, Z], of ``noise.training_noise``; None if Z = 0."""
         channels, batch = self.generator.noise_channels, tf.shape(label_map)[0]
         if channels == 0:
             return None
         rows = noise.training_noise(
-            self.seed, step, stream, batch * num_replicas(), channels, self.variable_dtype
+            self.seed, step, stream, batch * num_replicas(), channels, index
         )
         first = tf.distribute.get_replica_context().replica_id_in_sync_group * batch
-        return rows[first : first + batch]
+        return tf.cast(rows[first : first + batch], self.variable_dtype)
 
     def _generate(self, label_map, noise_vectors):
         inputs = (label_map,) if noise_vectors is None else (label_map, noise_vectors)
@@ -193,7 +202,13 @@ class OASIS(keras.Model):
             "loss_d_real": loss_real,
             "loss_labelmix": loss_labelmix,
             "loss_d": loss,
+            "accuracy_real": self._hits(logits_real, label_map + 1),
+            "accuracy_fake": self._hits(logits_fake, losses.FAKE),
         }
+
+    def _hits(self, logits, channel):
+        hits = tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), channel)
+        return tf.reduce_mean(tf.cast(hits, logits.dtype))
 
     def _scaled(self, loss, optimizer):
         # Gradients are summed over replicas: each contributes its share of the global mean.

@@ -1,0 +1,108 @@
+"""Command: write the generator as a TensorFlow SavedModel.
+
+    python -m export.savedmodel --model_dir=DIR --output=DIR [--version=N]
+
+Writes OUTPUT/VERSION/, the layout TensorFlow Serving watches. The artefact needs TensorFlow alone,
+neither Keras nor this package, and the same seed gives the same image as `OASIS.generate`.
+Signature `serving_default`:
+    label_map: int32 [B, H, W], model ids; H and W multiples of 32.
+    seed: int64 [B], one noise seed an image.
+    -> image: float32 [B, H, W, 3] in [-1, 1].
+"""
+
+import os
+import shutil
+
+from absl import flags
+
+from oasis_tf import commandline
+
+
+def define_flags(flag_values):
+    """Defines the flags of this command on `flag_values`."""
+    where = {"flag_values": flag_values}
+    flags.DEFINE_string("model_dir", None, "Model directory.", required=True, **where)
+    flags.DEFINE_string(
+        "output",
+        None,
+        "Folder of versions; the model goes to OUTPUT/VERSION.",
+        required=True,
+        **where,
+    )
+    flags.DEFINE_integer(
+        "version",
+        None,
+        "Number of the version; default: one more than the highest there, or 1.",
+        lower_bound=1,
+        **where,
+    )
+
+
+def version_path(output_dir, version=None):
+    """Where the next version goes.
+
+    Args:
+        output_dir: folder of versions; need not exist.
+        version: positive int, or None for one more than the highest there.
+
+    Returns:
+        path `output_dir/version`, at which nothing lies.
+
+    Raises:
+        ValueError: the version exists.
+        NotADirectoryError: `output_dir` is a file.
+    """
+    names = os.listdir(output_dir) if os.path.exists(output_dir) else []
+    versions = [int(name) for name in names if name.isdecimal()]
+    if version is None:
+        version = max(versions, default=0) + 1
+    if version in versions:
+        raise ValueError(
+            f"Version {version} exists: {os.path.join(output_dir, str(version))}. Versions are "
+            "never replaced; leave out --version for the next one, or remove that folder."
+        )
+    return os.path.join(output_dir, str(version))
+
+
+def export(model, path):
+    """Writes a SavedModel that is whole or absent.
+
+    Args:
+        model: `OASIS`.
+        path: folder to make, as from `version_path`.
+    """
+    import tensorflow as tf  # here: bad flags answer without it
+
+    from export.signatures import serving_module
+
+    module = serving_module(model)
+    folder, name = os.path.split(os.path.abspath(path))
+    os.makedirs(folder, exist_ok=True)
+    aside = os.path.join(folder, f".{name}.{os.getpid()}.tmp")  # no number: servers pass over it
+    try:
+        tf.saved_model.save(
+            module,
+            aside,
+            signatures={"serving_default": module.serving_default},
+            options=tf.saved_model.SaveOptions(
+                save_debug_info=False, experimental_custom_gradients=False
+            ),
+        )
+        os.rename(aside, path)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def main(argv):
+    """Checks the target, loads the model, writes."""
+    del argv
+    args = flags.FLAGS
+    path = version_path(args.output, args.version)
+    from oasis_tf import OASIS
+
+    export(OASIS.load(args.model_dir), path)
+    print(f"Wrote {path}")
+
+
+if __name__ == "__main__":
+    commandline.run(main, define_flags)

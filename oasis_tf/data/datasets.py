@@ -1,0 +1,344 @@
+"""Label spaces: what a model must know about its data set, and the published ones by name.
+
+*Raw* ids are what the files of a data set hold, *model* ids are 0…N−1. Where a data set has an
+unknown label it is model id 0 and the known classes keep their order as 1…N−1; without one, raw
+and model ids agree. Class counts follow the OASIS paper (ICLR 2021, section 4) and its official
+release; LVIS follows the supplementary section on long-tailed synthesis.
+"""
+
+import dataclasses
+import functools
+import importlib.resources
+import operator
+from collections.abc import Sequence
+
+import numpy as np
+
+DATASETS = ("folder", "ade20k", "ade_outdoors", "cityscapes", "coco_stuff", "lvis", "shapes")
+UNKNOWN = "unknown"
+LVIS_CLASSES = 1203
+DISTINCT_COLORS = 2048
+MAX_RAW_ID = 65535  # label PNGs have at most 16 bits
+
+SHAPES_CLASSES = (
+    ("sky", (110, 170, 230)),
+    ("hill", (120, 90, 160)),
+    ("grass", (100, 180, 70)),
+    ("water", (30, 80, 190)),
+    ("road", (90, 90, 95)),
+    ("wall", (230, 190, 150)),
+    ("roof", (190, 50, 40)),
+    ("window", (90, 235, 225)),
+    ("tree", (20, 100, 45)),
+    ("sun", (255, 150, 20)),
+    ("boat", (240, 240, 245)),
+    ("balloon", (225, 40, 160)),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelSpace:
+    """Classes of a data set in model-id order, stored in `dataset.json` and `config.json`.
+
+    Attributes:
+        dataset: name in `DATASETS`.
+        class_names: N names; the first is "unknown" if `has_unknown`.
+        palette: N RGB colours, 0…255.
+        has_unknown: whether model id 0 is the unknown label.
+        raw_ids: raw value of each model id. A negative one never occurs in files.
+        others_are_unknown: raw values that are not listed become model id 0 instead of an error.
+
+    Raises:
+        ValueError: the parts contradict each other.
+    """
+
+    dataset: str
+    class_names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    has_unknown: bool
+    raw_ids: tuple[int, ...]
+    others_are_unknown: bool = False
+
+    def __post_init__(self):
+        sizes = (len(self.class_names), len(self.palette), len(self.raw_ids))
+        if len(set(sizes)) != 1 or not sizes[0]:
+            raise ValueError(
+                "A label space needs one name, one colour and one raw id for every class. "
+                f"Received: {sizes[0]} names, {sizes[1]} colours, {sizes[2]} raw ids."
+            )
+        if len(set(self.raw_ids)) != len(self.raw_ids) or max(self.raw_ids) > MAX_RAW_ID:
+            raise ValueError(
+                f"Raw ids must differ from each other and be at most {MAX_RAW_ID}. "
+                f"Received: raw_ids={self.raw_ids}."
+            )
+        if self.has_unknown and self.class_names[0] != UNKNOWN:
+            raise ValueError(
+                f'Model id 0 must be named "{UNKNOWN}" where there is an unknown label. '
+                f"Received: {self.class_names[0]!r}."
+            )
+        if self.others_are_unknown and not self.has_unknown:
+            raise ValueError("`others_are_unknown` needs an unknown label (`has_unknown`).")
+
+    @property
+    def num_classes(self) -> int:
+        """N, counting the unknown class where there is one."""
+        return len(self.class_names)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Integer type that stored label maps need: uint8, or uint16 for more than 256 classes."""
+        return np.dtype(np.uint8 if self.num_classes <= 256 else np.uint16)
+
+    def to_model_ids(self, raw: np.ndarray, source: str) -> np.ndarray:
+        """Maps raw values to model ids.
+
+        Args:
+            raw: integers of any shape.
+            source: file or argument named in the error.
+
+        Returns:
+            Array of the same shape in `dtype`.
+
+        Raises:
+            ValueError: values outside the classes; names `source` and the first ten of them.
+        """
+        raw = np.asarray(raw)
+        if raw.dtype.kind not in "iu":
+            raise ValueError(f"{source}: label maps hold integers. Received: dtype={raw.dtype}.")
+        index = raw
+        if raw.dtype != np.uint8:  # the last entry stands for everything that no file can hold
+            index = np.clip(raw.astype(np.int64), -1, MAX_RAW_ID + 1)
+        model_ids = self._model_id_table[index]
+        invalid = model_ids < 0
+        if invalid.any():
+            raise ValueError(self._invalid_values(np.unique(raw[invalid]), source))
+        return model_ids.astype(self.dtype)
+
+    def to_raw_ids(self, label_map: np.ndarray) -> np.ndarray:
+        """Maps model ids to raw values, uint8 or (where they need it) uint16, same shape.
+
+        A class without a raw value (negative raw id) becomes the unknown label.
+
+        Raises:
+            ValueError: model ids outside 0…N−1.
+        """
+        label_map = self._checked(label_map)
+        raw_ids = np.asarray(self.raw_ids)
+        raw_ids = np.where(raw_ids < 0, raw_ids[0], raw_ids)
+        return raw_ids.astype(np.uint8 if raw_ids.max() < 256 else np.uint16)[label_map]
+
+    def colorize(self, label_map: np.ndarray) -> np.ndarray:
+        """Paints a label map [...] of model ids in palette colours: uint8 [..., 3].
+
+        Raises:
+            ValueError: model ids outside 0…N−1.
+        """
+        return np.asarray(self.palette, np.uint8)[self._checked(label_map)]
+
+    def to_json(self) -> dict:
+        """Plain lists and values for `json.dump`; `from_json` is the inverse."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict) -> "LabelSpace":
+        """Rebuilds a label space from `to_json` (tuples may have become lists).
+
+        Raises:
+            ValueError: fields are missing or unknown.
+        """
+        values = dict(values)
+        try:
+            values["class_names"] = tuple(values["class_names"])
+            values["raw_ids"] = tuple(values["raw_ids"])
+            values["palette"] = tuple(tuple(color) for color in values["palette"])
+            return cls(**values)
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"A label space has the fields {[f.name for f in dataclasses.fields(cls)]}. "
+                f"Received: {sorted(values)}."
+            ) from error
+
+    @functools.cached_property
+    def _model_id_table(self) -> np.ndarray:
+        table = np.full(MAX_RAW_ID + 2, 0 if self.others_are_unknown else -1, np.int32)
+        for model_id, raw_id in enumerate(self.raw_ids):
+            if raw_id >= 0:
+                table[raw_id] = model_id
+        return table
+
+    def _checked(self, label_map) -> np.ndarray:
+        label_map = np.asarray(label_map)
+        if label_map.dtype.kind not in "iu":
+            raise ValueError(f"Label maps hold integers. Received: dtype={label_map.dtype}.")
+        if label_map.size and (label_map.min() < 0 or label_map.max() >= self.num_classes):
+            raise ValueError(
+                f"Model ids must lie in 0…{self.num_classes - 1}. "
+                f"Received: {label_map.min()}…{label_map.max()}."
+            )
+        return label_map
+
+    def _invalid_values(self, values: np.ndarray, source: str) -> str:
+        shown = ", ".join(str(value) for value in values[:10])
+        more = f" and {len(values) - 10} more" if len(values) > 10 else ""
+        return (
+            f"{source}: label values {shown}{more} are outside the classes; allowed are "
+            f"{_ranges(self.raw_ids)}. Correct the label map, or name the classes it holds "
+            "(--num_classes, --unknown_label)."
+        )
+
+
+def published_label_space(dataset: str) -> LabelSpace:
+    """Label space of a data set known by name.
+
+    Cityscapes keeps the 35 channels of the official release (label ids −1…33): the last one,
+    "license plate", is never drawn in label files and so stays unused. LVIS gets its names from
+    its annotation file when it is prepared; until then they are numbers.
+
+    Raises:
+        ValueError: `dataset` is not one of them ("folder" has no fixed classes).
+    """
+    if dataset in ("ade20k", "ade_outdoors"):
+        names, palette = _shipped_classes("ade20k")
+        return LabelSpace(dataset, names, palette, True, tuple(range(151)))
+    if dataset == "cityscapes":
+        names, palette = _shipped_classes("cityscapes")
+        return LabelSpace(dataset, names, palette, True, (*range(34), -1), True)
+    if dataset == "coco_stuff":
+        names, _ = _shipped_classes("coco_stuff")
+        return LabelSpace(dataset, names, generate_palette(183), True, (255, *range(182)))
+    if dataset == "lvis":
+        return lvis_label_space([f"class_{index + 1}" for index in range(LVIS_CLASSES)])
+    if dataset == "shapes":
+        names, palette = zip(*SHAPES_CLASSES, strict=True)
+        return LabelSpace(dataset, names, palette, False, tuple(range(len(names))))
+    raise ValueError(
+        f"`dataset` must be one of {', '.join(DATASETS[1:])}. Received: dataset={dataset!r}."
+    )
+
+
+def lvis_label_space(category_names: Sequence[str]) -> LabelSpace:
+    """LVIS: background is the ordinary class 0, category k is class k."""
+    names = ("background", *category_names)
+    return LabelSpace("lvis", names, generate_palette(len(names)), False, tuple(range(len(names))))
+
+
+def folder_label_space(
+    num_classes: int, unknown_label: int | None = None, class_names: Sequence[str] | None = None
+) -> LabelSpace:
+    """Label space of a folder of label PNGs.
+
+    Args:
+        num_classes: N, counting the unknown class.
+        unknown_label: raw value of the unknown label or None. Inside 0…N−1 the other raw values
+            of that range are the known classes; outside (such as 255) 0…N−2 are.
+        class_names: N names in raw-id order, or N−1 names of the known classes.
+
+    Raises:
+        ValueError: numbers out of range, or names that do not fit them.
+    """
+    least = 1 if unknown_label is None else 2
+    if not least <= num_classes <= MAX_RAW_ID + 1:
+        raise ValueError(
+            f"`num_classes` must lie in {least}…{MAX_RAW_ID + 1} and count the unknown class. "
+            f"Received: num_classes={num_classes}."
+        )
+    if unknown_label is not None and not 0 <= unknown_label <= MAX_RAW_ID:
+        raise ValueError(
+            f"`unknown_label` must be a raw value, 0…{MAX_RAW_ID}. "
+            f"Received: unknown_label={unknown_label}."
+        )
+    raw_ids = _folder_raw_ids(num_classes, unknown_label)
+    names = _folder_class_names(raw_ids, unknown_label, class_names)
+    return LabelSpace(
+        "folder", names, generate_palette(num_classes), unknown_label is not None, raw_ids
+    )
+
+
+def read_class_names(path: str) -> list[str]:
+    """Reads one class name per line (empty lines are skipped).
+
+    Raises:
+        ValueError: the file has none, or names a class twice.
+    """
+    with open(path, encoding="utf-8") as file:
+        names = [line.strip() for line in file if line.strip()]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if not names or twice:
+        problem = f"names {', '.join(twice[:10])} more than once" if twice else "holds no name"
+        raise ValueError(f"{path} {problem}; write one class name per line.")
+    return names
+
+
+@functools.cache
+def generate_palette(num_colors: int) -> tuple[tuple[int, int, int], ...]:
+    """Distinct colours, black first: each next one is the farthest in CIELAB from all before.
+
+    Deterministic; a longer palette begins with the shorter one. There are `DISTINCT_COLORS`, after
+    which they repeat.
+    """
+    levels = np.round(np.linspace(0, 255, 17)).astype(np.int64)
+    candidates = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
+    # Rounded, so that the order never hangs on the last bits of a platform's powers.
+    lab = np.round(_rgb_to_lab(candidates / 255.0), 3)
+    chosen = [0]
+    distance = ((lab - lab[0]) ** 2).sum(1)
+    while len(chosen) < min(num_colors, DISTINCT_COLORS):
+        chosen.append(int(distance.argmax()))
+        distance = np.minimum(distance, ((lab - lab[chosen[-1]]) ** 2).sum(1))
+    colors = [tuple(map(int, candidates[index])) for index in chosen]
+    return tuple(colors[index % DISTINCT_COLORS] for index in range(num_colors))
+
+
+def _rgb_to_lab(rgb: np.ndarray) -> np.ndarray:
+    """sRGB [..., 3] in 0…1 to CIELAB, white point D65."""
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array(
+        [
+            [0.4124564, 0.3575761, 0.1804375],
+            [0.2126729, 0.7151522, 0.0721750],
+            [0.0193339, 0.1191920, 0.9503041],
+        ]
+    )
+    xyz = linear @ (to_xyz / to_xyz.sum(1, keepdims=True)).T
+    f = np.where(xyz > 216 / 24389, np.cbrt(xyz), xyz * (24389 / 27 / 116) + 16 / 116)
+    x, y, z = np.moveaxis(f, -1, 0)
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)
+
+
+def _shipped_classes(name: str) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
+    """Names and colours (where the file has them) of a published data set, in model-id order."""
+    file = importlib.resources.files(__package__).joinpath("class_names", f"{name}.txt")
+    rows = [line.split("\t") for line in file.read_text(encoding="utf-8").splitlines()]
+    palette = tuple(tuple(map(int, row[1].split())) for row in rows if len(row) > 1)
+    return tuple(row[0] for row in rows), palette
+
+
+def _folder_raw_ids(num_classes: int, unknown_label: int | None) -> tuple[int, ...]:
+    if unknown_label is None:
+        return tuple(range(num_classes))
+    last = num_classes if unknown_label < num_classes else num_classes - 1
+    return (unknown_label, *(raw for raw in range(last) if raw != unknown_label))
+
+
+def _folder_class_names(raw_ids, unknown_label, class_names) -> tuple[str, ...]:
+    known = raw_ids if unknown_label is None else raw_ids[1:]
+    if class_names is None:
+        class_names = [f"class_{raw}" for raw in known]
+    elif len(class_names) == len(raw_ids):
+        by_raw_id = dict(zip(sorted(raw_ids), class_names, strict=True))
+        class_names = [by_raw_id[raw] for raw in known]
+    elif len(class_names) != len(known):
+        counts = sorted({len(known), len(raw_ids)})
+        raise ValueError(
+            f"{' or '.join(map(str, counts))} class names are needed (in raw-id order, with or "
+            f"without the unknown label). Received: {len(class_names)}."
+        )
+    return tuple(class_names) if unknown_label is None else (UNKNOWN, *class_names)
+
+
+def _ranges(values: Sequence[int]) -> str:
+    """Sorted values ≥ 0 as "0…10, 255"."""
+    values = sorted(map(operator.index, (value for value in values if value >= 0)))
+    starts = [v for i, v in enumerate(values) if i == 0 or values[i - 1] != v - 1]
+    ends = [v for i, v in enumerate(values) if i == len(values) - 1 or values[i + 1] != v + 1]
+    return ", ".join(str(a) if a == b else f"{a}…{b}" for a, b in zip(starts, ends, strict=True))

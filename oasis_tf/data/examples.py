@@ -1,0 +1,260 @@
+"""One image and its label map, read, checked and encoded for a TFRecord.
+
+This is the work that `preparation` spreads over processes. Nothing here imports TensorFlow, so
+that a worker process starts in a fraction of a second.
+"""
+
+import dataclasses
+import io
+import os
+import struct
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from oasis_tf.data import shapes
+from oasis_tf.data.datasets import LabelSpace
+from oasis_tf.label_files import ONE_CHANNEL_MODES, read_label_file
+
+# Files of these formats are stored byte for byte; others are stored as PNG.
+_STORED_FORMATS = {"JPEG": "jpeg", "PNG": "png"}
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedExample:
+    """Contents of a record (see `tfrecord`), and how many of its pixels each class has."""
+
+    key: str
+    image: bytes
+    image_format: str
+    label: bytes
+    height: int
+    width: int
+    class_pixels: np.ndarray
+
+
+class Source(Protocol):
+    """Where one example comes from. Pickled to worker processes."""
+
+    key: str
+
+    def check(self) -> str | None:
+        """Looks at file headers only; what is wrong with them, or None."""
+
+    def encode(self, label_space: LabelSpace) -> EncodedExample:
+        """Reads and encodes the example; ValueError names the file at fault."""
+
+    def identity(self) -> str:
+        """Changes whenever the example may have changed; compared when work is resumed."""
+
+    def num_bytes(self) -> int:
+        """About how much its record will take on disk."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FilePair:
+    """An image file and a label PNG of raw ids."""
+
+    key: str
+    image_path: str
+    label_path: str
+
+    def check(self) -> str | None:
+        try:
+            image_size, label_size = _image_size(self.image_path), _label_size(self.label_path)
+        except ValueError as error:
+            return str(error)
+        return _size_mismatch(self.image_path, image_size, self.label_path, label_size)
+
+    def encode(self, label_space: LabelSpace) -> EncodedExample:
+        image, image_format, image_size = read_image(self.image_path)
+        raw = read_label_file(self.label_path)
+        mismatch = _size_mismatch(self.image_path, image_size, self.label_path, raw.shape[::-1])
+        if mismatch:
+            raise ValueError(mismatch)
+        label_map = label_space.to_model_ids(raw, self.label_path)
+        return _encoded(self.key, image, image_format, label_map, label_space)
+
+    def identity(self) -> str:
+        return "|".join([self.key, *map(_file_identity, (self.image_path, self.label_path))])
+
+    def num_bytes(self) -> int:
+        return os.path.getsize(self.image_path)
+
+
+@dataclasses.dataclass(frozen=True)
+class AnnotatedImage:
+    """An image file and instance annotations in COCO style, as LVIS has them.
+
+    Attributes:
+        size: (height, width) that the annotations are made for.
+        instances: (area, annotation id, class, segmentation) of each instance; a segmentation is
+            a list of polygons or a run-length encoding.
+    """
+
+    key: str
+    image_path: str
+    size: tuple[int, int]
+    instances: tuple[tuple[float, int, int, object], ...]
+
+    def check(self) -> str | None:
+        try:
+            image_size = _image_size(self.image_path)
+        except ValueError as error:
+            return str(error)
+        return _size_mismatch(self.image_path, image_size, "its annotation", self.size[::-1])
+
+    def encode(self, label_space: LabelSpace) -> EncodedExample:
+        image, image_format, image_size = read_image(self.image_path)
+        mismatch = _size_mismatch(self.image_path, image_size, "its annotation", self.size[::-1])
+        if mismatch:
+            raise ValueError(mismatch)
+        raw = np.zeros(self.size, np.uint16)
+        # Larger instances first, so that small ones stay visible in front of them.
+        for _, _, class_id, segmentation in sorted(self.instances, key=lambda x: (-x[0], x[1])):
+            raw[instance_mask(segmentation, *self.size)] = class_id
+        label_map = label_space.to_model_ids(raw, f"annotations of {self.image_path}")
+        return _encoded(self.key, image, image_format, label_map, label_space)
+
+    def identity(self) -> str:
+        instances = sorted(instance[:3] for instance in self.instances)
+        return "|".join([self.key, _file_identity(self.image_path), repr(instances)])
+
+    def num_bytes(self) -> int:
+        return os.path.getsize(self.image_path)
+
+
+@dataclasses.dataclass(frozen=True)
+class ShapesScene:
+    """A scene of the procedural data set `shapes`."""
+
+    key: str
+    seed: int
+    index: int
+    height: int
+    width: int
+
+    def check(self) -> str | None:
+        return None
+
+    def encode(self, label_space: LabelSpace) -> EncodedExample:
+        image, raw = shapes.scene(self.seed, self.index, self.height, self.width)
+        label_map = label_space.to_model_ids(raw, self.key)
+        return _encoded(self.key, _png(image), "png", label_map, label_space)
+
+    def identity(self) -> str:
+        return repr(self)
+
+    def num_bytes(self) -> int:
+        return self.height * self.width
+
+
+def read_image(path: str) -> tuple[bytes, str, tuple[int, int]]:
+    """Reads and fully decodes an image once, so that no damaged one gets any further.
+
+    Returns:
+        (file contents, "jpeg" or "png", (width, height)). Other formats are converted to PNG.
+
+    Raises:
+        ValueError: the file cannot be read or decoded.
+    """
+    with _opened(path) as image:
+        try:
+            image.load()
+        except (OSError, SyntaxError, ValueError, struct.error) as error:
+            raise ValueError(
+                f"{path} is damaged ({error}). Replace it or remove the pair."
+            ) from error
+        if image.format not in _STORED_FORMATS:
+            return _png(np.asarray(image.convert("RGB"))), "png", image.size
+        with open(path, "rb") as file:
+            return file.read(), _STORED_FORMATS[image.format], image.size
+
+
+def instance_mask(segmentation, height: int, width: int) -> np.ndarray:
+    """Mask bool [height, width] of polygons or a run-length encoding in COCO style.
+
+    Raises:
+        ValueError: pycocotools is not installed.
+    """
+    coco_mask = pycocotools_mask()
+    if isinstance(segmentation, list):
+        code = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+    elif isinstance(segmentation["counts"], list):
+        code = coco_mask.frPyObjects(segmentation, height, width)
+    else:
+        code = segmentation
+    return coco_mask.decode(code).astype(bool)
+
+
+def pycocotools_mask():
+    """The module `pycocotools.mask`, which only LVIS needs.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    try:
+        from pycocotools import mask
+    except ImportError as error:
+        raise ValueError('LVIS needs pycocotools: run `pip install "oasis-tf[lvis]"`.') from error
+    return mask
+
+
+def _encoded(
+    key: str, image: bytes, image_format: str, label_map: np.ndarray, label_space: LabelSpace
+) -> EncodedExample:
+    height, width = label_map.shape
+    pixels = np.bincount(label_map.ravel(), minlength=label_space.num_classes)
+    return EncodedExample(key, image, image_format, _png(label_map), height, width, pixels)
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _opened(path: str) -> Image.Image:
+    try:
+        return Image.open(path)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(
+            f"{path} is not a readable image ({error}). Replace it or remove the pair."
+        ) from error
+
+
+def _image_size(path: str) -> tuple[int, int]:
+    with _opened(path) as image:
+        return image.size
+
+
+def _label_size(path: str) -> tuple[int, int]:
+    with _opened(path) as image:
+        _check_label_mode(path, image)
+        return image.size
+
+
+def _check_label_mode(path: str, image: Image.Image) -> None:
+    if image.mode not in ONE_CHANNEL_MODES:
+        raise ValueError(
+            f"{path} holds colours (mode {image.mode}), not class ids. Convert it to a "
+            "single-channel PNG whose pixel values are class ids."
+        )
+
+
+def _size_mismatch(
+    image_path: str, image_size: Sequence[int], label_name: str, label_size: Sequence[int]
+) -> str | None:
+    if tuple(image_size) == tuple(label_size):
+        return None
+    return (
+        f"{image_path} is {image_size[0]}×{image_size[1]} but {label_name} is "
+        f"{label_size[0]}×{label_size[1]} (width×height); they must agree."
+    )
+
+
+def _file_identity(path: str) -> str:
+    status = os.stat(path)
+    return f"{path}:{status.st_size}:{status.st_mtime_ns}"

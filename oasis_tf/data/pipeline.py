@@ -1,0 +1,245 @@
+"""Batches for training and evaluation with `tf.data`.
+
+The training stream is endless and a pure function of (seed, step): stream position p lies in
+epoch p // n, the order of an epoch is keyed on (seed, epoch), crop and flip on (seed, p). So
+element k is the same whether one starts at step 0 or at step k, and for any slice of rows.
+Global seeds (`tf.random.set_seed`) have no influence. Training resizes, crops and flips as the
+OASIS paper does (ICLR 2021, section 4); see the size table of each data set there.
+"""
+
+import tensorflow as tf
+
+from oasis_tf.data import tfrecord
+from oasis_tf.data.tfrecord import PreparedDataset
+
+# Undecoded records that are permuted together. Up to this many records an epoch is one full
+# permutation. Larger data sets are permuted window by window; as `prepare` stores them in random
+# order and shards are visited in another order every epoch, windows do not repeat.
+SHUFFLE_WINDOW = 4096
+_OPEN_SHARDS = 16  # read in turns; fixed, because the order of records depends on it
+_ORDER, _AUGMENTATION = 1, 2  # keep the two families of random numbers apart
+
+
+def training_batches(
+    data_dir: str,
+    *,
+    crop_height: int,
+    crop_width: int,
+    resize_height: int | None = None,
+    resize_width: int | None = None,
+    flip: bool = True,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    rows: tuple[int, int] | None = None,
+) -> tf.data.Dataset:
+    """Endless training batches, starting with that of step `start_step`.
+
+    Args:
+        data_dir: prepared data set.
+        crop_height, crop_width: size of the random crop.
+        resize_height, resize_width: size before the crop; default: the crop's.
+        flip: mirror half of the examples.
+        batch_size: B, of the global batch.
+        seed: all random choices follow from it.
+        start_step: batches before it are skipped without being decoded.
+        rows: (a, b), decode rows a…b−1 of each global batch only; default: all.
+
+    Returns:
+        Data set of (image uint8 [B, H, W, 3], label map [B, H, W] of model ids), B = b − a if
+        `rows` is given. Label maps are uint8, or int32 for more than 256 classes.
+
+    Raises:
+        ValueError, OSError: bad arguments, or `data_dir` is not a complete prepared data set.
+    """
+    resize = (resize_height or crop_height, resize_width or crop_width)
+    crop = (crop_height, crop_width)
+    first, last = rows or (0, batch_size)
+    _check_sizes(resize, crop)
+    _check_batch(batch_size, start_step, first, last)
+    prepared = PreparedDataset.load(data_dir)
+
+    def in_rows(position, _):
+        row = position % batch_size
+        return (row >= first) & (row < last)
+
+    def example(position, record):
+        image, label_map = _decode(record, prepared.label_space.dtype)
+        top, left, mirrored = _augmentation(seed, position, resize, crop, flip)
+        return (
+            _crop_image(_resize_image(image, resize), top, left, crop, mirrored),
+            _resize_labels(label_map, resize, top, left, crop, mirrored),
+        )
+
+    records = _training_records(prepared, seed, start_step * batch_size)
+    if (first, last) != (0, batch_size):
+        records = records.filter(in_rows)
+    examples = records.map(example, num_parallel_calls=tf.data.AUTOTUNE)
+    return _finish(examples.batch(last - first, drop_remainder=True))
+
+
+def evaluation_batches(
+    data_dir: str, split: str, *, height: int, width: int, batch_size: int
+) -> tf.data.Dataset:
+    """Every example of a split once, in file order, resized; the last batch may be smaller.
+
+    Returns:
+        Data set of (image uint8 [B, height, width, 3], label map uint8 or int32
+        [B, height, width]).
+
+    Raises:
+        ValueError, OSError: bad arguments, no such split, or `data_dir` is not a complete
+            prepared data set.
+    """
+    size = (height, width)
+    _check_sizes(size, size)
+    _check_batch(batch_size, 0, 0, batch_size)
+    prepared = PreparedDataset.load(data_dir)
+
+    def example(record):
+        image, label_map = _decode(record, prepared.label_space.dtype)
+        return _resize_image(image, size), _resize_labels(label_map, size, 0, 0, size, False)
+
+    records = tf.data.TFRecordDataset(prepared.shard_paths(split))
+    examples = records.map(example, num_parallel_calls=tf.data.AUTOTUNE)
+    return _finish(examples.batch(batch_size))
+
+
+# === Order ===
+
+
+def _training_records(prepared: PreparedDataset, seed: int, start: int) -> tf.data.Dataset:
+    """Endless (stream position int64, serialized record) from position `start` on."""
+    count = prepared.num_examples("train")
+    paths = tf.constant(prepared.shard_paths("train"))
+    windows = tf.data.Dataset.range(start // count, tf.int64.max).flat_map(
+        lambda epoch: _epoch_windows(paths, _seed(seed, _ORDER, epoch))
+    )
+    # The next window, be it of the next epoch, is read while this one is in use.
+    records = windows.prefetch(1).unbatch().skip(start % count)
+    return tf.data.Dataset.zip(tf.data.Dataset.range(start, tf.int64.max), records)
+
+
+def _epoch_windows(paths: tf.Tensor, seed: tf.Tensor) -> tf.data.Dataset:
+    """The serialized records of all shards in the order of one epoch, cut into windows."""
+    # Dataset.shuffle would mix in the global seed, and holds state that a resumed stream cannot
+    # have; permuting whole windows with stateless random numbers does neither.
+    files = tf.data.Dataset.from_tensor_slices(_shuffle(paths, seed))
+    records = files.interleave(
+        tf.data.TFRecordDataset,
+        cycle_length=_OPEN_SHARDS,
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    windows = records.batch(SHUFFLE_WINDOW).enumerate()
+    return windows.map(lambda index, window: _shuffle(window, _fold(seed, index + 1)))
+
+
+def _shuffle(values: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    return tf.random.experimental.stateless_shuffle(values, seed, alg="philox")
+
+
+def _seed(seed: int, family: int, index: tf.Tensor) -> tf.Tensor:
+    """Seed [2] for stateless random numbers of one family (`_ORDER` or `_AUGMENTATION`)."""
+    return _fold(_fold(tf.constant([seed, 0], tf.int64), family), index)
+
+
+def _fold(seed: tf.Tensor, index: tf.Tensor | int) -> tf.Tensor:
+    return tf.random.experimental.stateless_fold_in(seed, index, alg="philox")
+
+
+# === One example ===
+
+
+def _decode(record: tf.Tensor, label_dtype) -> tuple[tf.Tensor, tf.Tensor]:
+    """Image uint8 [h, w, 3] and label map [h, w] of a serialized record."""
+    fields = tfrecord.parse_example(record)
+    # Reads PNG as well, by the file's first bytes. The accurate inverse transform is what other
+    # decoders (Pillow, browsers) use; TensorFlow's default is another.
+    image = tf.io.decode_jpeg(fields["image"], channels=3, dct_method="INTEGER_ACCURATE")
+    label_map = tf.io.decode_png(fields["label"], channels=1, dtype=label_dtype)
+    size = tf.stack([fields["height"], fields["width"]])
+    same = [tf.reduce_all(tf.shape(x, tf.int64)[:2] == size) for x in (image, label_map)]
+    message = "Damaged record: image or label map has another size than recorded. Key:"
+    check = tf.debugging.Assert(tf.reduce_all(same), [message, fields["key"]])
+    with tf.control_dependencies([check]):
+        return tf.identity(image), label_map[..., 0]
+
+
+def _augmentation(seed: int, position, resize, crop, flip: bool):
+    """Top and left of the crop (int32) and whether to mirror (bool), drawn for a position."""
+    words = tf.random.stateless_uniform(
+        [3], _seed(seed, _AUGMENTATION, position), None, None, tf.uint32, alg="philox"
+    )
+    # A remainder of 32 random bits is uniform to one part in a million for any image size.
+    choices = tf.constant([resize[0] - crop[0] + 1, resize[1] - crop[1] + 1, 2], tf.uint32)
+    top, left, mirrored = tf.unstack(tf.cast(words % choices, tf.int32))
+    return top, left, (mirrored == 1) & flip
+
+
+def _resize_image(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """Bicubic with antialiasing, rounded: uint8 [*size, 3]. Nothing to do, nothing done."""
+
+    def resample():
+        resized = tf.image.resize(image, size, method="bicubic", antialias=True)
+        return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
+
+    resized = tf.cond(tf.reduce_all(tf.shape(image)[:2] == size), lambda: image, resample)
+    return tf.ensure_shape(resized, (*size, 3))
+
+
+def _crop_image(image: tf.Tensor, top, left, crop: tuple[int, int], mirrored) -> tf.Tensor:
+    image = tf.slice(image, [top, left, 0], [*crop, 3])
+    return tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
+
+
+def _resize_labels(label_map: tf.Tensor, size, top, left, crop, mirrored) -> tf.Tensor:
+    """Nearest resize to `size`, crop and flip of a label map [h, w] in one lookup: [*crop].
+
+    Only the needed pixels are touched, for any integer type, with the geometry of the image's
+    resize (half-pixel centres). uint16 becomes int32, which every device can compute with.
+    """
+    row_index = _nearest(tf.shape(label_map)[0], size[0])[top : top + crop[0]]
+    column_index = _nearest(tf.shape(label_map)[1], size[1])[left : left + crop[1]]
+    column_index = tf.where(mirrored, column_index[::-1], column_index)
+    labels = tf.gather(tf.gather(label_map, row_index, axis=0), column_index, axis=1)
+    labels = tf.cast(labels, tf.uint8 if label_map.dtype == tf.uint8 else tf.int32)
+    return tf.ensure_shape(labels, crop)
+
+
+def _nearest(source: tf.Tensor, target: int) -> tf.Tensor:
+    """Source index under the centre of each of `target` pixels, in exact integers."""
+    return (2 * tf.range(target) + 1) * source // (2 * target)
+
+
+# === Checks and options ===
+
+
+def _finish(batches: tf.data.Dataset) -> tf.data.Dataset:
+    options = tf.data.Options()
+    options.deterministic = True
+    # Workers take their rows of each global batch themselves.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
+
+
+def _check_sizes(resize: tuple[int, int], crop: tuple[int, int]) -> None:
+    if min(crop) < 1 or resize[0] < crop[0] or resize[1] < crop[1]:
+        raise ValueError(
+            "The crop must be at least 1×1 and fit into the resized image. Received: "
+            f"crop {crop[0]}×{crop[1]}, resize {resize[0]}×{resize[1]} (height×width). Raise "
+            "--resize_height and --resize_width, or crop less."
+        )
+
+
+def _check_batch(batch_size: int, start_step: int, first: int, last: int) -> None:
+    if batch_size < 1 or start_step < 0:
+        raise ValueError(
+            "`batch_size` must be at least 1 and `start_step` at least 0. "
+            f"Received: batch_size={batch_size}, start_step={start_step}."
+        )
+    if not 0 <= first < last <= batch_size:
+        raise ValueError(
+            f"`rows` must be (a, b) with 0 ≤ a < b ≤ batch_size={batch_size}. "
+            f"Received: rows=({first}, {last})."
+        )

@@ -1,0 +1,265 @@
+"""Prepared data sets on disk: the record schema, TFRecord shards and `dataset.json`.
+
+A prepared data set is a folder of shards `SPLIT-00000-of-00008.tfrecord` and one `dataset.json`,
+which is written last: a folder without it is not a data set. Records are `tf.train.Example`s:
+
+    key           bytes  name of the image, unique in its split
+    image         bytes  JPEG or PNG file, height × width
+    image_format  bytes  "jpeg" or "png"
+    label         bytes  PNG of model ids, 8 bits (or 16 for more than 256 classes), same size
+    height, width int64
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+
+import tensorflow as tf
+
+from oasis_tf import files
+from oasis_tf.data.datasets import LabelSpace
+
+FORMAT_VERSION = 1
+METADATA_FILE = "dataset.json"
+SPLITS = ("train", "val")
+
+_SCHEMA = {
+    "key": tf.io.FixedLenFeature([], tf.string),
+    "image": tf.io.FixedLenFeature([], tf.string),
+    "image_format": tf.io.FixedLenFeature([], tf.string),
+    "label": tf.io.FixedLenFeature([], tf.string),
+    "height": tf.io.FixedLenFeature([], tf.int64),
+    "width": tf.io.FixedLenFeature([], tf.int64),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardInfo:
+    """One finished shard: file name, records, size in bytes and SHA-256 of the file."""
+
+    file: str
+    num_examples: int
+    num_bytes: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitInfo:
+    """The shards of a split, and how many pixels of it each class has (model-id order)."""
+
+    shards: tuple[ShardInfo, ...]
+    class_pixels: tuple[int, ...]
+
+    @property
+    def num_examples(self) -> int:
+        """Records in all shards."""
+        return sum(shard.num_examples for shard in self.shards)
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedDataset:
+    """What `oasis_tf.prepare` left in a folder."""
+
+    data_dir: str
+    label_space: LabelSpace
+    splits: Mapping[str, SplitInfo]
+
+    @property
+    def class_frequency(self) -> tuple[float, ...]:
+        """Share of the training pixels that each class has, unknown included (sums to 1)."""
+        pixels = self.splits["train"].class_pixels
+        return tuple(count / sum(pixels) for count in pixels)
+
+    def num_examples(self, split: str) -> int:
+        """Records in a split. Raises ValueError if the data set does not have it."""
+        return self._split(split).num_examples
+
+    def shard_paths(self, split: str) -> list[str]:
+        """Files of a split in order. Raises ValueError if the data set does not have it."""
+        return [os.path.join(self.data_dir, shard.file) for shard in self._split(split).shards]
+
+    def save(self) -> None:
+        """Writes `dataset.json`, which marks the folder as complete."""
+        splits = {
+            name: {
+                "num_examples": split.num_examples,
+                "class_pixels": list(split.class_pixels),
+                "shards": [dataclasses.asdict(shard) for shard in split.shards],
+            }
+            for name, split in self.splits.items()
+        }
+        values = {
+            "format_version": FORMAT_VERSION,
+            "label_space": self.label_space.to_json(),
+            "class_frequency": self.class_frequency,
+            "splits": splits,
+        }
+        write_json(os.path.join(self.data_dir, METADATA_FILE), values)
+
+    @classmethod
+    def load(cls, data_dir: str) -> "PreparedDataset":
+        """Reads `dataset.json` and checks that every shard is there in full size.
+
+        Raises:
+            FileNotFoundError: `data_dir` was never prepared completely, or a shard is missing.
+            ValueError: another format version, an unreadable `dataset.json`, or a shard of
+                another size than recorded.
+        """
+        path = os.path.join(data_dir, METADATA_FILE)
+        if not os.path.isfile(path):
+            problem = "does not exist" if not os.path.isdir(data_dir) else f"has no {METADATA_FILE}"
+            raise FileNotFoundError(
+                f"{data_dir} is not a prepared data set: it {problem}. Run `python -m "
+                f"oasis_tf.prepare --output={data_dir} …` (again, if it was interrupted)."
+            )
+        values = _read_metadata(path)
+        splits = {
+            name: SplitInfo(
+                tuple(ShardInfo(**shard) for shard in split["shards"]),
+                tuple(split["class_pixels"]),
+            )
+            for name, split in values["splits"].items()
+        }
+        prepared = cls(data_dir, LabelSpace.from_json(values["label_space"]), splits)
+        prepared._check_shards()
+        return prepared
+
+    def _split(self, split: str) -> SplitInfo:
+        if split not in self.splits:
+            remedy = (
+                " Prepare it again with validation images (--val_image_dir, --val_label_dir)."
+                if split == "val"
+                else ""
+            )
+            raise ValueError(
+                f"{self.data_dir} has no split {split!r}, only {', '.join(self.splits)}.{remedy}"
+            )
+        return self.splits[split]
+
+    def _check_shards(self) -> None:
+        remedy = "Restore it, or prepare the data set again with --overwrite."
+        for split in self.splits.values():
+            for shard in split.shards:
+                path = os.path.join(self.data_dir, shard.file)
+                if not os.path.isfile(path):
+                    raise FileNotFoundError(f"{path} is missing. {remedy}")
+                size = os.path.getsize(path)
+                if size != shard.num_bytes:
+                    raise ValueError(
+                        f"{path} has {size} bytes instead of {shard.num_bytes}: it is damaged or "
+                        f"belongs to another data set. {remedy}"
+                    )
+
+
+def shard_name(split: str, index: int, num_shards: int) -> str:
+    """File name of a shard, such as `train-00002-of-00008.tfrecord`."""
+    return f"{split}-{index:05d}-of-{num_shards:05d}.tfrecord"
+
+
+def serialize_example(
+    *, key: str, image: bytes, image_format: str, label: bytes, height: int, width: int
+) -> bytes:
+    """One record (see the schema above). Equal arguments give equal bytes."""
+    values = {
+        "key": key.encode(),
+        "image": image,
+        "image_format": image_format.encode(),
+        "label": label,
+    }
+    feature = {
+        name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+        for name, value in values.items()
+    }
+    for name, value in (("height", height), ("width", width)):
+        feature[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+    example = tf.train.Example(features=tf.train.Features(feature=feature))
+    return example.SerializeToString(deterministic=True)
+
+
+def parse_example(record: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Fields of one serialized record as scalar tensors, nothing decoded."""
+    return tf.io.parse_single_example(record, _SCHEMA)
+
+
+def write_shard(path: str, records: Iterable[bytes]) -> ShardInfo:
+    """Writes records to `path`: aside first, renamed once they are safely on disk.
+
+    Raises:
+        OSError: `path` cannot be written (unwritable, disk full); nothing is left there.
+    """
+    count = 0
+    with (
+        _explained(path),
+        files.written_aside(path) as aside,
+        tf.io.TFRecordWriter(aside) as writer,
+    ):
+        for record in records:
+            writer.write(record)
+            count += 1
+    return ShardInfo(os.path.basename(path), count, os.path.getsize(path), file_sha256(path))
+
+
+def read_shard(path: str) -> Iterator[dict[str, tf.Tensor]]:
+    """Parsed records of one shard in file order."""
+    for record in tf.data.TFRecordDataset(path):
+        yield parse_example(record)
+
+
+def file_sha256(path: str) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: str, values: dict) -> None:
+    """Writes a JSON file aside, then renames it.
+
+    Raises:
+        OSError: `path` cannot be written; a previous file stays as it was.
+    """
+    with (
+        _explained(path),
+        files.written_aside(path) as aside,
+        open(aside, "w", encoding="utf-8") as file,
+    ):
+        json.dump(values, file, indent=1)
+
+
+@contextlib.contextmanager
+def _explained(path: str):
+    """Turns errors of writing `path` into one that says what to do."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise unwritable(path, error.message) from error
+    except OSError as error:
+        raise unwritable(path, error.strerror or str(error)) from error
+
+
+def unwritable(path: str, reason: str) -> OSError:
+    """The error for a file or folder of a data set that cannot be written."""
+    return OSError(
+        f"Cannot write {path}: {reason}. Make room there or make it writable (or choose another "
+        "--output), then run the same command again: finished shards are kept."
+    )
+
+
+def _read_metadata(path: str) -> dict:
+    try:
+        with open(path, encoding="utf-8") as file:
+            values = json.load(file)
+        version = values["format_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} is not the description of a prepared data set ({error!r}). Prepare the data "
+            "set again with --overwrite."
+        ) from error
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format version {version}; this oasis_tf reads version {FORMAT_VERSION}. "
+            "Prepare the data set again with --overwrite."
+        )
+    return values

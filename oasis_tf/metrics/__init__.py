@@ -1,0 +1,1 @@
+"""Metrics: how good a model is, measured on the validation split of a prepared data set."""

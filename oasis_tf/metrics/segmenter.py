@@ -1,0 +1,232 @@
+"""A compact U-Net that segments photographs, the yardstick for the alignment of generated images.
+
+Trained on the real training split of the prepared data set that is being evaluated (the published
+evaluations take large networks trained elsewhere, ICLR 2021, section 4) and kept beside the data,
+under a name that hashes everything that decides its weights.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import sys
+
+import keras
+import numpy as np
+from absl import logging
+from keras import layers, ops
+
+from oasis_tf import files
+from oasis_tf.data import pipeline
+
+MIN_STEPS = 400
+EPOCHS = 5
+SIZE_MULTIPLE = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmenterRecipe:
+    """Everything besides the data that decides the weights of a segmenter.
+
+    Attributes:
+        height, width: size of the images trained on, multiples of 8.
+        steps: optimizer steps.
+        batch_size: images a step.
+        learning_rate: peak rate of Adam; it warms up over a tenth of the steps and falls to 0 along
+            a cosine.
+        widths: channels at full, half, quarter … resolution.
+        seed: of the initial weights, the order of the images and the flips.
+        version: changes when the code of this module changes the result.
+    """
+
+    height: int
+    width: int
+    steps: int
+    batch_size: int = 16
+    learning_rate: float = 4e-3
+    widths: tuple[int, ...] = (16, 32, 64, 128)
+    seed: int = 0
+    version: int = 1
+
+    def __post_init__(self):
+        if self.height % SIZE_MULTIPLE or self.width % SIZE_MULTIPLE:
+            raise ValueError(
+                f"The segmenter needs sides divisible by {SIZE_MULTIPLE}. "
+                f"Received: height={self.height}, width={self.width}"
+            )
+
+
+def default_steps(num_examples, batch_size=SegmenterRecipe.batch_size):
+    """Steps for a training split of `num_examples` images: five epochs, at least 400 steps."""
+    return max(MIN_STEPS, math.ceil(EPOCHS * num_examples / batch_size))
+
+
+def build_network(num_outputs, widths, seed):
+    """The untrained U-Net.
+
+    Maps images, float32 [B,H,W,3] in [-1, 1], to logits, float32 [B,H,W,num_outputs].
+    """
+    seeds = iter(range(seed * 1000, (seed + 1) * 1000))
+
+    def conv(x, filters, kernel_size, name, **kwargs):
+        initializer = keras.initializers.HeNormal(seed=next(seeds))
+        return layers.Conv2D(
+            filters,
+            kernel_size,
+            padding="same",
+            kernel_initializer=initializer,
+            name=name,
+            **kwargs,
+        )(x)
+
+    def block(x, filters, name, strides=1):
+        x = conv(x, filters, 3, name, strides=strides, use_bias=False)
+        x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
+        return layers.Activation("relu", name=f"{name}_relu")(x)
+
+    inputs = keras.Input((None, None, 3), name="image")
+    x = block(inputs, widths[0], "stem")
+    skips = []
+    for i, filters in enumerate(widths[1:]):
+        skips.append(x)
+        x = block(x, filters, f"down_{i}_a", strides=2)
+        x = block(x, filters, f"down_{i}_b")
+    for i, skip in reversed(list(enumerate(skips))):
+        x = layers.UpSampling2D(2, name=f"up_{i}_repeat")(conv(x, widths[i], 1, f"up_{i}_reduce"))
+        x = block(layers.Add(name=f"up_{i}_add")([x, skip]), widths[i], f"up_{i}")
+    return keras.Model(inputs, conv(x, num_outputs, 1, "logits"), name="segmenter")
+
+
+class Segmenter:
+    """A network with the label space it speaks.
+
+    Args:
+        network: Keras model, image float32 [B,H,W,3] in [-1, 1] -> logits over the known classes.
+        label_space: `LabelSpace` of the data set.
+    """
+
+    def __init__(self, network, label_space):
+        self.network = network
+        self.label_space = label_space
+
+    def segment(self, image):
+        """Most likely known class of every pixel.
+
+        Args:
+            image: uint8 [B,H,W,3], sides divisible by 8.
+
+        Returns:
+            int32 [B,H,W] model ids; never the unknown label.
+        """
+        logits = self.network.predict_on_batch(_normalize(np.asarray(image)))
+        return np.argmax(logits, axis=-1).astype(np.int32) + int(self.label_space.has_unknown)
+
+
+def _normalize(image):
+    return ops.cast(image, "float32") / 127.5 - 1.0
+
+
+def train_segmenter(dataset, recipe):
+    """Trains a segmenter on the training split.
+
+    Args:
+        dataset: `PreparedDataset`.
+        recipe: `SegmenterRecipe`.
+
+    Returns:
+        Keras model, image [B,H,W,3] in [-1, 1] -> logits over the known classes.
+    """
+    first_known = int(dataset.label_space.has_unknown)
+    network = build_network(
+        dataset.label_space.num_classes - first_known, recipe.widths, recipe.seed
+    )
+    trainer = keras.Model(network.inputs, network.outputs)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, recipe.steps, warmup_target=recipe.learning_rate, warmup_steps=recipe.steps // 10
+    )
+    trainer.compile(
+        keras.optimizers.Adam(schedule),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=False,
+    )
+
+    def prepare(image, label_map):
+        label_map = ops.cast(label_map, "int32")
+        known = ops.cast(label_map >= first_known, "float32")
+        return _normalize(image), ops.maximum(label_map - first_known, 0), known
+
+    batches = pipeline.training_batches(
+        dataset.data_dir,
+        crop_height=recipe.height,
+        crop_width=recipe.width,
+        resize_height=recipe.height,
+        resize_width=recipe.width,
+        flip=True,
+        batch_size=recipe.batch_size,
+        seed=recipe.seed,
+    ).map(prepare)
+    verbose = 1 if sys.stdout.isatty() else 2
+    trainer.fit(batches, steps_per_epoch=recipe.steps, shuffle=False, verbose=verbose)
+    return network
+
+
+def segmenter_key(dataset, recipe):
+    """A hexadecimal name that changes with all that decides a segmenter: data, labels, recipe."""
+    decisive = {
+        "shards": [shard.sha256 for shard in dataset.splits["train"].shards],
+        "label_space": dataset.label_space.to_json(),
+        "recipe": dataclasses.asdict(recipe),
+        "keras": keras.__version__,
+    }
+    text = json.dumps(decisive, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def cached_segmenter(dataset, recipe, model_dir):
+    """The segmenter of a data set, trained on first use.
+
+    Kept as `segmenters/KEY.keras` in the data directory, or in `model_dir` if that one cannot be
+    written.
+
+    Args:
+        dataset: `PreparedDataset`.
+        recipe: `SegmenterRecipe`.
+        model_dir: second place to keep it.
+
+    Returns:
+        `Segmenter`.
+
+    Raises:
+        ValueError: a kept file cannot be read; the message names it.
+    """
+    name = segmenter_key(dataset, recipe) + ".keras"
+    candidates = [os.path.join(root, "segmenters", name) for root in (dataset.data_dir, model_dir)]
+    for path in candidates:
+        if os.path.exists(path):
+            return Segmenter(_read_network(path), dataset.label_space)
+    logging.info("Training the segmenter on %s: %d steps", dataset.data_dir, recipe.steps)
+    network = train_segmenter(dataset, recipe)
+    _keep_network(network, candidates)
+    return Segmenter(network, dataset.label_space)
+
+
+def _read_network(path):
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (ValueError, OSError, KeyError) as error:
+        raise ValueError(
+            f"The kept segmenter cannot be read: {path} ({error}). "
+            "Delete the file to train it again."
+        ) from error
+
+
+def _keep_network(network, candidates):
+    """Writes to the first path that can be written; a result that cannot be kept is still used."""
+    for path in candidates:
+        try:
+            with files.written_aside(path) as aside:
+                network.save(aside)
+            return
+        except OSError as error:
+            logging.warning("The segmenter cannot be kept as %s: %s", path, error)

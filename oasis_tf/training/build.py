@@ -1,0 +1,65 @@
+"""A model from its configuration."""
+
+import keras
+
+from oasis_tf.models import Discriminator, Generator
+from oasis_tf.models.oasis import OASIS
+from oasis_tf.training.optimizer import Adam
+
+_POLICIES = {"none": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+
+
+def build_model(config, mixed_precision="none"):
+    """An ``OASIS`` with freshly drawn weights; the seed of the configuration decides them.
+
+    Args:
+        config: ``Config``.
+        mixed_precision: ``none``, ``bfloat16`` or ``float16``; for use, float32 arithmetic.
+    """
+    keras.utils.set_random_seed(config.training.seed % 2**32)
+    settings, common = config.model, {"dtype": _POLICIES[mixed_precision]}
+    generator = Generator(
+        settings.num_classes,
+        noise_channels=settings.noise_channels,
+        channels=settings.generator_channels,
+        spade_channels=settings.spade_channels,
+        widths=settings.generator_widths,
+        name="generator",
+        **common,
+    )
+    discriminator = Discriminator(
+        settings.num_classes,
+        channels=settings.discriminator_channels,
+        widths=settings.discriminator_widths,
+        name="discriminator",
+        **common,
+    )
+    return OASIS(
+        generator,
+        discriminator,
+        has_unknown=settings.has_unknown,
+        lambda_labelmix=config.training.lambda_labelmix,
+        ema_decay=config.training.ema_decay,
+        seed=config.training.seed,
+        name="oasis",
+        **common,
+    )
+
+
+def build_for_training(config):
+    """The model in the precision of the configuration, compiled with its two optimizers."""
+    training = config.training
+    model = build_model(config, training.mixed_precision)
+
+    def optimizer(rate, name):
+        adam = Adam(rate, training.beta_1, training.beta_2, name=name)
+        if training.mixed_precision == "float16":
+            return keras.optimizers.LossScaleOptimizer(adam, name=f"{name}_loss_scale")
+        return adam
+
+    model.compile(
+        optimizer(training.lr_g, "generator_optimizer"),
+        optimizer(training.lr_d, "discriminator_optimizer"),
+        auto_scale_loss=False,
+    )
+    return model

@@ -1,0 +1,53 @@
+"""Batch statistics of the averaged generator, re-estimated for use (official release, spec: "EMA").
+
+The average of running statistics does not belong to the averaged kernels. Training batches run
+through the averaged generator in training mode move its statistics (momentum 0.1) and its u and v.
+The result is a derived copy: what training averages on is put back untouched, so that saving more or
+less often cannot change a run.
+"""
+
+import tensorflow as tf
+
+from oasis_tf import noise
+from oasis_tf.models.weights import forward_state
+
+
+class StatisticsEstimator:
+    """Re-estimates the forward state (batch statistics, u, v) of ``model.generator_ema``.
+
+    Args:
+        model: ``OASIS``.
+        strategy: the run's ``tf.distribute`` strategy.
+    """
+
+    def __init__(self, model, strategy):
+        self._model = model
+        self._strategy = strategy
+        self._forward = tf.function(self._forward_on_replicas)
+
+    def estimate(self, batches, step):
+        """Forward state by name, as arrays.
+
+        Args:
+            batches: iterable of (image, label_map) global batches, distributed.
+            step: int, keys the noise together with the seed.
+        """
+        state = forward_state(self._model.generator_ema)
+        before = {name: variable.numpy() for name, variable in state.items()}
+        try:
+            for index, (_, label_map) in enumerate(batches):
+                self._forward(label_map, tf.constant(step, tf.int64), tf.constant(index, tf.int64))
+            return {name: variable.numpy() for name, variable in state.items()}
+        finally:
+            for name, variable in state.items():
+                variable.assign(before[name])
+
+    def _forward_on_replicas(self, label_map, step, index):
+        self._strategy.run(self._forward_on_one, args=(label_map, step, index))
+
+    def _forward_on_one(self, label_map, step, index):
+        model = self._model
+        inputs = [tf.cast(label_map, tf.int32)]
+        if model.generator.noise_channels:
+            inputs.append(model.noise_slice(label_map, step, noise.STATISTICS, index))
+        model.generator_ema(*inputs, training=True)

@@ -1,0 +1,136 @@
+"""What the training loop needs to know of a model, and OASIS' answer to it.
+
+The loop (``loop.py``) drives anything with the methods of ``Task``; other systems bring their own.
+"""
+
+from typing import Protocol
+
+import tensorflow as tf
+
+from oasis_tf.data.pipeline import evaluation_batches, training_batches
+from oasis_tf.models.weights import named_weights
+from oasis_tf.training.build import build_for_training
+from oasis_tf.training.statistics import StatisticsEstimator
+from oasis_tf.training.strategies import distribute
+from oasis_tf.training.summaries import Panels
+
+_PREVIEW_EXAMPLES = 4
+# Keeps the batches of re-estimation apart from those of training, whatever seed a user takes.
+_STATISTICS_SEED = 0x5EED_0A51
+
+
+class Task(Protocol):
+    """A model in training, as the loop sees it."""
+
+    def batches(self, start_step):
+        """Endless iterable of distributed global batches, from that of ``start_step`` on."""
+
+    def train_step(self, batch):
+        """Runs one step; returns scalar tensors by name, each the global batch's."""
+
+    def variables(self):
+        """Every variable that makes up the state of training, by a stable name."""
+
+    def inference_arrays(self, step):
+        """What the trained model needs for use beyond ``variables``, by name."""
+
+    def scalars(self):
+        """Numbers to show at the start of a run, by name."""
+
+    def pictures(self):
+        """uint8 pictures [H, W, 3] of what the model does now, by name."""
+
+
+class OASISTask:
+    """OASIS in training.
+
+    Args:
+        config: ``Config``.
+        strategy: ``tf.distribute`` strategy under whose scope the model is made.
+    """
+
+    def __init__(self, config, strategy):
+        self._config = config
+        self._strategy = strategy
+        with strategy.scope():
+            self.model = build_for_training(config)
+        self._statistics = StatisticsEstimator(self.model, strategy)
+        self._inference = (None, None)
+        self._panels = None
+        self._step = tf.function(self._distributed_step, jit_compile=self._jit())
+
+    def _jit(self):
+        wanted = self._config.training.jit_compile
+        if wanted and self._strategy.num_replicas_in_sync > 1:
+            raise ValueError(
+                "`jit_compile` works on one device only: XLA cannot compile the sums over replicas. "
+                f"Received: {self._strategy.num_replicas_in_sync} devices. Drop --jit_compile."
+            )
+        return wanted or None
+
+    def _distributed_step(self, batch):
+        logs = self._strategy.run(self.model.train_step, args=(batch,))
+        # Every replica holds the mean of the global batch already.
+        return {k: self._strategy.experimental_local_results(v)[0] for k, v in logs.items()}
+
+    def train_step(self, batch):
+        return self._step(batch)
+
+    def batches(self, start_step):
+        return self._training_batches(self._config.training.seed, start_step)
+
+    def _training_batches(self, seed, start_step):
+        data, batch_size = self._config.data, self._config.training.batch_size
+
+        def rows(of_worker):
+            return training_batches(
+                data.data_dir,
+                crop_height=data.crop_height,
+                crop_width=data.crop_width,
+                resize_height=data.resize_height,
+                resize_width=data.resize_width,
+                flip=data.flip,
+                batch_size=batch_size,
+                seed=seed,
+                start_step=start_step,
+                rows=of_worker,
+            )
+
+        return distribute(self._strategy, batch_size, rows)
+
+    def variables(self):
+        model = self.model
+        state = {"step": model.step}
+        for name in ("generator", "generator_ema", "discriminator"):
+            weights = named_weights(getattr(model, name))
+            state |= {f"{name}/{key}": variable for key, variable in weights.items()}
+        for optimizer in (model.generator_optimizer, model.discriminator_optimizer):
+            state |= {variable.path: variable for variable in optimizer.variables}
+        return state
+
+    def inference_arrays(self, step):
+        if self._inference[0] != step:
+            seed = self._config.training.seed ^ _STATISTICS_SEED
+            batches = iter(self._training_batches(seed, start_step=step))
+            count = self._config.training.statistics_batches
+            arrays = self._statistics.estimate((next(batches) for _ in range(count)), step)
+            self._inference = (step, arrays)
+        return self._inference[1]
+
+    def scalars(self):
+        training = self._config.training
+        return {"learning_rate/generator": training.lr_g, "learning_rate/discriminator": training.lr_d}
+
+    def pictures(self):
+        if self._panels is None:
+            data = self._config.data
+            scenes = evaluation_batches(
+                data.data_dir,
+                "val",
+                height=data.crop_height,
+                width=data.crop_width,
+                batch_size=_PREVIEW_EXAMPLES,
+            )
+            image, label_map = next(iter(scenes))
+            self._panels = Panels(self.model, self._config.label_space, image, label_map)
+        return self._panels.draw()

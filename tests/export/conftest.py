@@ -1,0 +1,56 @@
+"""A small model whose weights, batch statistics and spectral vectors are all far from trivial."""
+
+import numpy as np
+import pytest
+
+from oasis_tf import OASIS
+from oasis_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
+from oasis_tf.data.datasets import folder_label_space
+from oasis_tf.models import Discriminator, Generator
+
+
+def make_model(noise_channels=8, seed=0):
+    """An `OASIS` of 5 classes with random weights."""
+    space = folder_label_space(5, unknown_label=255)
+    sizes = ModelConfig(
+        num_classes=5,
+        has_unknown=True,
+        noise_channels=noise_channels,
+        generator_channels=2,
+        discriminator_channels=2,
+        spade_channels=8,
+    )
+    model = OASIS(
+        Generator(5, noise_channels, channels=2, spade_channels=8),
+        Discriminator(5, channels=2),
+        has_unknown=True,
+    )
+    rng = np.random.default_rng(seed)
+    for variable in model.generator_ema.variables:
+        fan_in = np.prod(variable.shape[:-1]) if len(variable.shape) == 4 else 4
+        value = rng.normal(0, fan_in**-0.5, variable.shape)
+        if variable.name in ("moving_variance", "u", "v"):
+            value = np.abs(value) + 0.5
+        variable.assign(value)
+    # Keep the output away from the ends of tanh, where differences would vanish.
+    model.generator_ema.to_rgb.kernel.assign(model.generator_ema.to_rgb.kernel * 0.05)
+    model.config = Config(
+        model=sizes,
+        data=DataConfig(data_dir="somewhere", crop_height=64, crop_width=64),
+        training=TrainingConfig(steps=1),
+        label_space=space,
+    )
+    model.label_space = space
+    return model
+
+
+@pytest.fixture(scope="session")
+def model():
+    """A model with 3D noise."""
+    return make_model()
+
+
+@pytest.fixture(scope="session")
+def model_without_noise():
+    """The variant without 3D noise."""
+    return make_model(noise_channels=0)

@@ -1,0 +1,93 @@
+"""The package as it is installed, not as it lies in the repository."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+CHECK = """
+import pathlib, export, oasis_tf
+from oasis_tf import commandline
+print(pathlib.Path(oasis_tf.__file__).parent)
+print(pathlib.Path(export.__file__).parent)
+print(*commandline.shipped_configs())
+"""
+
+
+def run(*arguments, cwd):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    return subprocess.run(
+        list(map(str, arguments)), cwd=cwd, env=environment, capture_output=True, text=True
+    )
+
+
+@pytest.fixture
+def python(tmp_path):
+    """A fresh virtual environment that also sees the packages of this one, but not oasis_tf."""
+    run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
+    python = tmp_path / "venv" / "bin" / "python"
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    # Appended behind the environment's own packages; editable installs of this one do not follow.
+    paths = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    (tmp_path / "venv" / "lib" / version / "site-packages" / "dependencies.pth").write_text(
+        "\n".join(sorted(paths))
+    )
+    return python
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A copy of what is built, so that no build leaves anything in the repository."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("oasis_tf", "export", "configs"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / name, source / name, ignore=ignored)
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, source)
+    return source
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["wheel", "editable"])
+def test_installed_outside_the_repository(python, source, tmp_path, mode):
+    target = ["-e", source] if mode == "editable" else [source]
+    install = run(python, "-m", "pip", "install", "--no-deps", "-q", *target, cwd=tmp_path)
+    assert install.returncode == 0, install.stderr
+
+    done = run(python, "-c", CHECK, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    package, export, configs = done.stdout.splitlines()
+    home = source if mode == "editable" else tmp_path / "venv"
+    assert Path(package).is_relative_to(home) and Path(export).is_relative_to(home)
+    assert configs.split() == sorted(path.name for path in (REPOSITORY / "configs").glob("*.flags"))
+
+    train = [python, "-m", "oasis_tf.train", "--flagfile=ade.flags"]
+    done = run(*train, "--data_dir=absent", "--model_dir=model", cwd=tmp_path)
+    assert done.returncode == 1 and "absent is not a prepared data set" in done.stderr
+    done = run(python, "-m", "export.savedmodel", "--help", cwd=tmp_path)
+    assert done.returncode == 0 and "--model_dir" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_every_file_of_the_packages(python, source, tmp_path):
+    """What git does not ignore below the packages, and nothing else, is installed."""
+    install = run(python, "-m", "pip", "install", "--no-deps", "-q", source, cwd=tmp_path)
+    assert install.returncode == 0, install.stderr
+    (site,) = tmp_path.glob("venv/lib/*/site-packages")
+    assert files_below(site / "oasis_tf") == (
+        files_below(REPOSITORY / "oasis_tf")
+        | {f"configs/{path.name}" for path in (REPOSITORY / "configs").glob("*.flags")}
+    )
+    assert files_below(site / "export") == files_below(REPOSITORY / "export")
+
+
+def files_below(folder):
+    files = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    return {str(file) for file in files if "__pycache__" not in file.parts}
