@@ -128,10 +128,11 @@ def _read_flagfile(path: Path, opened_from: tuple[Path, ...]) -> list[str]:
 def run(main: MainFunction, define_flags: DefineFlags | None = None) -> None:
     """Runs a command and exits: 0 done, 1 failed, 130 interrupted.
 
-    `ValueError`, `OSError` and TensorFlow's run-time errors become `ERROR: <message>` on standard
-    error (with `--show_traceback`, the stack trace before it); any other exception is a defect of
-    the program and keeps its stack trace. `--help` lists all flags of the command, `--flagfile`
-    is looked up by `find_flagfile`, and arguments that are not flags are refused.
+    `ValueError`, `OSError`, `FloatingPointError` and TensorFlow's run-time errors become
+    `ERROR: <message>` on standard error (with `--show_traceback`, the stack trace before it); any
+    other exception is a defect of the program and keeps its stack trace. `--help` lists all flags
+    of the command, `--flagfile` is looked up by `find_flagfile`, and arguments that are not flags
+    are refused.
 
     Args:
         main: called with the program name alone, once the flags are parsed.
@@ -207,8 +208,11 @@ def _guarded(main: MainFunction, argv: list[str]) -> None:
 
 
 def _is_explained(error: Exception) -> bool:
-    """Whether the message says what to do: ours do, and so do TensorFlow's (full disk, memory)."""
-    if isinstance(error, (ValueError, OSError)):
+    """Whether the message says what to do: ours do, and so do TensorFlow's (full disk, memory).
+
+    A `FloatingPointError` is how training reports a loss that is no longer finite.
+    """
+    if isinstance(error, (ValueError, OSError, FloatingPointError)):
         return True
     tensorflow = sys.modules.get("tensorflow")
     return tensorflow is not None and isinstance(error, tensorflow.errors.OpError)

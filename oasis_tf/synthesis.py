@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 import numpy as np
-import tqdm
 
 from oasis_tf import label_files
 from oasis_tf.images import contact_sheet, to_uint8, write_png
 from oasis_tf.models import shapes
+from oasis_tf.progress import progress_bar
 
 GRID_ROWS = 16
 
@@ -138,7 +138,7 @@ def synthesize(model, plan, *, batch_size=8):
     todo = list(itertools.product(plan.label_paths, plan.seeds))
     on_grid = plan.label_paths[:GRID_ROWS] if plan.grid else ()
     grid_rows = {path: [] for path in on_grid}
-    with tqdm.tqdm(total=len(todo), unit="image", desc="synthesize") as progress:
+    with progress_bar(len(todo), "image", "synthesize") as progress:
         for start in range(0, len(todo), batch_size):
             batch = todo[start : start + batch_size]
             for (path, seed), image in zip(batch, _paint(model, plan, batch), strict=True):

@@ -109,7 +109,7 @@ from oasis_tf import commandline
 
 def define_flags(flag_values):
     flags.DEFINE_enum("do", "nothing", ["nothing", "value", "os", "type", "interrupt", "tf",
-        "show"], "What to do.", flag_values=flag_values)
+        "infinite", "show"], "What to do.", flag_values=flag_values)
     flags.DEFINE_integer("count", None, "How often.", flag_values=flag_values, lower_bound=1)
 
 def main(argv):
@@ -119,6 +119,8 @@ def main(argv):
         raise ValueError("`count` must be even. Received: count=3.")
     if do == "os":
         open("absent/file")
+    if do == "infinite":
+        raise FloatingPointError("The loss of step 3 is not finite.")
     if do == "type":
         raise TypeError("a defect")
     if do == "interrupt":
@@ -150,6 +152,7 @@ def test_success(command, tmp_path):
     [
         (["--do=value"], "ERROR: `count` must be even. Received: count=3.\n"),
         (["--do=os"], "ERROR: [Errno 2] No such file or directory: 'absent/file'\n"),
+        (["--do=infinite"], "ERROR: The loss of step 3 is not finite.\n"),
         (["--flagfile=x.flags"], f"Shipped: {SHIPPED}.\n"),
         (["--do=show", "false", "x"], "ERROR: Every argument must be a flag, "),
         (["--cuont=3"], "Unknown command line flag 'cuont'. Did you mean: count ?"),

@@ -35,13 +35,13 @@ def lookup_conv(label_map, kernel):
     num_classes, (height, width) = kernel.shape[2], ops.shape(label_map)[1:3]
     # Row N of every table is zero: it stands for the padding outside the image.
     tables = ops.pad(kernel, ((0, 0), (0, 0), (0, 1), (0, 0)))
+    tables = ops.unstack(ops.reshape(tables, (9, num_classes + 1, -1)), 9)
     padded = ops.pad(label_map, ((0, 0), (1, 1), (1, 1)), constant_values=num_classes)
     total = None
-    for s in range(3):
-        for t in range(3):
-            window = padded[:, s : s + height, t : t + width]
-            rows = ops.take(tables[s, t], window, axis=0)
-            total = rows if total is None else total + rows
+    for tap, table in enumerate(tables):
+        s, t = divmod(tap, 3)
+        rows = ops.take(table, padded[:, s : s + height, t : t + width], axis=0)
+        total = rows if total is None else total + rows
     return total
 
 
@@ -74,11 +74,12 @@ def noise_conv(noise, kernel, height, width):
 
 def conditional_conv(label_map, noise, kernel, bias, noise_channels):
     """The whole convolution: noise channels come first in ``kernel`` [3, 3, Z + N, C]."""
-    y = lookup_conv(label_map, kernel[:, :, noise_channels:]) + bias
     if noise_channels == 0:
-        return y
+        return lookup_conv(label_map, kernel) + bias
+    noise_kernel, label_kernel = ops.split(kernel, [noise_channels], axis=2)
     height, width = ops.shape(label_map)[1:3]
-    return y + noise_conv(noise, kernel[:, :, :noise_channels], height, width)
+    y = lookup_conv(label_map, label_kernel) + bias
+    return y + noise_conv(noise, noise_kernel, height, width)
 
 
 def shared_label_conv(layers, label_map, noise):

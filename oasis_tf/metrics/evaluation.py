@@ -4,13 +4,12 @@ import json
 import math
 import os
 
-import tqdm
-
 from oasis_tf import files
 from oasis_tf.config import Config
 from oasis_tf.data import pipeline
 from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.metrics import evaluator, segmentation_evaluators
+from oasis_tf.progress import progress_bar
 
 EVALUATORS = {
     "segmentation": segmentation_evaluators.SegmentationEvaluator,
@@ -61,9 +60,11 @@ def evaluate(context, names, *, seed=0):
     ).as_numpy_iterator()
     batches = evaluator.padded_batches(batches, context.model, context.batch_size, seed)
     total = math.ceil(context.dataset.num_examples("val") / context.batch_size)
-    for batch in tqdm.tqdm(batches, total=total, unit="batch", desc="evaluate"):
-        for one in evaluators:
-            one.update(batch)
+    with progress_bar(total, "batch", "evaluate") as progress:
+        for batch in batches:
+            for one in evaluators:
+                one.update(batch)
+            progress.update()
     return {name: value for one in evaluators for name, value in one.result().items()}
 
 

@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import os
-import sys
 
 import keras
 import numpy as np
@@ -19,6 +18,7 @@ from keras import layers, ops
 
 from oasis_tf import files
 from oasis_tf.data import pipeline
+from oasis_tf.progress import progress_bar
 
 MIN_STEPS = 400
 EPOCHS = 5
@@ -166,8 +166,11 @@ def train_segmenter(dataset, recipe):
         batch_size=recipe.batch_size,
         seed=recipe.seed,
     ).map(prepare)
-    verbose = 1 if sys.stdout.isatty() else 2
-    trainer.fit(batches, steps_per_epoch=recipe.steps, shuffle=False, verbose=verbose)
+    with progress_bar(recipe.steps, "step", "train segmenter") as progress:
+        count = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: progress.update())
+        trainer.fit(
+            batches, steps_per_epoch=recipe.steps, shuffle=False, verbose=0, callbacks=[count]
+        )
     return network
 
 

@@ -13,7 +13,10 @@ WIDTHS = (16, 16, 16, 8, 4, 2, 1)
 
 def upsample(x):
     """Nearest-neighbour upsampling by 2: [B, H, W, C] -> [B, 2H, 2W, C]."""
-    return ops.repeat(ops.repeat(x, 2, axis=1), 2, axis=2)
+    height, width = ops.shape(x)[1:3]
+    return ops.image.resize(
+        x, (2 * height, 2 * width), interpolation="nearest", data_format="channels_last"
+    )
 
 
 @keras.saving.register_keras_serializable("oasis_tf")

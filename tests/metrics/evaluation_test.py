@@ -92,6 +92,13 @@ def test_image_i_has_seed_plus_i_and_is_painted_once(context):
     assert context.model.seeds == [[10, 11, 12, 13], [14, 15, 16, 17]]
 
 
+def test_a_batch_is_painted_once_for_all_metrics(context, colour_dataset):
+    image, label_map = validation_split(colour_dataset)
+    (batch,) = padded_batches([(image, label_map)], context.model, 5, seed=0)
+    assert batch.generated is batch.generated
+    assert batch.generated.dtype == np.uint8
+
+
 def test_values_do_not_depend_on_the_batch_size(context, colour_dataset):
     by_one = EvaluationContext(context.model, colour_dataset, context.model_dir, batch_size=1)
     names = ["segmentation", "alignment"]

@@ -1,0 +1,164 @@
+"""Reading, checking and encoding of single examples."""
+
+import io
+import os
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from oasis_tf.data.datasets import folder_label_space, lvis_label_space
+from oasis_tf.data.examples import AnnotatedImage, FilePair, ShapesScene, instance_mask
+from oasis_tf.data.shapes import scene
+
+
+@pytest.fixture
+def pair(tmp_path, write_pairs):
+    """A JPEG of 12×10 and its label PNG."""
+    write_pairs(tmp_path, tmp_path, ["a"])
+    return FilePair("a", str(tmp_path / "a.jpg"), str(tmp_path / "a.png"))
+
+
+def decoded(contents):
+    return np.asarray(Image.open(io.BytesIO(contents)))
+
+
+def test_jpeg_and_png_bytes_are_kept(tmp_path, pair):
+    image = Image.open(pair.image_path)
+    image.save(tmp_path / "b.png", optimize=True)
+    for path, image_format in ((pair.image_path, "jpeg"), (tmp_path / "b.png", "png")):
+        example = FilePair("a", str(path), pair.label_path).encode(folder_label_space(4))
+        assert example.image == open(path, "rb").read()
+        assert example.image_format == image_format
+        assert (example.height, example.width) == (10, 12)
+
+
+def test_other_formats_become_png(tmp_path, pair):
+    image = Image.open(pair.image_path)
+    for suffix in ("bmp", "tiff"):
+        image.save(tmp_path / f"b.{suffix}")
+        example = FilePair("a", str(tmp_path / f"b.{suffix}"), pair.label_path).encode(
+            folder_label_space(4)
+        )
+        assert example.image_format == "png"
+        np.testing.assert_array_equal(decoded(example.image), np.asarray(image))
+
+
+def test_labels_are_mapped_and_counted(pair):
+    example = pair.encode(folder_label_space(4, 3))
+    raw = np.asarray(Image.open(pair.label_path)).astype(int)
+    np.testing.assert_array_equal(decoded(example.label), (raw + 1) % 4)
+    assert decoded(example.label).dtype == np.uint8
+    np.testing.assert_array_equal(
+        example.class_pixels, np.bincount(((raw + 1) % 4).ravel(), minlength=4)
+    )
+
+
+def test_many_classes_are_stored_in_16_bits(tmp_path, write_pairs):
+    write_pairs(tmp_path, tmp_path, ["a"], values=[0, 255, 256, 1203], dtype=np.uint16)
+    pair = FilePair("a", str(tmp_path / "a.jpg"), str(tmp_path / "a.png"))
+    example = pair.encode(folder_label_space(1204))
+    assert example.label[24] == 16  # bit depth in the PNG header
+    np.testing.assert_array_equal(decoded(example.label), decoded(open(pair.label_path, "rb").read()))
+
+
+def test_palette_labels_are_their_indices(pair):
+    raw = np.asarray(Image.open(pair.label_path))
+    image = Image.fromarray(raw, "P")
+    image.putpalette([7, 200, 13] * 256)
+    image.save(pair.label_path)
+    assert pair.check() is None
+    np.testing.assert_array_equal(decoded(pair.encode(folder_label_space(4)).label), raw)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_colour_labels_are_refused(pair, mode):
+    Image.open(pair.label_path).convert(mode).save(pair.label_path)
+    assert f"a.png holds colours (mode {mode}), not class ids. Convert it" in pair.check()
+    with pytest.raises(ValueError, match=f"a.png with channels {mode}"):
+        pair.encode(folder_label_space(4))
+
+
+def test_sizes_must_agree(pair):
+    Image.fromarray(np.zeros((10, 11), np.uint8)).save(pair.label_path)
+    assert f"a.jpg is 12×10 but {pair.label_path} is 11×10 (width×height)" in pair.check()
+    with pytest.raises(ValueError, match="a.jpg is 12×10 but .*a.png is 11×10"):
+        pair.encode(folder_label_space(4))
+
+
+def test_unreadable_files_are_named(pair):
+    for path in (pair.image_path, pair.label_path):
+        contents = open(path, "rb").read()
+        open(path, "wb").write(b"no image at all")
+        assert f"{path} is not a readable image" in pair.check()
+        with pytest.raises(ValueError, match=os.path.basename(path)):
+            pair.encode(folder_label_space(4))
+        open(path, "wb").write(contents[: len(contents) * 2 // 3])
+        with pytest.raises(ValueError, match=os.path.basename(path)):
+            pair.encode(folder_label_space(4))
+        open(path, "wb").write(contents)
+    assert pair.check() is None
+
+
+def test_wrong_values_name_the_label_file(pair):
+    with pytest.raises(ValueError, match="a.png: label values 3 are outside the classes"):
+        pair.encode(folder_label_space(3))
+
+
+def test_identity_follows_the_files(pair):
+    before = pair.identity()
+    assert pair.identity() == before
+    os.utime(pair.label_path, (1, 1))
+    assert pair.identity() != before
+
+
+def test_shapes_scene():
+    example = ShapesScene("k", 3, 4, 16, 24).encode(folder_label_space(12))
+    image, label_map = scene(3, 4, 16, 24)
+    np.testing.assert_array_equal(decoded(example.image), image)
+    np.testing.assert_array_equal(decoded(example.label), label_map)
+
+
+# === Instance annotations ===
+
+SQUARE = [[2.0, 1.0, 6.0, 1.0, 6.0, 5.0, 2.0, 5.0]]  # x 2…5, y 1…4
+COLUMN = {"size": [10, 12], "counts": [30, 10, 80]}  # x = 3: runs go down the columns
+
+
+def test_masks_of_polygons_and_run_lengths():
+    coco_mask = pytest.importorskip("pycocotools.mask")
+    square = np.zeros((10, 12), bool)
+    square[1:5, 2:6] = True
+    np.testing.assert_array_equal(instance_mask(SQUARE, 10, 12), square)
+    both = instance_mask([*SQUARE, [8.0, 8.0, 10.0, 8.0, 10.0, 10.0, 8.0, 10.0]], 10, 12)
+    square[8:10, 8:10] = True
+    np.testing.assert_array_equal(both, square)
+    column = np.zeros((10, 12), bool)
+    column[:, 3] = True
+    np.testing.assert_array_equal(instance_mask(COLUMN, 10, 12), column)
+    compressed = coco_mask.encode(np.asfortranarray(column.astype(np.uint8)))
+    compressed["counts"] = compressed["counts"].decode()  # as JSON has it
+    np.testing.assert_array_equal(instance_mask(compressed, 10, 12), column)
+
+
+def test_small_instances_lie_over_large_ones(tmp_path, write_pairs):
+    pytest.importorskip("pycocotools.mask")
+    write_pairs(tmp_path, tmp_path, ["a"])
+    space = lvis_label_space(["large", "small"])
+    instances = ((16.0, 1, 1, SQUARE), (10.0, 2, 2, COLUMN))
+    for order in (instances, instances[::-1]):
+        image = AnnotatedImage("a", str(tmp_path / "a.jpg"), (10, 12), order)
+        assert image.check() is None
+        labels = decoded(image.encode(space).label)
+        assert (labels[:, 3] == 2).all() and labels[1, 2] == 1 and labels[0, 0] == 0
+    wrong = AnnotatedImage("a", str(tmp_path / "a.jpg"), (10, 13), instances)
+    assert "a.jpg is 12×10 but its annotation is 13×10" in wrong.check()
+    with pytest.raises(ValueError, match="its annotation is 13×10"):
+        wrong.encode(space)
+
+
+def test_missing_pycocotools_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pycocotools", None)
+    with pytest.raises(ValueError, match=r'pip install "oasis-tf\[lvis\]"'):
+        instance_mask(SQUARE, 10, 12)

@@ -1,0 +1,285 @@
+"""Preparing a data set: contents, determinism, resuming, and refusals before work starts."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from oasis_tf.data import preparation, tfrecord, workers
+from oasis_tf.data.datasets import folder_label_space
+from oasis_tf.data.layouts import find_examples
+from oasis_tf.data.preparation import prepare
+from oasis_tf.data.tfrecord import PreparedDataset
+
+SPACE = folder_label_space(4, 3)
+NAMES = [f"{k:02d}" for k in range(25)]
+
+
+@pytest.fixture
+def source(tmp_path, write_pairs):
+    """A folder data set: 25 training and 3 validation pairs, raw ids 0…2 and unknown 3."""
+    root = tmp_path / "source"
+    write_pairs(root / "train/images", root / "train/labels", NAMES)
+    write_pairs(root / "val/images", root / "val/labels", ["z", "x", "y"], seed=1)
+    return root
+
+
+@pytest.fixture
+def work(source, tmp_path):
+    """Function: prepares `source` in `output` (3 shards, no extra processes)."""
+
+    def run(output=tmp_path / "output", **options):
+        splits, _ = find_examples("folder", str(source), num_classes=4, unknown_label=3)
+        options = {"num_shards": 3, "num_workers": 1} | options
+        return prepare(splits, SPACE, str(output), **options)
+
+    return run
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+
+
+def records(prepared, split):
+    return [
+        tfrecord.parse_example(record)
+        for record in tf.data.TFRecordDataset(prepared.shard_paths(split))
+    ]
+
+
+@pytest.fixture
+def stop_after(monkeypatch):
+    """Function: lets `workers.encode` fail after so many chunks; returns a way to undo that."""
+
+    def stop(chunks):
+        encode, calls = workers.encode, []
+
+        def failing(sources):
+            calls.append(1)
+            if len(calls) > chunks:
+                raise KeyboardInterrupt
+            return encode(sources)
+
+        monkeypatch.setattr(workers, "encode", failing)
+        return lambda: monkeypatch.setattr(workers, "encode", encode)
+
+    return stop
+
+
+# === Contents ===
+
+
+def test_everything_arrives(work, source):
+    prepared = work()
+    assert prepared == PreparedDataset.load(prepared.data_dir)
+    assert prepared.label_space == SPACE
+    assert [prepared.num_examples(split) for split in ("train", "val")] == [25, 3]
+    assert [shard.num_examples for shard in prepared.splits["train"].shards] == [8, 8, 9]
+    pixels = np.zeros(4, int)
+    seen = set()
+    for fields in records(prepared, "train"):
+        key = fields["key"].numpy().decode()
+        seen.add(key)
+        image = (source / f"train/images/{key}.jpg").read_bytes()
+        assert fields["image"].numpy() == image and fields["image_format"] == b"jpeg"
+        raw = tf.io.decode_png((source / f"train/labels/{key}.png").read_bytes())[..., 0].numpy()
+        labels = tf.io.decode_png(fields["label"])[..., 0].numpy()
+        np.testing.assert_array_equal(labels, (raw + 1) % 4)
+        pixels += np.bincount(labels.ravel(), minlength=4)
+    assert seen == set(NAMES)
+    assert prepared.splits["train"].class_pixels == tuple(pixels)
+    assert prepared.class_frequency == pytest.approx(pixels / pixels.sum())
+
+
+def test_training_records_are_mixed_and_validation_sorted(work):
+    prepared = work()
+    train = [fields["key"].numpy().decode() for fields in records(prepared, "train")]
+    assert train != sorted(train)
+    assert [fields["key"] for fields in records(prepared, "val")] == [b"x", b"y", b"z"]
+
+
+def test_shards_do_not_depend_on_the_number_of_workers(work, tmp_path):
+    one = work(tmp_path / "one", num_workers=1)
+    two = work(tmp_path / "two", num_workers=2)
+    assert contents(one.data_dir) == contents(two.data_dir)
+    assert sorted(contents(one.data_dir)) == [
+        "dataset.json",
+        *(f"train-0000{k}-of-00003.tfrecord" for k in range(3)),
+        *(f"val-0000{k}-of-00003.tfrecord" for k in range(3)),
+    ]
+
+
+@pytest.mark.parametrize(("num_shards", "train", "val"), [(0, 1, 1), (7, 7, 3), (1000, 25, 3)])
+def test_number_of_shards(work, num_shards, train, val):
+    splits = work(num_shards=num_shards).splits
+    assert (len(splits["train"].shards), len(splits["val"].shards)) == (train, val)
+    assert min(shard.num_examples for shard in splits["train"].shards) > 0
+
+
+def test_many_examples_are_cut_by_size(monkeypatch, work):
+    monkeypatch.setattr(preparation, "EXAMPLES_PER_SHARD", 10)
+    assert len(work(num_shards=0).splits["train"].shards) == 3
+
+
+# === Resuming ===
+
+
+@pytest.mark.parametrize("chunks", [0, 1, 2, 3, 4, 5])
+def test_interrupted_work_continues_to_the_same_bytes(work, tmp_path, stop_after, chunks):
+    expected = contents(work(tmp_path / "whole").data_dir)
+    undo = stop_after(chunks)
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    undo()
+    output = tmp_path / "output"
+    with pytest.raises(FileNotFoundError, match="has no dataset.json.*again"):
+        PreparedDataset.load(str(output))
+    before = {path.name: path.stat().st_ino for path in output.glob("*.tfrecord")}
+    assert contents(work().data_dir) == expected
+    for name, inode in before.items():  # finished shards were not written again
+        assert (output / name).stat().st_ino == inode
+
+
+def test_damaged_or_changed_shards_are_written_again(work, source, tmp_path, stop_after):
+    undo = stop_after(5)
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    undo()
+    output = tmp_path / "output"
+    first, second, third = sorted(output.glob("train*.tfrecord"))
+    damaged = bytearray(first.read_bytes())
+    damaged[100] ^= 1
+    first.write_bytes(damaged)
+    key = next(iter(tfrecord.parse_example(r) for r in tf.data.TFRecordDataset(str(second))))["key"]
+    os.utime(source / f"train/images/{key.numpy().decode()}.jpg", (1, 1))
+    inodes = [path.stat().st_ino for path in (first, second, third)]
+    prepared = work()
+    kept = [path.stat().st_ino == inode
+            for path, inode in zip((first, second, third), inodes, strict=True)]
+    assert kept == [False, False, True]
+    assert contents(prepared.data_dir) == contents(work(tmp_path / "whole").data_dir)
+
+
+def test_other_settings_and_leftovers_start_anew(work, tmp_path, stop_after):
+    undo = stop_after(4)
+    with pytest.raises(KeyboardInterrupt):
+        work(num_shards=4)
+    undo()
+    output = tmp_path / "output"
+    (output / ".train-00000-of-00004.123.tmp.tfrecord").write_bytes(b"half")
+    work(num_shards=2)
+    assert contents(output) == contents(work(tmp_path / "whole", num_shards=2).data_dir)
+
+
+def test_damaged_journal_starts_anew(work, tmp_path, stop_after):
+    undo = stop_after(4)
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    undo()
+    (tmp_path / "output/preparation.json").write_text("{")
+    assert contents(work().data_dir) == contents(work(tmp_path / "whole").data_dir)
+
+
+# === Outputs that exist ===
+
+
+def test_prepared_data_is_replaced_only_when_asked(work, write_pairs, source):
+    data_dir = work().data_dir
+    with pytest.raises(ValueError, match="holds a prepared data set already.*--overwrite"):
+        work()
+    write_pairs(source / "train/images", source / "train/labels", ["new"])
+    assert work(num_shards=2, overwrite=True).num_examples("train") == 26
+    assert len(contents(data_dir)) == 5
+
+
+def test_interrupted_overwriting_leaves_no_data_set(work, stop_after):
+    data_dir = work().data_dir
+    undo = stop_after(1)
+    with pytest.raises(KeyboardInterrupt):
+        work(overwrite=True)
+    undo()
+    with pytest.raises(FileNotFoundError, match="has no dataset.json"):
+        PreparedDataset.load(data_dir)
+
+
+def test_foreign_files_are_never_touched(work, tmp_path):
+    output = tmp_path / "output"
+    output.mkdir()
+    (output / "thesis.tex").write_text("")
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match=r"holds other files \(thesis.tex\).*--output"):
+            work(overwrite=overwrite)
+    assert list(contents(output)) == ["thesis.tex"]
+
+
+def test_output_that_is_a_file(work, tmp_path):
+    (tmp_path / "output").write_text("")
+    with pytest.raises(ValueError, match="output is a file; name a folder"):
+        work()
+
+
+def test_output_that_cannot_be_made(work, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="Cannot write .*file/output: .*--output"):
+        work(tmp_path / "file" / "output")
+
+
+def test_too_little_room_is_seen_before_work(work, tmp_path, monkeypatch):
+    monkeypatch.setattr(preparation.shutil, "disk_usage", lambda _: os.statvfs_result)
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr(preparation.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(OSError, match="Cannot write .*output: about 0.0 GB are needed.*Make room"):
+        work()
+    assert contents(tmp_path / "output") == {}
+
+
+# === Bad sources ===
+
+
+def test_all_bad_headers_are_counted_and_ten_named(work, source, tmp_path):
+    for name in NAMES[:12]:
+        (source / f"train/images/{name}.jpg").write_bytes(b"")
+    with pytest.raises(ValueError) as error:
+        work()
+    lines = str(error.value).splitlines()
+    assert lines[0] == "12 of 28 examples cannot be used:" and lines[-1] == "and 2 more"
+    assert len(lines) == 12 and all("is not a readable image" in line for line in lines[1:-1])
+    assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_wrong_label_values_stop_with_the_file(work, source, tmp_path, num_workers):
+    labels = np.full((10, 12), 77, np.uint8)
+    tf.io.write_file(str(source / "val/labels/y.png"), tf.io.encode_png(labels[..., None]))
+    with pytest.raises(ValueError, match="val/labels/y.png: label values 77 are outside"):
+        work(num_workers=num_workers)
+    assert "dataset.json" not in contents(tmp_path / "output")
+
+
+def test_mended_source_continues(work, source, tmp_path):
+    path = source / "val/labels/y.png"
+    good = path.read_bytes()
+    tf.io.write_file(str(path), tf.io.encode_png(np.full((10, 12, 1), 77, np.uint8)))
+    with pytest.raises(ValueError, match="77"):
+        work()
+    inodes = {path: path.stat().st_ino for path in (tmp_path / "output").glob("train*")}
+    path.write_bytes(good)
+    work()
+    assert len(inodes) == 3
+    assert all(path.stat().st_ino == inode for path, inode in inodes.items())
+
+
+def test_numbers_are_checked(work):
+    for option in ("num_shards", "num_workers"):
+        with pytest.raises(ValueError, match=f"--{option}=-1"):
+            work(**{option: -1})
+
+
+def test_journal_is_gone_and_json_is_plain(work):
+    data_dir = work().data_dir
+    assert not os.path.exists(f"{data_dir}/preparation.json")
+    values = json.load(open(f"{data_dir}/dataset.json"))
+    assert sorted(values) == ["class_frequency", "format_version", "label_space", "splits"]

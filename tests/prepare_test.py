@@ -1,0 +1,82 @@
+"""The command `python -m oasis_tf.prepare`, run as users run it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import oasis_tf
+from oasis_tf.data.tfrecord import PreparedDataset
+
+SHAPES = ("--dataset=shapes", "--num_train=24", "--num_val=3", "--height=16", "--width=24")
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+
+
+def test_shapes_and_a_second_run(run_module, tmp_path):
+    done = run_module("oasis_tf.prepare", *SHAPES, "--output=out", "--num_shards=2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "out: 12 classes, 24 train, 3 val images.\n"
+    prepared = PreparedDataset.load(str(tmp_path / "out"))
+    assert len(prepared.shard_paths("train")) == 2
+    done = run_module("oasis_tf.prepare", *SHAPES, "--output=out")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("ERROR: out holds a prepared data set already.")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset=shapes"], "ERROR: --dataset and --output must be given"),
+        (["--dataset=folder", "--output=o"], "ERROR: --dataset=folder needs --num_classes."),
+        (["--dataset=ade20k", "--output=o", "--source=absent"], "ERROR: --source=absent is not"),
+    ],
+)
+def test_failures_are_one_line_and_an_exit_code(run_module, arguments, message):
+    done = run_module("oasis_tf.prepare", *arguments)
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if "ERROR:" in line]
+    assert line.startswith(message)
+    assert "Traceback" not in done.stderr
+
+
+def test_help_names_every_flag(run_module):
+    done = run_module("oasis_tf.prepare", "--help")
+    assert done.returncode == 0
+    for flag in ("dataset", "source", "output", "image_dir", "label_dir", "val_image_dir",
+                 "val_label_dir", "num_classes", "unknown_label", "class_names", "scene_list",
+                 "num_train", "num_val", "height", "width", "seed", "num_shards", "num_workers",
+                 "overwrite"):
+        assert f"--{flag}:" in done.stdout.replace("--[no]", "--")
+
+
+def test_killed_and_run_again(run_module, tmp_path):
+    arguments = [*SHAPES[:1], "--num_train=2000", "--num_val=3", "--num_shards=40",
+                 "--num_workers=2"]
+    environment = os.environ | {"PYTHONPATH": str(Path(oasis_tf.__file__).resolve().parents[1])}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "oasis_tf.prepare", *arguments, "--output=killed"],
+        cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )
+    while not (tmp_path / "killed/preparation.json").exists():
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finished = {path: path.stat().st_ino for path in (tmp_path / "killed").glob("train*")}
+    assert 0 < len(finished) < 40
+    with pytest.raises(FileNotFoundError, match="has no dataset.json"):
+        PreparedDataset.load(str(tmp_path / "killed"))
+    for output in ("killed", "whole"):
+        done = run_module("oasis_tf.prepare", *arguments, f"--output={output}")
+        assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    kept = [path.stat().st_ino == inode for path, inode in finished.items()]
+    assert sum(kept) >= len(kept) - 1  # the last may have come after its journal entry
