@@ -9,8 +9,7 @@ def serving_module(model):
     """The generator as a `tf.Module` with a `serving_default` function.
 
     The module holds the plain variables only: `tf.saved_model.save` would trace every layer of a
-        Keras
-    model anew, which fails for layers of several inputs.
+    Keras model anew, which fails for layers of several inputs.
 
     Args:
         model: `OASIS`.

@@ -1,10 +1,12 @@
 """What all tests share."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when TensorFlow is first imported
@@ -34,3 +36,112 @@ def run_module(tmp_path):
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """Recorded numbers of the official release by name; see golden/README.md."""
+    with np.load(Path(__file__).parent / "golden" / "oasis_square.npz") as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="session")
+def state_dict(golden):
+    """function(prefix) -> what `golden` holds under `prefix/`, by official name."""
+
+    def under(prefix):
+        start = f"{prefix}/"
+        return {k.removeprefix(start): v for k, v in golden.items() if k.startswith(start)}
+
+    return under
+
+
+POLICIES = ("float32", "float64", "mixed_bfloat16", "mixed_float16")
+
+
+def _randomise(layer):
+    """Gives every weight a value of its own, so that none is hidden by zeros; variances positive."""
+    rng = np.random.default_rng(0)
+    for variable in layer.variables:
+        value = rng.normal(0, 0.5, variable.shape)
+        variable.assign(abs(value) + 0.1 if variable.name == "moving_variance" else value)
+
+
+def _check_config(layer):
+    import keras
+
+    again = type(layer).from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+    serialized = json.loads(json.dumps(keras.saving.serialize_keras_object(layer)))
+    restored = keras.saving.deserialize_keras_object(serialized)
+    assert type(restored) is type(layer)
+    assert restored.get_config() == layer.get_config()
+
+
+def _check_symbolic(make, inputs, path):
+    """A functional model of the layer, before and after a .keras file, equals the eager call."""
+    import keras
+
+    layer = make()
+    layer(*inputs)
+    _randomise(layer)
+    want = layer(*inputs)
+    keras_inputs = [keras.Input(x.shape[1:], dtype=x.dtype.name) for x in inputs]
+    output = layer(*keras_inputs)
+    assert output.dtype == keras.backend.standardize_dtype(want.dtype)
+    assert output.shape == (None, *want.shape[1:])
+    assert layer.compute_output_shape(*(x.shape for x in inputs)) == want.shape
+    model = keras.Model(keras_inputs, output)
+    np.testing.assert_allclose(model(list(inputs)), want, rtol=1e-6, atol=1e-6)
+    model.save(path)
+    np.testing.assert_array_equal(keras.saving.load_model(path)(list(inputs)), model(list(inputs)))
+
+
+def _check_policy(make, inputs, policy):
+    import keras
+
+    layer = make(dtype=policy)
+    output = layer(*inputs)
+    kind = keras.DTypePolicy(policy)
+    whole = isinstance(layer, keras.Model)  # networks hand out their variables' type
+    assert output.dtype == (kind.variable_dtype if whole else kind.compute_dtype)
+    assert {variable.dtype for variable in layer.variables} <= {kind.variable_dtype}
+    assert np.isfinite(keras.ops.cast(output, "float64")).all()
+    for part in layer._flatten_layers():
+        assert part.dtype_policy == kind, part.path
+
+
+def _check_gradients(make, inputs):
+    import tensorflow as tf
+
+    layer = make(dtype="float64")
+    layer(*inputs)
+    _randomise(layer)
+    variables = layer.trainable_variables
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(*inputs, training=False) ** 3)
+    for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
+        assert gradient is not None, variable.path
+        assert np.isfinite(gradient).all(), variable.path
+        assert np.abs(gradient).max() > 0, variable.path
+
+
+@pytest.fixture
+def keras_contract(tmp_path):
+    """Checks what every Keras layer owes its users.
+
+    Returns:
+        function(make, *inputs, policies=POLICIES): `make(**options)` gives a new layer or network,
+        `inputs` are arrays to call it with. Checked are the configuration's round trip, symbolic
+        against eager calls, .keras files, types under every policy, and that a gradient reaches
+        every trainable weight.
+    """
+
+    def check(make, *inputs, policies=POLICIES):
+        _check_config(make())
+        _check_symbolic(make, inputs, tmp_path / "model.keras")
+        for policy in policies:
+            _check_policy(make, inputs, policy)
+        _check_gradients(make, inputs)
+
+    return check

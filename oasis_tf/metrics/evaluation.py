@@ -9,6 +9,7 @@ from oasis_tf.config import Config
 from oasis_tf.data import pipeline
 from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.metrics import evaluator, segmentation_evaluators
+from oasis_tf.models.oasis import OASIS
 from oasis_tf.progress import progress_bar
 
 EVALUATORS = {
@@ -89,8 +90,7 @@ def check_dataset(label_space, dataset):
 def evaluate_model(
     model_dir, data_dir, names, *, seed=0, batch_size=16, segmenter_steps=None, json_path=None
 ):
-    """Measures a model directory; everything that can be refused is refused before the model is
-    read.
+    """Measures a model directory; what can be refused is refused before the model is read.
 
     Args:
         model_dir: model directory.
@@ -99,8 +99,8 @@ def evaluate_model(
         json_path: file to write the report to, or None.
 
     Returns:
-        dict with model_dir, data_dir, split, num_images, height, width, seed and `metrics`, a dict
-        of value name -> float (null in the file where a value does not exist).
+        dict with model_dir, step, data_dir, split, num_images, height, width, seed and `metrics`, a
+        dict of value name -> float (null in the file where a value does not exist).
     """
     check_names(names)
     config = Config.load(model_dir)
@@ -108,13 +108,11 @@ def evaluate_model(
     check_dataset(config.label_space, dataset)
     if json_path:
         os.makedirs(os.path.dirname(os.path.abspath(json_path)), exist_ok=True)
-    from oasis_tf import OASIS
-
-    context = evaluator.EvaluationContext(
-        OASIS.load(model_dir), dataset, model_dir, batch_size, segmenter_steps
-    )
+    model = OASIS.load(model_dir)
+    context = evaluator.EvaluationContext(model, dataset, model_dir, batch_size, segmenter_steps)
     report = {
         "model_dir": os.path.abspath(model_dir),
+        "step": int(model.step),
         "data_dir": os.path.abspath(dataset.data_dir),
         "split": "val",
         "num_images": dataset.num_examples("val"),

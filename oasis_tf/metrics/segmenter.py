@@ -167,7 +167,9 @@ def train_segmenter(dataset, recipe):
         seed=recipe.seed,
     ).map(prepare)
     with progress_bar(recipe.steps, "step", "train segmenter") as progress:
-        count = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: progress.update())
+        count = keras.callbacks.LambdaCallback(
+            on_train_batch_end=lambda batch, logs: progress.update()
+        )
         trainer.fit(
             batches, steps_per_epoch=recipe.steps, shuffle=False, verbose=0, callbacks=[count]
         )

@@ -14,9 +14,11 @@ WIDTHS = (16, 16, 16, 8, 4, 2, 1)
 def upsample(x):
     """Nearest-neighbour upsampling by 2: [B, H, W, C] -> [B, 2H, 2W, C]."""
     height, width = ops.shape(x)[1:3]
-    return ops.image.resize(
-        x, (2 * height, 2 * width), interpolation="nearest", data_format="channels_last"
-    )
+    if not (isinstance(height, int) and isinstance(width, int)):
+        # Keras' resize takes static sizes only; it is the faster of the two, above all backwards.
+        return ops.repeat(ops.repeat(x, 2, axis=1), 2, axis=2)
+    size = (2 * height, 2 * width)
+    return ops.image.resize(x, size, interpolation="nearest", data_format="channels_last")
 
 
 @keras.saving.register_keras_serializable("oasis_tf")

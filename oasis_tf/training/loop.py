@@ -48,7 +48,7 @@ def train(config, model_dir):
 def describe(config):
     """What ``--dry_run`` prints: configuration, parameter counts and a memory estimate."""
     model = build_model(config)
-    lines = [json.dumps(config.to_json(), indent=2), ""]
+    lines = [config.to_text(), ""]
     networks = (model.generator, model.discriminator)
     counts = [sum(math.prod(v.shape) for v in n.trainable_variables) for n in networks]
     lines += [f"{n.name}: {c:,} trainable parameters" for n, c in zip(networks, counts, strict=True)]
@@ -93,6 +93,8 @@ class _Run:
                     self._stop(signals.received)
             if self._step != self._saved:
                 self._save()
+            if self._step % self._settings.image_every and self._chief:
+                self._writer.pictures(self._task.pictures(), self._step)
         print(f"Done: {self._step} steps. Checkpoint: {self._store.path(self._step)}")
 
     def _after_step(self, clock):

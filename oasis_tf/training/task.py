@@ -57,7 +57,10 @@ class OASISTask:
         self._statistics = StatisticsEstimator(self.model, strategy)
         self._inference = (None, None)
         self._panels = None
-        self._step = tf.function(self._distributed_step, jit_compile=self._jit())
+        # No Python control flow to translate: tracing is faster and errors are clearer without.
+        self._step = tf.function(
+            self._distributed_step, autograph=False, jit_compile=self._jit()
+        )
 
     def _jit(self):
         wanted = self._config.training.jit_compile

@@ -1,0 +1,132 @@
+"""The SPADE block against a slow reference, written out with one-hot maps in float64."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from oasis_tf.layers import SPADEModulation, SPADEResBlock
+
+CLASSES, NOISE, HIDDEN = 4, 3, 6
+WIDTHS = [(6, 6), (6, 2), (2, 5)]
+
+
+def make_block(rng, widths, noise_channels=NOISE):
+    block = SPADEResBlock(*widths, CLASSES, noise_channels, HIDDEN, dtype="float64")
+    block.build()
+    for variable in block.variables:
+        value = rng.normal(0, 0.7, variable.shape)
+        variable.assign(abs(value) + 0.5 if variable.name == "moving_variance" else value)
+    return block
+
+
+def make_inputs(rng, channels, size=(4, 6), noise_channels=NOISE):
+    x = tf.constant(rng.normal(size=(2, *size, channels)))
+    label_map = tf.constant(rng.integers(0, CLASSES, (2, *size)), tf.int32)
+    return [x, label_map] + ([tf.constant(rng.normal(size=(2, noise_channels)))] * bool(noise_channels))
+
+
+class Reference:
+    """The block as the paper draws it, on weights by name."""
+
+    def __init__(self, block):
+        self.weights = {v.path.split("/", 1)[1]: v.value for v in block.variables}
+        self.shortcut = block.learned_shortcut
+
+    def __call__(self, x, label_map, noise=None, training=False):
+        field = tf.one_hot(label_map, CLASSES, dtype=tf.float64)
+        if noise is not None:
+            constant = tf.broadcast_to(noise[:, None, None], (*label_map.shape, noise.shape[-1]))
+            field = tf.concat([constant, field], axis=-1)
+        self.field, self.training = field, training
+        y = self.spectral("conv_0", tf.nn.leaky_relu(self.norm("norm_0", "batch_norm_0", x), 0.2))
+        y = self.spectral("conv_1", tf.nn.leaky_relu(self.norm("norm_1", "batch_norm_1", y), 0.2))
+        if self.shortcut:
+            x = self.spectral("conv_s", self.norm("norm_s", "batch_norm_0", x))
+        return x + y
+
+    def conv(self, x, kernel, bias):
+        return tf.nn.conv2d(x, self.weights[kernel], 1, "SAME") + self.weights[bias]
+
+    def norm(self, name, batch_norm, x):
+        mean = self.weights[f"{batch_norm}/moving_mean"]
+        variance = self.weights[f"{batch_norm}/moving_variance"]
+        if self.training:
+            mean, variance = tf.nn.moments(x, [0, 1, 2])
+        x = (x - mean) / tf.sqrt(variance + 1e-5)
+        h = tf.nn.relu(self.conv(self.field, f"{name}/shared/kernel", f"{name}/shared/bias"))
+        gamma = self.conv(h, f"{name}/gamma_kernel", f"{name}/gamma_bias")
+        beta = self.conv(h, f"{name}/beta_kernel", f"{name}/beta_bias")
+        return x * (1 + gamma) + beta
+
+    def spectral(self, name, x):
+        kernel, u = self.weights[f"{name}/kernel"], tf.convert_to_tensor(self.weights[f"{name}/u"])
+        v = tf.convert_to_tensor(self.weights[f"{name}/v"])
+        matrix = tf.reshape(kernel, (-1, kernel.shape[-1]))
+        if self.training:
+            v = tf.linalg.l2_normalize(tf.linalg.matvec(matrix, u))
+            u = tf.linalg.l2_normalize(tf.linalg.matvec(matrix, v, transpose_a=True))
+        sigma = tf.tensordot(tf.stop_gradient(v), tf.linalg.matvec(matrix, tf.stop_gradient(u)), 1)
+        y = tf.nn.conv2d(x, kernel / sigma, 1, "SAME")
+        return y if name == "conv_s" else y + self.weights[f"{name}/bias"]
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("widths", WIDTHS)
+def test_block_equals_the_reference(rng, widths, training):
+    block, inputs = make_block(rng, widths), make_inputs(rng, widths[0])
+    reference = Reference(block)
+    sources = [inputs[0], inputs[2], *(v.value for v in block.trainable_variables)]
+    target = rng.normal(size=(2, 4, 6, widths[1]))
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(inputs[::2])
+        # The reference first: it reads u and v from before the power iteration.
+        slow = reference(*inputs, training=training)
+        fast = block(*inputs, training=training)
+        losses = [tf.reduce_sum(y * target) for y in (slow, fast)]
+    np.testing.assert_allclose(fast, slow, rtol=1e-10, atol=1e-10)
+    want, got = (tape.gradient(loss, sources) for loss in losses)
+    for w, g in zip(want, got, strict=True):
+        w = tf.convert_to_tensor(w).numpy()
+        np.testing.assert_allclose(tf.convert_to_tensor(g), w, rtol=1e-9, atol=1e-9)
+
+
+def test_block_without_noise(rng):
+    block, inputs = make_block(rng, (6, 2), 0), make_inputs(rng, 6, noise_channels=0)
+    np.testing.assert_allclose(block(*inputs), Reference(block)(*inputs), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (2, 4)])
+def test_block_at_the_smallest_resolutions(rng, size):
+    block, inputs = make_block(rng, (6, 2)), make_inputs(rng, 6, size)
+    slow = Reference(block)(*inputs, training=True)
+    np.testing.assert_allclose(block(*inputs, training=True), slow, rtol=1e-10, atol=1e-10)
+
+
+def test_norms_of_one_input_share_their_statistics(rng):
+    block, inputs = make_block(rng, (6, 2)), make_inputs(rng, 6)
+    before = block.batch_norm_0.moving_mean.numpy()
+    block(*inputs, training=True)
+    want = 0.9 * before + 0.1 * inputs[0].numpy().mean((0, 1, 2))  # one update, not two
+    np.testing.assert_allclose(block.batch_norm_0.moving_mean.numpy(), want, rtol=1e-12)
+    assert sum("batch_norm" in v.path for v in block.variables) == 4
+
+
+def test_evaluation_moves_nothing(rng):
+    block, inputs = make_block(rng, (6, 2)), make_inputs(rng, 6)
+    before = block.get_weights()
+    block(*inputs, training=False)
+    for old, new in zip(before, block.get_weights(), strict=True):
+        np.testing.assert_array_equal(new, old)
+
+
+@pytest.mark.parametrize("widths", WIDTHS[:2])
+def test_block_keras_contract(keras_contract, rng, widths):
+    inputs = [x.numpy() for x in make_inputs(rng, widths[0])]
+    inputs = [x.astype(np.float32) if x.dtype == np.float64 else x for x in inputs]
+    keras_contract(lambda **options: SPADEResBlock(*widths, CLASSES, NOISE, HIDDEN, **options), *inputs)
+
+
+def test_modulation_keras_contract(keras_contract, rng):
+    inputs = [x.numpy() for x in make_inputs(rng, 6)]
+    inputs = [x.astype(np.float32) if x.dtype == np.float64 else x for x in inputs]
+    keras_contract(lambda **options: SPADEModulation(6, CLASSES, NOISE, HIDDEN, **options), *inputs)
