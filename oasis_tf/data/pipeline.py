@@ -12,10 +12,11 @@ import tensorflow as tf
 from oasis_tf.data import tfrecord
 from oasis_tf.data.tfrecord import PreparedDataset
 
-# Undecoded records that are permuted together. Up to this many records an epoch is one full
-# permutation. Larger data sets are permuted window by window; as `prepare` stores them in random
-# order and shards are visited in another order every epoch, windows do not repeat.
-SHUFFLE_WINDOW = 4096
+# Undecoded records are permuted together in windows of at most so many records and bytes. A data
+# set that fits is one window: an epoch is a full permutation. Of a larger one, a window holds
+# records of 16 shards drawn anew every epoch, and `prepare` stores records in random order.
+SHUFFLE_RECORDS = 4096
+SHUFFLE_BYTES = 512 * 2**20
 _OPEN_SHARDS = 16  # read in turns; fixed, because the order of records depends on it
 _ORDER, _AUGMENTATION = 1, 2  # keep the two families of random numbers apart
 
@@ -112,15 +113,17 @@ def _training_records(prepared: PreparedDataset, seed: int, start: int) -> tf.da
     """Endless (stream position int64, serialized record) from position `start` on."""
     count = prepared.num_examples("train")
     paths = tf.constant(prepared.shard_paths("train"))
+    record_bytes = prepared.splits["train"].num_bytes / count
+    window = max(1, min(SHUFFLE_RECORDS, int(SHUFFLE_BYTES / record_bytes)))
     windows = tf.data.Dataset.range(start // count, tf.int64.max).flat_map(
-        lambda epoch: _epoch_windows(paths, _seed(seed, _ORDER, epoch))
+        lambda epoch: _epoch_windows(paths, window, _seed(seed, _ORDER, epoch))
     )
     # The next window, be it of the next epoch, is read while this one is in use.
     records = windows.prefetch(1).unbatch().skip(start % count)
     return tf.data.Dataset.zip(tf.data.Dataset.range(start, tf.int64.max), records)
 
 
-def _epoch_windows(paths: tf.Tensor, seed: tf.Tensor) -> tf.data.Dataset:
+def _epoch_windows(paths: tf.Tensor, window: int, seed: tf.Tensor) -> tf.data.Dataset:
     """The serialized records of all shards in the order of one epoch, cut into windows."""
     # Dataset.shuffle would mix in the global seed, and holds state that a resumed stream cannot
     # have; permuting whole windows with stateless random numbers does neither.
@@ -131,8 +134,8 @@ def _epoch_windows(paths: tf.Tensor, seed: tf.Tensor) -> tf.data.Dataset:
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
-    windows = records.batch(SHUFFLE_WINDOW).enumerate()
-    return windows.map(lambda index, window: _shuffle(window, _fold(seed, index + 1)))
+    windows = records.batch(window).enumerate()
+    return windows.map(lambda index, values: _shuffle(values, _fold(seed, index + 1)))
 
 
 def _shuffle(values: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

@@ -27,7 +27,10 @@ from oasis_tf.data.examples import EncodedExample, Source
 from oasis_tf.data.tfrecord import PreparedDataset, ShardInfo, SplitInfo
 
 JOURNAL_FILE = "preparation.json"
-EXAMPLES_PER_SHARD = 512  # where --num_shards is not given
+# Where --num_shards is not given, shards are at most about so long. Small ones mix better in
+# training, where windows of records are drawn from several shards.
+EXAMPLES_PER_SHARD = 512
+BYTES_PER_SHARD = 64 * 2**20
 _CHUNK = 8  # examples a worker takes at once
 _OWN_FILES = re.compile(
     r"dataset\.json|preparation\.json|(train|val)-\d{5}-of-\d{5}\.tfrecord"
@@ -96,7 +99,7 @@ def prepare(
     count = sum(len(shard.sources) for shard in shards)
     with workers.pool(num_workers or _default_workers(count), label_space) as ordered_map:
         _check_sources([source for shard in shards for source in shard.sources], ordered_map)
-        _make_room(output, shards, overwrite)
+        _make_room(output, shards)
         finished = _write_shards(output, shards, label_space, ordered_map)
     return _complete(output, shards, finished, label_space)
 
@@ -106,23 +109,22 @@ def prepare(
 
 def _plan(split: str, sources: Sequence[Source], num_shards: int) -> list[_Shard]:
     """Cuts a split into shards of nearly equal length."""
+    sources = sorted(sources, key=lambda source: source.key)
     if split == "train":
         # A random order that is the same everywhere: what lies together in the source (a city, a
         # film) is spread, so that shuffling within a window at training time is enough.
-        def order(source):
-            return hashlib.sha256(source.key.encode()).digest()
-    else:
-
-        def order(source):
-            return source.key
-
-    sources = sorted(sources, key=order)
-    count = min(num_shards or -(-len(sources) // EXAMPLES_PER_SHARD), len(sources))
+        sources.sort(key=lambda source: hashlib.sha256(source.key.encode()).digest())
+    count = min(num_shards or _default_shards(sources), len(sources))
     bounds = [len(sources) * k // count for k in range(count + 1)]
     return [
         _Shard(split, tfrecord.shard_name(split, k, count), sources[bounds[k] : bounds[k + 1]])
         for k in range(count)
     ]
+
+
+def _default_shards(sources: Sequence[Source]) -> int:
+    num_bytes = sum(source.num_bytes() for source in sources)
+    return 1 + max((len(sources) - 1) // EXAMPLES_PER_SHARD, num_bytes // BYTES_PER_SHARD)
 
 
 def _default_workers(num_examples: int) -> int:
@@ -170,7 +172,7 @@ def _check_sources(sources: Sequence[Source], ordered_map) -> None:
         )
 
 
-def _make_room(output: str, shards: Sequence[_Shard], overwrite: bool) -> None:
+def _make_room(output: str, shards: Sequence[_Shard]) -> None:
     """Makes the folder, removes leftovers and sees whether the shards will fit."""
     planned = {shard.file for shard in shards} | {JOURNAL_FILE}
     try:
@@ -181,7 +183,7 @@ def _make_room(output: str, shards: Sequence[_Shard], overwrite: bool) -> None:
             key=lambda name: name != tfrecord.METADATA_FILE,
         )
         for name in names:
-            if overwrite or name not in planned:
+            if name not in planned:
                 os.remove(os.path.join(output, name))
         free = shutil.disk_usage(output).free
     except OSError as error:

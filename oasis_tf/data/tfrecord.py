@@ -58,6 +58,11 @@ class SplitInfo:
         """Records in all shards."""
         return sum(shard.num_examples for shard in self.shards)
 
+    @property
+    def num_bytes(self) -> int:
+        """Size of all shards."""
+        return sum(shard.num_bytes for shard in self.shards)
+
 
 @dataclasses.dataclass(frozen=True)
 class PreparedDataset:

@@ -36,6 +36,8 @@ def lookup_conv(label_map, kernel):
     # Row N of every table is zero: it stands for the padding outside the image.
     tables = ops.pad(kernel, ((0, 0), (0, 0), (0, 1), (0, 0)))
     tables = ops.unstack(ops.reshape(tables, (9, num_classes + 1, -1)), 9)
+    # Look-ups take no unsigned types, and N may not fit into a small one.
+    label_map = ops.cast(label_map, "int32")
     padded = ops.pad(label_map, ((0, 0), (1, 1), (1, 1)), constant_values=num_classes)
     total = None
     for tap, table in enumerate(tables):

@@ -43,6 +43,7 @@ class SpectralConv2D(keras.layers.Layer):
     Returns:
         [B, H, W, filters] in the compute dtype. ``u`` [filters], ``v`` [k*k*C] and sigma are kept in
         the variable dtype (float32 under mixed precision); only ``kernel / sigma`` is cast.
+        A kernel of zeros has no norm to divide by: its output is NaN.
     """
 
     def __init__(self, filters, kernel_size, use_bias=True, **kwargs):

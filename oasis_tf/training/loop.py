@@ -93,8 +93,8 @@ class _Run:
                     self._stop(signals.received)
             if self._step != self._saved:
                 self._save()
-            if self._step % self._settings.image_every and self._chief:
-                self._writer.pictures(self._task.pictures(), self._step)
+            if self._step % self._settings.image_every:
+                self._draw()
         print(f"Done: {self._step} steps. Checkpoint: {self._store.path(self._step)}")
 
     def _after_step(self, clock):
@@ -103,8 +103,13 @@ class _Run:
             self._log(clock)
         if step % settings.checkpoint_every == 0:
             self._save()
-        if step % settings.image_every == 0 and self._chief:
-            self._writer.pictures(self._task.pictures(), step)
+        if step % settings.image_every == 0:
+            self._draw()
+
+    def _draw(self):
+        pictures = self._task.pictures(self._step)  # on every worker: batch statistics are shared
+        if self._chief:
+            self._writer.pictures(pictures, self._step)
 
     # === State ===
 

@@ -6,10 +6,26 @@ The result is a derived copy: what training averages on is put back untouched, s
 less often cannot change a run.
 """
 
+import contextlib
+
 import tensorflow as tf
 
 from oasis_tf import noise
 from oasis_tf.models.weights import forward_state
+
+
+@contextlib.contextmanager
+def borrowed_state(network, arrays=None):
+    """Lets the block move a network's forward state, from ``arrays`` on, and puts it back."""
+    state = forward_state(network)
+    before = {name: variable.numpy() for name, variable in state.items()}
+    try:
+        for name, array in (arrays or {}).items():
+            state[name].assign(array)
+        yield
+    finally:
+        for name, variable in state.items():
+            variable.assign(before[name])
 
 
 class StatisticsEstimator:
@@ -23,7 +39,7 @@ class StatisticsEstimator:
     def __init__(self, model, strategy):
         self._model = model
         self._strategy = strategy
-        self._forward = tf.function(self._forward_on_replicas)
+        self._forward = tf.function(self._forward_on_replicas, autograph=False)
 
     def estimate(self, batches, step):
         """Forward state by name, as arrays.
@@ -32,15 +48,11 @@ class StatisticsEstimator:
             batches: iterable of (image, label_map) global batches, distributed.
             step: int, keys the noise together with the seed.
         """
-        state = forward_state(self._model.generator_ema)
-        before = {name: variable.numpy() for name, variable in state.items()}
-        try:
+        average = self._model.generator_ema
+        with borrowed_state(average):
             for index, (_, label_map) in enumerate(batches):
                 self._forward(label_map, tf.constant(step, tf.int64), tf.constant(index, tf.int64))
-            return {name: variable.numpy() for name, variable in state.items()}
-        finally:
-            for name, variable in state.items():
-                variable.assign(before[name])
+            return {name: v.numpy() for name, v in forward_state(average).items()}
 
     def _forward_on_replicas(self, label_map, step, index):
         self._strategy.run(self._forward_on_one, args=(label_map, step, index))

@@ -61,7 +61,7 @@ class Panels:
         self._label_space = label_space
         self._image = np.asarray(image)
         self._label_map = np.asarray(label_map)
-        self._compute = tf.function(self._networks)
+        self._compute = tf.function(self._networks, autograph=False)
 
     def draw(self):
         """Mapping from name to uint8 picture, with the weights as they are now."""

@@ -10,7 +10,7 @@ import tensorflow as tf
 from oasis_tf.data.pipeline import evaluation_batches, training_batches
 from oasis_tf.models.weights import named_weights
 from oasis_tf.training.build import build_for_training
-from oasis_tf.training.statistics import StatisticsEstimator
+from oasis_tf.training.statistics import StatisticsEstimator, borrowed_state
 from oasis_tf.training.strategies import distribute
 from oasis_tf.training.summaries import Panels
 
@@ -37,8 +37,8 @@ class Task(Protocol):
     def scalars(self):
         """Numbers to show at the start of a run, by name."""
 
-    def pictures(self):
-        """uint8 pictures [H, W, 3] of what the model does now, by name."""
+    def pictures(self, step):
+        """uint8 pictures [H, W, 3] of what the model does after ``step`` steps, by name."""
 
 
 class OASISTask:
@@ -124,7 +124,7 @@ class OASISTask:
         training = self._config.training
         return {"learning_rate/generator": training.lr_g, "learning_rate/discriminator": training.lr_d}
 
-    def pictures(self):
+    def pictures(self, step):
         if self._panels is None:
             data = self._config.data
             scenes = evaluation_batches(
@@ -136,4 +136,5 @@ class OASISTask:
             )
             image, label_map = next(iter(scenes))
             self._panels = Panels(self.model, self._config.label_space, image, label_map)
-        return self._panels.draw()
+        with borrowed_state(self.model.generator_ema, self.inference_arrays(step)):
+            return self._panels.draw()

@@ -29,12 +29,22 @@ def png():
 def write_pairs():
     """Function that writes random images and label PNGs of the same names."""
 
-    def write(image_dir, label_dir, names, values=range(4), size=(10, 12), image_suffix=".jpg",
-              label_suffix=".png", dtype=np.uint8, seed=0):
+    def write(
+        image_dir,
+        label_dir,
+        names,
+        values=range(4),
+        size=(10, 12),
+        image_suffix=".jpg",
+        label_suffix=".png",
+        dtype=np.uint8,
+        seed=0,
+    ):
         rng = np.random.default_rng(seed)
         for name in names:
             image, label = (
-                Path(image_dir) / f"{name}{image_suffix}", Path(label_dir) / f"{name}{label_suffix}"
+                Path(image_dir) / f"{name}{image_suffix}",
+                Path(label_dir) / f"{name}{label_suffix}",
             )
             for path in (image, label):
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,8 +62,12 @@ def write_dataset():
         Path(data_dir).mkdir(parents=True, exist_ok=True)
         records = [
             tfrecord.serialize_example(
-                key=f"record {k}", image=encode(image), image_format="png",
-                label=encode(label_map), height=label_map.shape[0], width=label_map.shape[1],
+                key=f"record {k}",
+                image=encode(image),
+                image_format="png",
+                label=encode(label_map),
+                height=label_map.shape[0],
+                width=label_map.shape[1],
             )
             for k, (image, label_map) in enumerate(zip(images, label_maps, strict=True))
         ]

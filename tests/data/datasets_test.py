@@ -161,8 +161,13 @@ def test_json_with_other_fields_is_refused():
     ],
 )
 def test_contradicting_parts(change, message):
-    values = {"dataset": "folder", "class_names": ("a", "b"), "palette": ((0, 0, 0), (1, 1, 1)),
-              "has_unknown": False, "raw_ids": (0, 1)}
+    values = {
+        "dataset": "folder",
+        "class_names": ("a", "b"),
+        "palette": ((0, 0, 0), (1, 1, 1)),
+        "has_unknown": False,
+        "raw_ids": (0, 1),
+    }
     with pytest.raises(ValueError, match=message):
         LabelSpace(**values | change)
 

@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def test_jpeg_and_png_bytes_are_kept(tmp_path, pair):
     image.save(tmp_path / "b.png", optimize=True)
     for path, image_format in ((pair.image_path, "jpeg"), (tmp_path / "b.png", "png")):
         example = FilePair("a", str(path), pair.label_path).encode(folder_label_space(4))
-        assert example.image == open(path, "rb").read()
+        assert example.image == Path(path).read_bytes()
         assert example.image_format == image_format
         assert (example.height, example.width) == (10, 12)
 
@@ -60,7 +61,8 @@ def test_many_classes_are_stored_in_16_bits(tmp_path, write_pairs):
     pair = FilePair("a", str(tmp_path / "a.jpg"), str(tmp_path / "a.png"))
     example = pair.encode(folder_label_space(1204))
     assert example.label[24] == 16  # bit depth in the PNG header
-    np.testing.assert_array_equal(decoded(example.label), decoded(open(pair.label_path, "rb").read()))
+    raw = np.asarray(Image.open(pair.label_path))
+    np.testing.assert_array_equal(decoded(example.label), raw)
 
 
 def test_palette_labels_are_their_indices(pair):
@@ -88,16 +90,16 @@ def test_sizes_must_agree(pair):
 
 
 def test_unreadable_files_are_named(pair):
-    for path in (pair.image_path, pair.label_path):
-        contents = open(path, "rb").read()
-        open(path, "wb").write(b"no image at all")
+    for path in map(Path, (pair.image_path, pair.label_path)):
+        contents = path.read_bytes()
+        path.write_bytes(b"no image at all")
         assert f"{path} is not a readable image" in pair.check()
-        with pytest.raises(ValueError, match=os.path.basename(path)):
+        with pytest.raises(ValueError, match=path.name):
             pair.encode(folder_label_space(4))
-        open(path, "wb").write(contents[: len(contents) * 2 // 3])
-        with pytest.raises(ValueError, match=os.path.basename(path)):
+        path.write_bytes(contents[: len(contents) * 2 // 3])
+        with pytest.raises(ValueError, match=path.name):
             pair.encode(folder_label_space(4))
-        open(path, "wb").write(contents)
+        path.write_bytes(contents)
     assert pair.check() is None
 
 

@@ -18,9 +18,7 @@ def keys(splits):
 def test_folder_below_one_source(tmp_path, write_pairs):
     write_pairs(tmp_path / "train/images", tmp_path / "train/labels", ["b", "a", "sub/c"])
     write_pairs(tmp_path / "val/images", tmp_path / "val/labels", ["d"])
-    splits, space = find_examples(
-        "folder", str(tmp_path), num_classes=12, unknown_label=11
-    )
+    splits, space = find_examples("folder", str(tmp_path), num_classes=12, unknown_label=11)
     assert keys(splits) == {"train": ["a", "b", "sub/c"], "val": ["d"]}
     assert space.num_classes == 12 and space.has_unknown
     assert splits["val"][0].label_path == str(tmp_path / "val/labels/d.png")
@@ -85,8 +83,10 @@ def test_ambiguous_names(tmp_path, write_pairs):
 @pytest.fixture
 def ade(tmp_path, write_pairs):
     """ADEChallengeData2016 with three training images and one for validation."""
-    for folder, names in (("training", ["ADE_train_1", "ADE_train_2", "ADE_train_3"]),
-                          ("validation", ["ADE_val_1"])):
+    for folder, names in (
+        ("training", ["ADE_train_1", "ADE_train_2", "ADE_train_3"]),
+        ("validation", ["ADE_val_1"]),
+    ):
         write_pairs(tmp_path / "images" / folder, tmp_path / "annotations" / folder, names)
     (tmp_path / "sceneCategories.txt").write_text(
         "ADE_train_1 street\nADE_train_2 bedroom\nADE_train_3 beach\nADE_val_1 street\n"
@@ -97,7 +97,8 @@ def ade(tmp_path, write_pairs):
 def test_ade20k(ade):
     splits, space = find_examples("ade20k", str(ade))
     assert keys(splits) == {
-        "train": ["ADE_train_1", "ADE_train_2", "ADE_train_3"], "val": ["ADE_val_1"]
+        "train": ["ADE_train_1", "ADE_train_2", "ADE_train_3"],
+        "val": ["ADE_val_1"],
     }
     assert splits["train"][0].image_path == str(ade / "images/training/ADE_train_1.jpg")
     assert splits["train"][0].label_path == str(ade / "annotations/training/ADE_train_1.png")
@@ -115,7 +116,7 @@ def test_ade_outdoors(ade):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("street\nmoon\n", "outdoor.txt names scenes that .*sceneCategories.txt does not have.*moon"),
+        ("street\nmoon\n", "outdoor.txt names scenes that .*Categories.txt does not have.*moon"),
         ("\n", "outdoor.txt names no scene"),
         ("beach\n", "No val image"),
     ],
@@ -130,11 +131,16 @@ def test_bad_scene_lists(ade, text, message):
 def test_cityscapes(tmp_path, write_pairs):
     for split, names in (("train", ["bonn/bonn_0", "aachen/aachen_1"]), ("val", ["ulm/ulm_2"])):
         write_pairs(
-            tmp_path / "leftImg8bit" / split, tmp_path / "gtFine" / split, names,
-            image_suffix="_leftImg8bit.png", label_suffix="_gtFine_labelIds.png",
+            tmp_path / "leftImg8bit" / split,
+            tmp_path / "gtFine" / split,
+            names,
+            image_suffix="_leftImg8bit.png",
+            label_suffix="_gtFine_labelIds.png",
         )
         write_pairs(  # other files of the official archives
-            tmp_path / "other", tmp_path / "gtFine" / split, names,
+            tmp_path / "other",
+            tmp_path / "gtFine" / split,
+            names,
             label_suffix="_gtFine_instanceIds.png",
         )
     splits, space = find_examples("cityscapes", str(tmp_path))
@@ -163,10 +169,23 @@ def lvis_dir(tmp_path, write_pairs):
     for split, image_id in (("train", 1), ("val", 2)):
         values = {
             "categories": [{"id": 2, "name": "pear"}, {"id": 1, "name": "apple"}],
-            "images": [{"id": image_id, "height": 10, "width": 12,
-                        "coco_url": f"http://x.org/train2017/{image_id:012d}.jpg"}],
-            "annotations": [{"id": 7, "image_id": image_id, "category_id": 2, "area": 16.0,
-                             "segmentation": [[2.0, 1.0, 6.0, 1.0, 6.0, 5.0, 2.0, 5.0]]}],
+            "images": [
+                {
+                    "id": image_id,
+                    "height": 10,
+                    "width": 12,
+                    "coco_url": f"http://x.org/train2017/{image_id:012d}.jpg",
+                }
+            ],
+            "annotations": [
+                {
+                    "id": 7,
+                    "image_id": image_id,
+                    "category_id": 2,
+                    "area": 16.0,
+                    "segmentation": [[2.0, 1.0, 6.0, 1.0, 6.0, 5.0, 2.0, 5.0]],
+                }
+            ],
         }
         (tmp_path / f"lvis_v1_{split}.json").write_text(json.dumps(values))
     return tmp_path

@@ -31,9 +31,7 @@ def nearest(array, height, width):
 def data_dir(tmp_path_factory, write_dataset):
     """Records whose image has (y, x, record) as its colours, and whose labels repeat 20 y + x."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
-    images = [
-        np.stack([y, x, np.full_like(y, k)], -1).astype(np.uint8) for k in range(NUM_RECORDS)
-    ]
+    images = [np.stack([y, x, np.full_like(y, k)], -1).astype(np.uint8) for k in range(NUM_RECORDS)]
     label_map = (WIDTH * y + x).astype(np.uint8)
     folder = tmp_path_factory.mktemp("coordinates")
     return write_dataset(folder, images, [label_map] * NUM_RECORDS, 240, num_shards=3)
@@ -44,8 +42,14 @@ def stream(data_dir):
     """Function: training batches of 4 crops of 6×10 with the given changes."""
 
     def batches(**changes):
-        arguments = {"crop_height": 6, "crop_width": 10, "resize_height": HEIGHT,
-                     "resize_width": WIDTH, "batch_size": 4, "seed": 5}
+        arguments = {
+            "crop_height": 6,
+            "crop_width": 10,
+            "resize_height": HEIGHT,
+            "resize_width": WIDTH,
+            "batch_size": 4,
+            "seed": 5,
+        }
         return pipeline.training_batches(data_dir, **(arguments | changes))
 
     return batches
@@ -64,9 +68,10 @@ def records_of(batches):
 # === Order ===
 
 
-@pytest.mark.parametrize("window", [4096, 5])
-def test_every_epoch_holds_every_record_once(stream, monkeypatch, window):
-    monkeypatch.setattr(pipeline, "SHUFFLE_WINDOW", window)
+@pytest.mark.parametrize("limit", [{}, {"SHUFFLE_RECORDS": 5}, {"SHUFFLE_BYTES": 2000}])
+def test_every_epoch_holds_every_record_once(stream, monkeypatch, limit):
+    for name, value in limit.items():
+        monkeypatch.setattr(pipeline, name, value)
     order = records_of(take(stream(), 30))[: 5 * NUM_RECORDS].reshape(5, NUM_RECORDS)
     np.testing.assert_array_equal(np.sort(order, 1), np.tile(np.arange(NUM_RECORDS), (5, 1)))
     assert len(np.unique(order, axis=0)) == 5  # another order every time
@@ -85,6 +90,15 @@ def test_order_is_a_full_permutation(stream):
     chi_square = ((counts - expected) ** 2 / expected).sum()
     freedom = (NUM_RECORDS - 1) ** 2
     assert abs(chi_square - freedom) < 5 * np.sqrt(2 * freedom)
+
+
+def test_windows_are_bounded_in_bytes(stream, monkeypatch, data_dir):
+    """With windows of one record, an epoch is the turns of the shards and nothing is mixed."""
+    monkeypatch.setattr(pipeline, "SHUFFLE_BYTES", 1)
+    order = records_of(take(stream(), 6))[:NUM_RECORDS]
+    shards = order % 3  # record k lies in shard k mod 3
+    np.testing.assert_array_equal(shards[:21], np.tile(shards[:3], 7))
+    assert all((np.diff(order[shards == shard].astype(int)) > 0).all() for shard in range(3))
 
 
 def test_same_seed_same_stream_other_seed_other_stream(stream, reference):
@@ -111,7 +125,7 @@ def test_far_steps_are_reached_at_once(stream):
 
 
 def test_batches_larger_than_the_data_set(stream):
-    (images, _), = take(stream(batch_size=50), 1)
+    ((images, _),) = take(stream(batch_size=50), 1)
     counts = np.bincount(images[:, 0, 0, 2], minlength=NUM_RECORDS)
     assert counts.min() == 2 and counts.sum() == 50
 
@@ -199,7 +213,7 @@ def test_an_image_and_its_labels_stay_aligned_when_resized(tmp_path, write_datas
     folder = write_dataset(tmp_path, [image], [label_map], 2)
     for size in (10, 24, 50):
         batches = pipeline.evaluation_batches(folder, "val", height=size, width=size, batch_size=1)
-        (images, label_maps), = take(batches, 1)
+        ((images, label_maps),) = take(batches, 1)
         np.testing.assert_array_equal(images[0, ..., 0] > 127, label_maps[0] == 1)
 
 
@@ -214,7 +228,7 @@ def test_more_than_256_classes_give_int32(tmp_path, write_dataset):
         folder, crop_height=2, crop_width=3, batch_size=1, seed=0, flip=False
     )
     for batches in (evaluation, training):
-        (_, label_maps), = take(batches, 1)
+        ((_, label_maps),) = take(batches, 1)
         assert label_maps.dtype == np.int32
         np.testing.assert_array_equal(label_maps[0], label_map)
 

@@ -119,9 +119,13 @@ def test_number_of_shards(work, num_shards, train, val):
     assert min(shard.num_examples for shard in splits["train"].shards) > 0
 
 
-def test_many_examples_are_cut_by_size(monkeypatch, work):
-    monkeypatch.setattr(preparation, "EXAMPLES_PER_SHARD", 10)
-    assert len(work(num_shards=0).splits["train"].shards) == 3
+@pytest.mark.parametrize("limit", [{"EXAMPLES_PER_SHARD": 10}, {"BYTES_PER_SHARD": 5000}])
+def test_long_shards_are_cut(monkeypatch, work, source, limit):
+    for name, value in limit.items():
+        monkeypatch.setattr(preparation, name, value)
+    num_bytes = sum(path.stat().st_size for path in (source / "train/images").iterdir())
+    expected = 3 if "EXAMPLES_PER_SHARD" in limit else 1 + num_bytes // 5000
+    assert len(work(num_shards=0).splits["train"].shards) == expected > 1
 
 
 # === Resuming ===
@@ -157,8 +161,10 @@ def test_damaged_or_changed_shards_are_written_again(work, source, tmp_path, sto
     os.utime(source / f"train/images/{key.numpy().decode()}.jpg", (1, 1))
     inodes = [path.stat().st_ino for path in (first, second, third)]
     prepared = work()
-    kept = [path.stat().st_ino == inode
-            for path, inode in zip((first, second, third), inodes, strict=True)]
+    kept = [
+        path.stat().st_ino == inode
+        for path, inode in zip((first, second, third), inodes, strict=True)
+    ]
     assert kept == [False, False, True]
     assert contents(prepared.data_dir) == contents(work(tmp_path / "whole").data_dir)
 
@@ -228,7 +234,6 @@ def test_output_that_cannot_be_made(work, tmp_path):
 
 
 def test_too_little_room_is_seen_before_work(work, tmp_path, monkeypatch):
-    monkeypatch.setattr(preparation.shutil, "disk_usage", lambda _: os.statvfs_result)
     usage = type("Usage", (), {"free": 1000})
     monkeypatch.setattr(preparation.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(OSError, match="Cannot write .*output: about 0.0 GB are needed.*Make room"):
@@ -281,5 +286,5 @@ def test_numbers_are_checked(work):
 def test_journal_is_gone_and_json_is_plain(work):
     data_dir = work().data_dir
     assert not os.path.exists(f"{data_dir}/preparation.json")
-    values = json.load(open(f"{data_dir}/dataset.json"))
+    values = json.loads(Path(data_dir, "dataset.json").read_text())
     assert sorted(values) == ["class_frequency", "format_version", "label_space", "splits"]

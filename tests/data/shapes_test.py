@@ -18,8 +18,10 @@ def scenes():
 
 @settings(max_examples=25, deadline=None)
 @given(
-    seed=st.integers(0, 2**40), index=st.integers(0, 2**40),
-    height=st.integers(8, 90), width=st.integers(8, 90),
+    seed=st.integers(0, 2**40),
+    index=st.integers(0, 2**40),
+    height=st.integers(8, 90),
+    width=st.integers(8, 90),
 )
 def test_pure_function_of_its_arguments_at_any_size(seed, index, height, width):
     image, label_map = shapes.scene(seed, index, height, width)

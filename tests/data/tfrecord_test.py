@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,8 +24,14 @@ def data_dir(tmp_path, write_dataset):
 
 
 def test_records_keep_every_byte(tmp_path):
-    values = {"key": "stadt/straße_1", "image": bytes(range(256)), "image_format": "jpeg",
-              "label": b"\x89PNG\x00", "height": 7, "width": 70000}
+    values = {
+        "key": "stadt/straße_1",
+        "image": bytes(range(256)),
+        "image_format": "jpeg",
+        "label": b"\x89PNG\x00",
+        "height": 7,
+        "width": 70000,
+    }
     path = str(tmp_path / "x.tfrecord")
     info = tfrecord.write_shard(path, [tfrecord.serialize_example(**values)] * 2)
     assert info == tfrecord.ShardInfo(
@@ -40,8 +47,14 @@ def test_records_keep_every_byte(tmp_path):
 
 
 def test_equal_records_are_equal_bytes():
-    values = {"key": "k", "image": b"i", "image_format": "png", "label": b"l", "height": 1,
-              "width": 2}
+    values = {
+        "key": "k",
+        "image": b"i",
+        "image_format": "png",
+        "label": b"l",
+        "height": 1,
+        "width": 2,
+    }
     reversed_values = dict(reversed(values.items()))
     assert tfrecord.serialize_example(**values) == tfrecord.serialize_example(**reversed_values)
 
@@ -52,7 +65,7 @@ def test_save_and_load(data_dir):
     names = [os.path.basename(path) for path in prepared.shard_paths("val")]
     assert names == ["val-00000-of-00002.tfrecord", "val-00001-of-00002.tfrecord"]
     assert prepared.class_frequency == pytest.approx((1 / 6, 2 / 6, 0, 3 / 6))
-    values = json.loads(open(f"{data_dir}/dataset.json").read())
+    values = json.loads(Path(data_dir, "dataset.json").read_text())
     assert values["format_version"] == tfrecord.FORMAT_VERSION == 1
     assert values["splits"]["train"]["num_examples"] == 5
     assert [shard["num_examples"] for shard in values["splits"]["val"]["shards"]] == [3, 2]
@@ -76,15 +89,14 @@ def test_folders_that_were_never_prepared(tmp_path):
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '"text"'])
 def test_damaged_description(data_dir, text):
-    open(f"{data_dir}/dataset.json", "w").write(text)
+    Path(data_dir, "dataset.json").write_text(text)
     with pytest.raises(ValueError, match="dataset.json is not the description.*--overwrite"):
         PreparedDataset.load(data_dir)
 
 
 def test_other_format_version(data_dir):
-    path = f"{data_dir}/dataset.json"
-    values = json.load(open(path)) | {"format_version": 2}
-    json.dump(values, open(path, "w"))
+    path = Path(data_dir, "dataset.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 2}))
     with pytest.raises(ValueError, match="format version 2; this oasis_tf reads version 1.*again"):
         PreparedDataset.load(data_dir)
 
@@ -125,7 +137,7 @@ def test_failed_json_keeps_the_former_one(tmp_path, full_disk):
     tfrecord.write_json(path, {"a": 1})
     with pytest.raises(OSError, match="Cannot write .*x.json: .*Make room"):
         tfrecord.write_json(path, {"a": "b" * 100_000})
-    assert json.load(open(path)) == {"a": 1}
+    assert json.loads(Path(path).read_text()) == {"a": 1}
     assert os.listdir(tmp_path) == ["x.json"]
 
 

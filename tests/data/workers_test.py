@@ -23,7 +23,10 @@ def run_script(tmp_path):
         path.write_text(textwrap.dedent(text))
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
         return subprocess.run(
-            [sys.executable, str(path)], env=environment, capture_output=True, text=True,
+            [sys.executable, str(path)],
+            env=environment,
+            capture_output=True,
+            text=True,
             timeout=120,
         )
 

@@ -99,6 +99,13 @@ def test_an_image_does_not_depend_on_its_batch(rng):
         np.testing.assert_allclose(alone[0], together[k], rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "int64"])
+def test_any_integer_type(rng, dtype):
+    layer = LabelConv2D(2, 256, 0)  # the padding's index, 256, does not fit into uint8
+    label_map = rng.integers(0, 256, (1, 3, 4))
+    np.testing.assert_array_equal(layer(label_map.astype(dtype)), layer(label_map.astype("int32")))
+
+
 @pytest.mark.parametrize("kind", ["none", "global"])
 def test_no_tensor_grows_with_the_classes(kind):
     """Forward and backward, nothing of size B * H * W * N is ever made."""
