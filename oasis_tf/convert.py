@@ -1,8 +1,9 @@
 """Weights of the official PyTorch release, by a table of name patterns.
 
 Official names and layouts: kernels OIHW, ``weight_orig`` with ``weight_u`` [out] and ``weight_v``
-[in * kh * kw] under spectral normalisation. ``norm_0`` and ``norm_s`` of a block hold the statistics
-of the same tensor under both names; here they are one. ``num_batches_tracked`` has no meaning here.
+[in * kh * kw] under spectral normalisation. ``norm_0`` and ``norm_s`` of a block hold the
+statistics of the same tensor under both names; here they are one. ``num_batches_tracked`` has no
+meaning here.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Losses of OASIS as pure functions of logits and label maps (ICLR 2021, section 3; eq. 1-4).
 
-All means are over the pixels this replica holds; class counts are over the global batch. With equally
-many examples on every replica, the mean of the replicas' losses is the loss of the global batch.
+All means are over the pixels this replica holds; class counts are over the global batch. With
+equally many examples on every replica, the mean of the replicas' losses is the global batch's.
 """
 
 from keras import ops
@@ -21,9 +21,9 @@ def class_counts(label_map, num_classes):
 def class_weights(label_map, num_classes, has_unknown, dtype="float32"):
     """Balancing weight of every class, ``alpha_k = B*H*W / (present * c_k)``.
 
-    ``present`` is the number of known classes in the global batch (the official release divides by it,
-    the paper's equation does not). Absent classes and, if ``has_unknown``, class 0 weigh 0; a batch
-    of unknown pixels alone therefore weighs nothing, without a division by zero.
+    ``present`` is the number of known classes in the global batch (the official release divides by
+    it, the paper's equation does not). Absent classes and, if ``has_unknown``, class 0 weigh 0; a
+    batch of unknown pixels alone therefore weighs nothing, without a division by zero.
 
     Returns:
         float [N].
@@ -39,7 +39,7 @@ def class_weights(label_map, num_classes, has_unknown, dtype="float32"):
 
 
 def cross_entropy(logits, channel):
-    """Softmax cross-entropy per pixel: logits [B, H, W, N+1], int channel [B, H, W] -> [B, H, W]."""
+    """Softmax cross-entropy per pixel [B, H, W] of logits [B, H, W, N+1], int channel [B, H, W]."""
     return ops.sparse_categorical_crossentropy(channel, logits, from_logits=True)
 
 
@@ -76,7 +76,7 @@ def mix(mask, real, fake):
 
 
 def labelmix_loss(logits_of_mix, mask, logits_real, logits_fake):
-    """Consistency of D with mixing (eq. 4): ``mean((D(mix) - mix(D(real), D(fake)))**2)``, a scalar.
+    """Consistency of D with mixing (eq. 4), ``mean((D(mix) - mix(D(real), D(fake)))**2)``.
 
     The mean is over B, H, W and the N+1 channels; the gradient flows through both terms.
     """

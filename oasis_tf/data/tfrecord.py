@@ -15,7 +15,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 import tensorflow as tf
 
@@ -205,12 +205,6 @@ def write_shard(path: str, records: Iterable[bytes]) -> ShardInfo:
             writer.write(record)
             count += 1
     return ShardInfo(os.path.basename(path), count, os.path.getsize(path), file_sha256(path))
-
-
-def read_shard(path: str) -> Iterator[dict[str, tf.Tensor]]:
-    """Parsed records of one shard in file order."""
-    for record in tf.data.TFRecordDataset(path):
-        yield parse_example(record)
 
 
 def file_sha256(path: str) -> str:

@@ -46,7 +46,7 @@ class BatchNorm(keras.layers.Layer):
         )
 
     def moments(self, x, training):
-        """Mean and biased variance, each [C]: of the global batch in training, else the running ones."""
+        """Mean and biased variance, each [C]: the global batch's in training, else the running."""
         if not training:
             return ops.convert_to_tensor(self.moving_mean), ops.convert_to_tensor(
                 self.moving_variance

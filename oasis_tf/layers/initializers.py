@@ -7,7 +7,7 @@ KERNEL_GAIN = 0.02
 
 
 def xavier_normal(gain=KERNEL_GAIN):
-    """Normal with standard deviation ``gain * sqrt(2 / (fan_in + fan_out))`` (Glorot & Bengio 2010).
+    """Normal with standard deviation ``gain * sqrt(2 / (fan_in + fan_out))`` (Glorot 2010).
 
     Under spectral normalisation the gain cancels in the forward pass and only sets the effective
     step size; elsewhere it makes gamma and beta start close to zero.

@@ -5,8 +5,8 @@ A convolution is linear in its input, so the two parts are computed apart and ad
 * *Labels.* Tap (s, t) of the kernel times a one-hot vector is one of its rows. The convolution is a
   sum of nine row look-ups in tables [N, C]; time and memory do not grow with N.
 * *Noise that is constant over the image.* Zero padding only decides which taps see the image:
-  row i sees tap s iff 0 <= i + s - 1 < H, likewise for columns. With these 0/1 matrices R [H, 3] and
-  S [W, 3], the field is ``sum_st R[i, s] S[j, t] (K[s, t] . z)``: exact for every size from 1x1 on.
+  row i sees tap s iff 0 <= i + s - 1 < H, likewise for columns. With these 0/1 matrices R [H, 3]
+  and S [W, 3], the field is ``sum_st R[i, s] S[j, t] (K[s, t] . z)``: exact from 1x1 on.
 * *Noise that varies over the image* is convolved as it is.
 """
 
@@ -49,7 +49,9 @@ def lookup_conv(label_map, kernel):
 
 def visible_taps(size, dtype):
     """0/1 matrix [size, 3]: does tap s of a 3-kernel at row i fall inside 0..size-1?"""
-    position = ops.expand_dims(ops.arange(size, dtype="int32"), 1) + ops.arange(-1, 2, dtype="int32")
+    position = ops.expand_dims(ops.arange(size, dtype="int32"), 1) + ops.arange(
+        -1, 2, dtype="int32"
+    )
     return ops.cast(ops.logical_and(position >= 0, position < size), dtype)
 
 

@@ -94,8 +94,8 @@ class SPADEResBlock(keras.layers.Layer):
     """SPADE residual block: ``conv_1(lrelu(norm_1(conv_0(lrelu(norm_0(x)))))) + shortcut(x)``.
 
     The shortcut is ``x`` where the widths agree, else ``conv_s(norm_s(x))`` without activation.
-    ``norm_0`` and ``norm_s`` normalise the same ``x``: they share one batch norm, and all norms of the
-    block share one pass over the label map.
+    ``norm_0`` and ``norm_s`` normalise the same ``x``: they share one batch norm, and all norms of
+    the block share one pass over the label map.
 
     Args:
         in_channels, out_channels: int; the middle width is the smaller of the two.

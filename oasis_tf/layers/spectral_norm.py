@@ -2,8 +2,8 @@
 
 The trainable kernel ``W`` is never overwritten. A forward pass uses ``W / sigma`` with
 ``sigma = u^T W v``; ``u`` and ``v`` are constants for the gradient, which flows through both ``W``
-and ``sigma``. ``keras.layers.SpectralNormalization`` assigns ``W / sigma`` to the kernel instead and
-so loses the gradient through ``sigma``, and with it the official model's training and weights.
+and ``sigma``. ``keras.layers.SpectralNormalization`` assigns ``W / sigma`` to the kernel instead,
+and so loses the gradient through ``sigma``, and with it the official training and weights.
 """
 
 import keras
@@ -41,7 +41,7 @@ class SpectralConv2D(keras.layers.Layer):
             official checkpoints are not of unit length).
 
     Returns:
-        [B, H, W, filters] in the compute dtype. ``u`` [filters], ``v`` [k*k*C] and sigma are kept in
+        [B, H, W, filters] in the compute dtype. ``u`` [filters], ``v`` [k*k*C] and sigma stay in
         the variable dtype (float32 under mixed precision); only ``kernel / sigma`` is cast.
         A kernel of zeros has no norm to divide by: its output is NaN.
     """

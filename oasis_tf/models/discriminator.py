@@ -53,8 +53,8 @@ class _ResBlock(keras.layers.Layer):
 class DownBlock(_ResBlock):
     """``avgpool(conv_1(lrelu(conv_0(lrelu(x)))))`` plus the pooled shortcut; halves H and W.
 
-    ``first=True`` leaves out the leading LeakyReLU: the input is an image. A 1x1 convolution commutes
-    with average pooling, so the shortcut pools first whichever order the paper's code names.
+    ``first=True`` leaves out the leading LeakyReLU: the input is an image. A 1x1 convolution
+    commutes with average pooling, so every block's shortcut pools first.
     """
 
     def __init__(self, in_channels, out_channels, first=False, **kwargs):

@@ -1,4 +1,4 @@
-"""The OASIS generator: SPADE residual blocks fed with 3D noise (ICLR 2021, section 3.3, table M)."""
+"""The OASIS generator: SPADE residual blocks fed with 3D noise (ICLR 2021, 3.3, table M)."""
 
 import keras
 from keras import ops

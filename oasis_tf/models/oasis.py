@@ -1,7 +1,7 @@
 """OASIS: the pair of networks, one training iteration, the averaged generator (ICLR 2021, sec. 3).
 
-One iteration is a pure function of (state, batch, seed, step): all randomness is stateless and drawn
-for the global batch, of which every replica takes its slice.
+One iteration is a pure function of (state, batch, seed, step): all randomness is stateless and
+drawn for the global batch, of which every replica takes its slice.
 """
 
 import keras
@@ -141,8 +141,8 @@ class OASIS(keras.Model):
 
         Returns:
             dict of scalars, means over the global batch: ``loss_g``, ``loss_d_fake``,
-            ``loss_d_real``, ``loss_labelmix`` (weighted), ``loss_d`` (the sum of the last three), and
-            the shares of pixels D gets right, ``accuracy_real`` and ``accuracy_fake``.
+            ``loss_d_real``, ``loss_labelmix`` (weighted), ``loss_d`` (the sum of the last three),
+            and the shares of pixels D gets right, ``accuracy_real`` and ``accuracy_fake``.
         """
         weights = losses.class_weights(
             label_map, self.num_classes, self.has_unknown, self.variable_dtype
@@ -244,7 +244,7 @@ class OASIS(keras.Model):
 
         Args:
             label_map: int [B, H, W] or [H, W] in model ids, sides divisible by 32.
-            seed: int or [B]; image i depends on its own seed alone. Ignored where ``noise`` is given.
+            seed: int or [B]; image i depends on its own seed alone. Unused if ``noise`` is given.
             noise: float [B, Z] (global) or [B, H, W, Z] (local), default drawn from ``seed``.
 
         Returns:
@@ -325,6 +325,6 @@ class OASIS(keras.Model):
         return cls(**(config | parts))
 
     def call(self, label_map, noise=None, training=False):
-        """The averaged generator's image, so that Keras can call and export the pair as one model."""
+        """The averaged generator's image, so that Keras can call the pair as one model."""
         inputs = (label_map,) if noise is None else (label_map, noise)
         return self.generator_ema(*inputs, training=False)

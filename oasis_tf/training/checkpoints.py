@@ -94,7 +94,7 @@ class CheckpointStore:
             return dict(arrays)
 
     def newest(self):
-        """``(step, training arrays)`` of the newest whole checkpoint, or None; names damaged ones."""
+        """``(step, training arrays)`` of the newest whole checkpoint, or None; warns of damaged."""
         for step in reversed(self.steps()):
             try:
                 return step, self.read(step, "training")

@@ -51,7 +51,9 @@ def describe(config):
     lines = [config.to_text(), ""]
     networks = (model.generator, model.discriminator)
     counts = [sum(math.prod(v.shape) for v in n.trainable_variables) for n in networks]
-    lines += [f"{n.name}: {c:,} trainable parameters" for n, c in zip(networks, counts, strict=True)]
+    lines += [
+        f"{n.name}: {c:,} trainable parameters" for n, c in zip(networks, counts, strict=True)
+    ]
     return "\n".join([*lines, memory.describe(config, counts)])
 
 
@@ -165,7 +167,9 @@ class _Run:
     def _averages(self):
         self._fetch()
         names = self._pending[0] if self._pending else ()
-        return {n: float(np.mean([row[n] for row in self._pending], dtype=np.float64)) for n in names}
+        return {
+            n: float(np.mean([row[n] for row in self._pending], dtype=np.float64)) for n in names
+        }
 
     def _check_finite(self, averages):
         bad = [name for name, value in averages.items() if not math.isfinite(value)]

@@ -1,8 +1,8 @@
 """Estimate of the memory of one training iteration, counted from the widths of the networks.
 
-Counted are the tensors that live until the end of the larger of the two backward passes. The factors
-are how many tensors of a kind a block keeps for its gradient; they were read off the code, and the
-sum is an estimate: convolution work space and the allocator's slack come on top.
+Counted are the tensors that live until the end of the larger of the two backward passes. The
+factors are how many tensors of a kind a block keeps for its gradient; they were read off the code,
+and the sum is an estimate: convolution work space and the allocator's slack come on top.
 """
 
 _BYTES = {"none": 4, "bfloat16": 2, "float16": 2}

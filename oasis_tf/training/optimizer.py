@@ -15,7 +15,7 @@ def _bias_correction(beta, step):
 class Adam(keras.optimizers.Optimizer):
     """Adam (Kingma & Ba 2015, algorithm 1): ``w -= lr * m_hat / (sqrt(v_hat) + epsilon)``.
 
-    ``keras.optimizers.Adam`` follows the paper's remark before section 2.1 and so adds epsilon before
+    ``keras.optimizers.Adam`` follows the paper's remark before section 2.1, so adds epsilon before
     the bias correction, which weakens it by ``sqrt(1 - beta_2**t)``; the published weights were
     trained with this form. With ``beta_1 = 0``, OASIS' setting, the first moment is the gradient
     itself and takes no memory.
@@ -47,9 +47,7 @@ class Adam(keras.optimizers.Optimizer):
         gradient, rate = ops.cast(gradient, dtype), ops.cast(learning_rate, dtype)
         step = ops.cast(self.iterations + 1, dtype)
         velocity = self._velocities[index]
-        self.assign(
-            velocity, self.beta_2 * velocity + (1 - self.beta_2) * ops.square(gradient)
-        )
+        self.assign(velocity, self.beta_2 * velocity + (1 - self.beta_2) * ops.square(gradient))
         first = gradient
         if self.beta_1:
             momentum = self._momentums[index]

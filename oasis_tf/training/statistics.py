@@ -2,8 +2,8 @@
 
 The average of running statistics does not belong to the averaged kernels. Training batches run
 through the averaged generator in training mode move its statistics (momentum 0.1) and its u and v.
-The result is a derived copy: what training averages on is put back untouched, so that saving more or
-less often cannot change a run.
+The result is a derived copy: what training averages on is put back untouched, so that saving more
+or less often cannot change a run.
 """
 
 import contextlib

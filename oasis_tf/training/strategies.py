@@ -27,8 +27,13 @@ def make_strategy(name):
 def is_chief(strategy):
     """Whether this process is the one that writes."""
     resolver = strategy.cluster_resolver
-    return resolver is None or not resolver.task_type or (
-        resolver.task_type == "chief" or (resolver.task_type == "worker" and resolver.task_id == 0)
+    return (
+        resolver is None
+        or not resolver.task_type
+        or (
+            resolver.task_type == "chief"
+            or (resolver.task_type == "worker" and resolver.task_id == 0)
+        )
     )
 
 

@@ -58,15 +58,13 @@ class OASISTask:
         self._inference = (None, None)
         self._panels = None
         # No Python control flow to translate: tracing is faster and errors are clearer without.
-        self._step = tf.function(
-            self._distributed_step, autograph=False, jit_compile=self._jit()
-        )
+        self._step = tf.function(self._distributed_step, autograph=False, jit_compile=self._jit())
 
     def _jit(self):
         wanted = self._config.training.jit_compile
         if wanted and self._strategy.num_replicas_in_sync > 1:
             raise ValueError(
-                "`jit_compile` works on one device only: XLA cannot compile the sums over replicas. "
+                "`jit_compile` works on one device only: XLA cannot compile sums over replicas. "
                 f"Received: {self._strategy.num_replicas_in_sync} devices. Drop --jit_compile."
             )
         return wanted or None
@@ -122,7 +120,10 @@ class OASISTask:
 
     def scalars(self):
         training = self._config.training
-        return {"learning_rate/generator": training.lr_g, "learning_rate/discriminator": training.lr_d}
+        return {
+            "learning_rate/generator": training.lr_g,
+            "learning_rate/discriminator": training.lr_d,
+        }
 
     def pictures(self, step):
         if self._panels is None:
