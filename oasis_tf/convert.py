@@ -41,7 +41,7 @@ def our_name(official_name):
     Raises:
         ValueError: a name no pattern knows.
     """
-    stem, leaf = official_name.rsplit(".", 1)
+    stem, _, leaf = official_name.rpartition(".")
     if leaf == "num_batches_tracked":
         return None
     for pattern, layer, leaves in _TABLE:
@@ -57,8 +57,10 @@ def our_layout(official_name, array, state_dict):
     if array.ndim == 4:
         return array.transpose(2, 3, 1, 0)
     if official_name.endswith("weight_v"):
-        kernel = np.asarray(state_dict[official_name.removesuffix("weight_v") + "weight_orig"])
-        return array.reshape(kernel.shape[1:]).transpose(1, 2, 0).reshape(-1)
+        kernel = np.asarray(state_dict.get(official_name.removesuffix("weight_v") + "weight_orig"))
+        # Where it does not fit its kernel it stays as it is, for `load_official` to refuse.
+        if kernel.ndim == 4 and array.size == kernel[0].size:
+            return array.reshape(kernel.shape[1:]).transpose(1, 2, 0).reshape(-1)
     return array
 
 

@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import inspect
 import json
 import os
 import subprocess
@@ -59,12 +60,20 @@ def state_dict(golden):
 POLICIES = ("float32", "float64", "mixed_bfloat16", "mixed_float16")
 
 
-def _randomise(layer):
-    """Gives every weight a value of its own, so that none is hidden by zeros; variances positive."""
+def _call(layer, inputs, training):
+    """Calls a layer, be it one that takes no `training`."""
+    takes_training = "training" in inspect.signature(layer.call).parameters
+    return layer(*inputs, **({"training": training} if takes_training else {}))
+
+
+def _randomise(layer, inputs):
+    """Random weights, so that none is hidden by zeros, and state that belongs to them."""
     rng = np.random.default_rng(0)
-    for variable in layer.variables:
-        value = rng.normal(0, 0.5, variable.shape)
-        variable.assign(abs(value) + 0.1 if variable.name == "moving_variance" else value)
+    layer(*inputs)
+    for variable in layer.trainable_variables:
+        variable.assign(rng.normal(0, 0.5, variable.shape))
+    for _ in range(5):
+        _call(layer, inputs, training=True)
 
 
 def _check_config(layer):
@@ -83,8 +92,7 @@ def _check_symbolic(make, inputs, path):
     import keras
 
     layer = make()
-    layer(*inputs)
-    _randomise(layer)
+    _randomise(layer, inputs)
     want = layer(*inputs)
     keras_inputs = [keras.Input(x.shape[1:], dtype=x.dtype.name) for x in inputs]
     output = layer(*keras_inputs)
@@ -101,7 +109,7 @@ def _check_policy(make, inputs, policy):
     import keras
 
     layer = make(dtype=policy)
-    output = layer(*inputs)
+    output = _call(layer, inputs, training=True)
     kind = keras.DTypePolicy(policy)
     whole = isinstance(layer, keras.Model)  # networks hand out their variables' type
     assert output.dtype == (kind.variable_dtype if whole else kind.compute_dtype)
@@ -115,11 +123,10 @@ def _check_gradients(make, inputs):
     import tensorflow as tf
 
     layer = make(dtype="float64")
-    layer(*inputs)
-    _randomise(layer)
+    _randomise(layer, inputs)
     variables = layer.trainable_variables
     with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(layer(*inputs, training=False) ** 3)
+        loss = tf.reduce_sum(layer(*inputs) ** 3)
     for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
         assert gradient is not None, variable.path
         assert np.isfinite(gradient).all(), variable.path

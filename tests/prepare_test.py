@@ -102,6 +102,7 @@ def test_killed_and_run_again(run_module, tmp_path):
     for output in ("killed", "whole"):
         done = run_module("oasis_tf.prepare", *arguments, f"--output={output}")
         assert done.returncode == 0, done.stderr
+        assert ("shards that are finished" in done.stderr) == (output == "killed")
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
     kept = [path.stat().st_ino == inode for path, inode in finished.items()]
     assert sum(kept) >= len(kept) - 1  # the last may have come after its journal entry

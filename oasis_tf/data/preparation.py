@@ -15,16 +15,17 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from absl import logging
 from tqdm import tqdm
 
 from oasis_tf.data import tfrecord, workers
 from oasis_tf.data.datasets import LabelSpace
 from oasis_tf.data.examples import EncodedExample, Source
 from oasis_tf.data.tfrecord import PreparedDataset, ShardInfo, SplitInfo
+from oasis_tf.progress import progress_bar
 
 JOURNAL_FILE = "preparation.json"
 # Where --num_shards is not given, shards are at most about so long. Small ones mix better in
@@ -159,7 +160,7 @@ def _check_output(output: str, overwrite: bool) -> None:
 def _check_sources(sources: Sequence[Source], ordered_map) -> None:
     """Compares the headers of all files; reports every problem at once."""
     chunks = _chunked(sources, 8 * _CHUNK)
-    with tqdm(total=len(sources), desc="checking", unit=" images", disable=None) as progress:
+    with progress_bar(len(sources), "images", "checking") as progress:
         problems = []
         for chunk, found in zip(chunks, ordered_map(workers.check, chunks), strict=True):
             problems += filter(None, found)
@@ -210,13 +211,12 @@ def _write_shards(
     digests = {shard.file: shard.digest(label_space) for shard in shards}
     finished = _still_good(output, digests)
     if finished:
-        logging.info("Keeping %d of %d shards that are finished.", len(finished), len(shards))
+        _say(f"{output}: keeping {len(finished)} of {len(shards)} shards that are finished.")
     todo = [shard for shard in shards if shard.file not in finished]
     chunks = [chunk for shard in todo for chunk in _chunked(shard.sources, _CHUNK)]
     encoded = (example for chunk in ordered_map(workers.encode, chunks) for example in chunk)
-    count = sum(len(shard.sources) for shard in shards)
-    done = count - sum(len(shard.sources) for shard in todo)
-    with tqdm(total=count, initial=done, desc="writing", unit=" images", disable=None) as progress:
+    count = sum(len(shard.sources) for shard in todo)
+    with progress_bar(count, "images", "writing") as progress:
         for shard in todo:
             pixels = np.zeros(label_space.num_classes, np.int64)
             records = _records(encoded, len(shard.sources), pixels, progress)
@@ -290,7 +290,7 @@ def _load_journal(output: str) -> list[_Finished]:
             for entry in entries
         ]
     except (ValueError, KeyError, TypeError):
-        logging.warning("%s is damaged; all shards are written anew.", path)
+        _say(f"{path} is damaged; all shards are written anew.")
         return []
 
 
@@ -301,3 +301,7 @@ def _save_journal(output: str, finished: dict[str, _Finished]) -> None:
 
 def _chunked(items: Sequence, size: int) -> list[Sequence]:
     return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _say(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)

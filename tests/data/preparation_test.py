@@ -180,13 +180,14 @@ def test_other_settings_and_leftovers_start_anew(work, tmp_path, stop_after):
     assert contents(output) == contents(work(tmp_path / "whole", num_shards=2).data_dir)
 
 
-def test_damaged_journal_starts_anew(work, tmp_path, stop_after):
+def test_damaged_journal_starts_anew(work, tmp_path, stop_after, capsys):
     undo = stop_after(4)
     with pytest.raises(KeyboardInterrupt):
         work()
     undo()
     (tmp_path / "output/preparation.json").write_text("{")
     assert contents(work().data_dir) == contents(work(tmp_path / "whole").data_dir)
+    assert "preparation.json is damaged; all shards are written anew" in capsys.readouterr().err
 
 
 # === Outputs that exist ===

@@ -1,0 +1,269 @@
+"""OASIS as a whole: training steps, the average, generating, segmenting, configuration."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from oasis_tf import OASIS
+from oasis_tf.models import Discriminator, Generator
+from oasis_tf.models.oasis import METRICS, to_float_image
+from oasis_tf.noise import (
+    DISCRIMINATOR_STEP,
+    GENERATOR_STEP,
+    labelmix_bits,
+    training_noise,
+)
+from oasis_tf.training.optimizer import Adam
+
+CLASSES, NOISE = 4, 3
+
+
+def make_model(noise_channels=NOISE, classes=CLASSES, **options):
+    return OASIS(
+        Generator(classes, noise_channels, channels=1, spade_channels=4, name="generator"),
+        Discriminator(CLASSES, channels=1, name="discriminator"),
+        **{"has_unknown": True, "ema_decay": 0.9, "seed": 5} | options,
+    )
+
+
+def make_batch(seed=0, low=0, high=CLASSES):
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
+    return image, rng.integers(low, high, (2, 64, 64)).astype(np.uint8)
+
+
+def compiled(model):
+    model.compile(Adam(1e-3), Adam(1e-3))
+    return model
+
+
+def randomised(model):
+    """Random weights of a scale that keeps images away from -1 and 1."""
+    rng = np.random.default_rng(0)
+    for network in (model.generator_ema, model.discriminator):
+        for variable in network.variables:
+            fan_in = np.prod(variable.shape[:-1]) if len(variable.shape) == 4 else 4
+            value = rng.normal(0, fan_in**-0.5, variable.shape)
+            positive = variable.name in ("u", "v", "moving_variance")
+            variable.assign(abs(value) + 0.5 if positive else value)
+    model.generator_ema.to_rgb.kernel.assign(model.generator_ema.to_rgb.kernel * 0.2)
+    return model
+
+
+def as_arrays(network):
+    return {v.path.split("/", 1)[1]: v.numpy() for v in network.variables}
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A model that no test changes."""
+    return randomised(make_model())
+
+
+# === Training ===
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """A model after four steps of `fit`, its starting weights, and the losses of every step."""
+    model = compiled(make_model())
+    start, rows = model.get_weights(), []
+    batches = tf.data.Dataset.from_tensors(make_batch()).repeat(4)
+
+    def keep(batch, logs):
+        rows.append(dict(logs))
+
+    keep = keras.callbacks.LambdaCallback(on_train_batch_end=keep)
+    model.fit(batches, epochs=1, verbose=0, callbacks=[keep])
+    return model, start, rows
+
+
+def test_fit_trains_both_networks(fitted):
+    model, start, logs = fitted
+    assert int(model.step.numpy()) == len(logs) == 4
+    assert set(logs[0]) == set(METRICS)
+    assert all(np.isfinite(list(row.values())).all() for row in logs)
+    assert logs[-1]["loss_d"] < logs[0]["loss_d"]
+    for row in logs:
+        parts = row["loss_d_fake"] + row["loss_d_real"] + row["loss_labelmix"]
+        assert row["loss_d"] == pytest.approx(parts, rel=1e-5)
+        assert 0 <= row["accuracy_real"] <= 1 and 0 <= row["accuracy_fake"] <= 1
+    moved = sum((a != b).any() for a, b in zip(start, model.get_weights(), strict=True))
+    # Only u of a convolution with a single filter stays what it is.
+    assert moved >= len(start) - 8
+
+
+def test_train_step_draws_by_seed_and_step(monkeypatch):
+    """`train_step` is `iteration` on noise and bits keyed on (seed, step) alone."""
+    model, seen = compiled(make_model(seed=5)), []
+    monkeypatch.setattr(model, "iteration", lambda *arguments: seen.append(arguments) or {})
+    image, label_map = make_batch()
+    for step in range(2):
+        model.train_step((image, label_map))
+        got_image, got_map, *got_noise, bits = seen[step]
+        np.testing.assert_allclose(got_image, image / 127.5 - 1, atol=1e-6)
+        np.testing.assert_array_equal(got_map, label_map)
+        assert got_map.dtype == tf.int32
+        for stream, got in zip((GENERATOR_STEP, DISCRIMINATOR_STEP), got_noise, strict=True):
+            np.testing.assert_array_equal(got, training_noise(5, step, stream, 2, NOISE))
+        np.testing.assert_array_equal(bits, labelmix_bits(5, step, CLASSES))
+
+
+def test_average_follows_every_part_of_the_generator():
+    model = compiled(make_model())
+    for decay in (0.75, 0.0):
+        model.ema_decay = decay
+        before = as_arrays(model.generator_ema)
+        model.train_step(make_batch())
+        after, value = as_arrays(model.generator_ema), as_arrays(model.generator)
+        for name in before:
+            want = decay * before[name] + (1 - decay) * value[name]
+            np.testing.assert_allclose(after[name], want, rtol=1e-6, atol=1e-7, err_msg=name)
+    assert any((before[name] != after[name]).any() for name in before if name.endswith("/u"))
+    for name in before:
+        np.testing.assert_array_equal(after[name], value[name], err_msg=name)
+
+
+def test_a_batch_of_unknown_pixels_trains_on():
+    model = compiled(make_model())
+    logs = model.train_step(make_batch(high=1))
+    assert float(logs["loss_g"]) == 0 and float(logs["loss_d_real"]) == 0
+    assert float(logs["loss_d_fake"]) > 0
+    for variable in model.variables:
+        assert np.isfinite(variable.numpy()).all(), variable.path
+
+
+def test_without_noise_and_without_labelmix():
+    model = compiled(make_model(noise_channels=0, lambda_labelmix=0.0, has_unknown=False))
+    logs = model.train_step(make_batch())
+    assert float(logs["loss_labelmix"]) == 0
+    assert model.generate(make_batch()[1]).shape == (2, 64, 64, 3)
+
+
+def test_average_starts_as_a_copy():
+    model = make_model()
+    for name, value in as_arrays(model.generator).items():
+        np.testing.assert_array_equal(as_arrays(model.generator_ema)[name], value)
+    assert not model.generator_ema.trainable_variables
+    count = len(model.generator.trainable_variables) + len(model.discriminator.trainable_variables)
+    assert len(model.trainable_variables) == count
+
+
+def test_to_float_image():
+    image = to_float_image(np.array([0, 128, 255], np.uint8)).numpy()
+    np.testing.assert_allclose(image, [-1, 128 / 127.5 - 1, 1], atol=1e-7)
+    np.testing.assert_array_equal(to_float_image(np.array([-0.5, 1.0])).numpy(), [-0.5, 1.0])
+
+
+# === Use ===
+
+
+def test_generate(model):
+    label_map = make_batch()[1]
+    images = model.generate(label_map, seed=3)
+    assert images.shape == (2, 64, 64, 3) and images.dtype == np.float32
+    assert isinstance(images, np.ndarray) and 0.05 < images.std() and np.abs(images).max() < 1
+    np.testing.assert_array_equal(model.generate(label_map, seed=3), images)
+    assert (model.generate(label_map, seed=4) != images).any()
+
+
+def test_generate_gives_an_image_its_own_seed(model):
+    label_map = np.concatenate([make_batch()[1], make_batch(1)[1][:1]])
+    together = model.generate(label_map, seed=[1, 2**40, 3])
+    for k, seed in enumerate([1, 2**40, 3]):
+        alone = model.generate(label_map[k], seed=seed)
+        assert alone.shape == (64, 64, 3)
+        np.testing.assert_allclose(alone, together[k], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int64"])
+def test_generate_takes_any_integers(model, dtype):
+    label_map = make_batch()[1]
+    want = model.generate(label_map.astype(np.int32))
+    np.testing.assert_array_equal(model.generate(label_map.astype(dtype)), want)
+
+
+def test_generate_with_given_noise(model):
+    label_map = make_batch()[1]
+    vectors = model.sample_noise([8, 9], 2).numpy()
+    want = model.generate(label_map, seed=[8, 9])
+    np.testing.assert_array_equal(model.generate(label_map, noise=vectors), want)
+    field = np.broadcast_to(vectors[:, None, None], (2, 64, 64, NOISE))
+    np.testing.assert_allclose(model.generate(label_map, noise=field), want, atol=1e-5)
+    for noise in (vectors, field):  # a single map takes a single noise
+        single = model.generate(label_map[0], noise=noise[0])
+        np.testing.assert_allclose(single, want[0], atol=1e-5)
+
+
+def test_generate_takes_sides_of_32(model):
+    assert model.generate(np.ones((32, 96), np.int32)).shape == (32, 96, 3)
+
+
+@pytest.mark.parametrize(
+    ("label_map", "options", "message"),
+    [
+        (np.ones((2, 32, 32)), {}, r"must be integers \[B, H, W\] or \[H, W\]. .*dtype=float64"),
+        (np.ones((1, 2, 32, 32), int), {}, r"Received: dtype=int64, shape=\(1, 2, 32, 32\)"),
+        (np.full((32, 32), 4), {}, r"must hold model ids 0..3. Received: values from 4 to 4"),
+        (np.full((32, 32), -1), {}, r"must hold model ids 0..3. Received: values from -1 to -1"),
+        (np.ones((32, 40), int), {}, r"width of a label map .* Received: width=40. .*32 or 64"),
+        (np.ones((2, 32, 32), int), {"seed": [1, 2, 3]}, r"one int per image. .*shape=\(3,\)"),
+        (np.ones((32, 32), int), {"noise": np.ones(4)}, r"\(1, 3\). Received: \(1, 4\)"),
+        (np.ones((2, 32, 32), int), {"noise": np.ones((1, 3))}, r"\(2, 3\). Received: \(1, 3\)"),
+    ],
+)
+def test_generate_refuses(model, label_map, options, message):
+    with pytest.raises(ValueError, match=message):
+        model.generate(label_map, **options)
+
+
+@pytest.mark.parametrize("has_unknown", [True, False])
+def test_segment_takes_the_likeliest_known_class(model, has_unknown, monkeypatch):
+    monkeypatch.setattr(model, "has_unknown", has_unknown)
+    image = make_batch()[0]
+    segmentation = model.segment(image)
+    assert segmentation.shape == (2, 64, 64) and segmentation.dtype == np.int32
+    logits = model.discriminator(image / np.float32(127.5) - 1).numpy()
+    first = 1 if has_unknown else 0
+    want = logits[..., 1 + first :].argmax(-1) + first
+    assert (segmentation == want).mean() > 0.999  # but for rounding
+    assert segmentation.min() >= first and segmentation.max() < CLASSES
+    np.testing.assert_array_equal(model.segment(image[0]), segmentation[0])
+
+
+def test_segment_never_answers_unknown(model):
+    logits = np.zeros((1, 2, 2, CLASSES + 1), np.float32)
+    logits[..., :2] = 100  # "fake" and unknown
+    logits[..., 3] = 1
+    np.testing.assert_array_equal(model.known_argmax(logits), np.full((1, 2, 2), 2))
+
+
+def test_segment_refuses_sizes_that_do_not_divide(model):
+    with pytest.raises(ValueError, match="height of an image .* Received: height=32. .*: 64"):
+        model.segment(np.zeros((32, 64, 3)))
+
+
+# === Configuration ===
+
+
+def test_config_round_trip(model):
+    config = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
+    again = keras.saving.deserialize_keras_object(config)
+    assert isinstance(again, OASIS)
+    assert again.get_config() == model.get_config()
+    again.set_weights(model.get_weights())
+    label_map = make_batch()[1]
+    np.testing.assert_array_equal(again.generate(label_map), model.generate(label_map))
+
+
+def test_refuses_networks_of_other_classes():
+    with pytest.raises(ValueError, match="same number of classes. Received: 7 and 4"):
+        make_model(classes=7)
+
+
+def test_load_refuses_what_is_no_model_directory(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is not a model directory"):
+        OASIS.load(str(tmp_path))

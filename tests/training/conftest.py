@@ -1,0 +1,105 @@
+"""A tiny data set, its configuration, and one compiled run that the tests of training share."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from oasis_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
+from oasis_tf.data.datasets import published_label_space
+from oasis_tf.data.examples import ShapesScene
+from oasis_tf.data.preparation import prepare
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    """Seven scenes to train on and two to look at."""
+    path = str(tmp_path_factory.mktemp("data") / "shapes")
+    splits = {
+        split: [ShapesScene(f"{split}_{k}", seed, k, 64, 64) for k in range(count)]
+        for split, count, seed in (("train", 7, 0), ("val", 2, 1))
+    }
+    prepare(splits, published_label_space("shapes"), path, num_workers=1)
+    return path
+
+
+@pytest.fixture(scope="session")
+def make_config(data_dir):
+    """function(**training settings) -> `Config` of a tiny model."""
+
+    def make(**training):
+        model = ModelConfig(
+            num_classes=12,
+            has_unknown=False,
+            noise_channels=4,
+            generator_channels=1,
+            discriminator_channels=1,
+            spade_channels=4,
+        )
+        defaults = {"batch_size": 2, "steps": 6, "ema_decay": 0.5, "statistics_batches": 2}
+        return Config(
+            model=model,
+            data=DataConfig(data_dir=data_dir, crop_height=64, crop_width=64),
+            training=TrainingConfig(**defaults | {"strategy": "none"} | training),
+            label_space=published_label_space("shapes"),
+        )
+
+    return make
+
+
+class SharedTask:
+    """One `OASISTask` for many runs: each starts from the same variables, without a new trace."""
+
+    def __init__(self, config):
+        import tensorflow as tf
+
+        from oasis_tf.training.task import OASISTask
+
+        self._task = OASISTask(config, tf.distribute.get_strategy())
+        self._start = {name: v.numpy() for name, v in self._task.variables().items()}
+        self._config = config
+
+    def __call__(self, config, strategy):
+        """Stands in for `OASISTask`: the task, its variables as they were in the beginning."""
+        same = {"lr_g": 0, "lr_d": 0, "seed": 0, "statistics_batches": 0}
+        for name in same:
+            wanted = getattr(self._config.training, name)
+            assert getattr(config.training, name) == wanted, name
+        for name, variable in self._task.variables().items():
+            variable.assign(self._start[name])
+        self._task._inference = (None, None)
+        return self._task
+
+
+@pytest.fixture(scope="session")
+def shared_task(make_config):
+    """Takes the place of `OASISTask`; see `SharedTask`."""
+    return SharedTask(make_config())
+
+
+@pytest.fixture
+def task(shared_task, make_config):
+    """A task at its first step."""
+    return shared_task(make_config(), None)
+
+
+@pytest.fixture
+def perturbed(task):
+    """The task with every variable moved, integers too: (task, arrays by name)."""
+    rng, arrays = np.random.default_rng(0), {}
+    for name, variable in task.variables().items():
+        value = variable.numpy()
+        change = rng.integers(1, 9, value.shape) if value.dtype.kind == "i" else rng.random(value.shape)
+        arrays[name] = (value + change).astype(value.dtype)
+        variable.assign(arrays[name])
+    return task, arrays
+
+
+def _changed(config, **training):
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, **training))
+
+
+@pytest.fixture(scope="session")
+def changed():
+    """function(config, **training settings) -> the configuration with these."""
+    return _changed

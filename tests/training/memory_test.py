@@ -1,0 +1,72 @@
+"""The memory estimate: grows with what costs memory, and is honest about the weights."""
+
+import dataclasses
+
+import pytest
+
+from oasis_tf.training import memory
+from oasis_tf.training.build import build_model
+from oasis_tf.training.loop import describe
+
+PARAMETERS = (1000, 500)
+
+
+def with_model(config, **settings):
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, **settings))
+
+
+@pytest.fixture
+def config(make_config):
+    return make_config()
+
+
+def test_grows_with_batch_and_size(config, changed):
+    data = dataclasses.replace(
+        config.data, crop_height=128, resize_height=128, crop_width=64, resize_width=64
+    )
+    larger = [
+        changed(config, batch_size=3),
+        dataclasses.replace(config, data=data),
+        with_model(config, spade_channels=8),
+        with_model(config, generator_channels=2),
+        with_model(config, discriminator_channels=2),
+    ]
+    base = memory.step_bytes(config, PARAMETERS)
+    for other in larger:
+        assert memory.step_bytes(other, PARAMETERS) > base
+    activations = base - memory.parameter_bytes(*PARAMETERS)
+    doubled = memory.step_bytes(changed(config, batch_size=4), PARAMETERS)
+    assert doubled == base + activations
+
+
+def test_classes_cost_logits_alone(config):
+    space = dataclasses.replace(
+        config.label_space,
+        class_names=tuple(map(str, range(100))),
+        palette=((0, 0, 0),) * 100,
+        raw_ids=tuple(range(100)),
+    )
+    many = dataclasses.replace(
+        config, model=dataclasses.replace(config.model, num_classes=100), label_space=space
+    )
+    assert memory.generator_activations(many) == memory.generator_activations(config)
+    more = memory.discriminator_activations(many) - memory.discriminator_activations(config)
+    assert more == 64 * 64 * 3 * (100 - 12)
+
+
+def test_precision_and_labelmix(config, changed):
+    base = memory.step_bytes(config, PARAMETERS)
+    fixed = memory.parameter_bytes(*PARAMETERS)
+    half = memory.step_bytes(changed(config, mixed_precision="bfloat16"), PARAMETERS)
+    assert half - fixed == (base - fixed) / 2
+    assert memory.step_bytes(changed(config, lambda_labelmix=0.0), PARAMETERS) <= base
+
+
+def test_description_has_counts_configuration_and_estimate(config):
+    text = describe(config)
+    model = build_model(config)
+    for network in (model.generator, model.discriminator):
+        count = sum(v.numpy().size for v in network.trainable_variables)
+        assert f"{network.name}: {count:,} trainable parameters" in text
+    assert '"batch_size": 2' in text
+    assert "memory: about 0." in text and "for a batch of 2 on one device" in text
