@@ -10,11 +10,11 @@ out=${1:-quickstart_run}
 run() { echo "== python -m $*"; .venv/bin/python -m "$@"; }
 
 [ -f "$out/data/dataset.json" ] ||
-  run oasis_tf.prepare --dataset=shapes --height=64 --width=64 --output="$out/data"
+  run oasis_tf.prepare --dataset=shapes --output="$out/data" --label_files="$out/labels"
 run oasis_tf.train --flagfile=quickstart.flags --data_dir="$out/data" --model_dir="$out/model"
 run oasis_tf.evaluate --model_dir="$out/model" --metrics=segmentation,alignment \
   --json="$out/evaluation.json"
-run oasis_tf.synthesize --model_dir="$out/model" --labels="$out/data" --limit=8 --num_samples=4 \
+run oasis_tf.synthesize --model_dir="$out/model" --labels="$out/labels" --num_samples=4 \
   --output="$out/images" --grid="$out/grid.png" --overwrite
 run export.savedmodel --model_dir="$out/model" --output="$out/serving/oasis"
 echo "Pictures: $out/grid.png, $out/model/samples/   SavedModel: $out/serving/oasis/"

@@ -33,6 +33,11 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_boolean(
         "overwrite", False, "Replace the data set that --output holds.", flag_values=flag_values
     )
+    string(
+        "label_files",
+        "Also write the label maps of the validation split to this folder, as palette PNGs of raw "
+        "ids named like their images: something to paint from.",
+    )
     string("image_dir", "folder: training images (JPEG, PNG, …).")
     string("label_dir", "folder: label PNGs of raw class ids, named like the images.")
     string("val_image_dir", "folder: validation images.")
@@ -77,6 +82,8 @@ def main(argv: list[str]) -> None:
         num_workers=values.num_workers,
         overwrite=values.overwrite,
     )
+    if values.label_files:
+        preparation.write_label_files(prepared, "val", values.label_files)
     counts = ", ".join(f"{prepared.num_examples(split)} {split}" for split in prepared.splits)
     print(f"{values.output}: {label_space.num_classes} classes, {counts} images.")
 

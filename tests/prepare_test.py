@@ -7,9 +7,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import oasis_tf
+from oasis_tf.data import shapes
 from oasis_tf.data.tfrecord import PreparedDataset
 
 SHAPES = ("--dataset=shapes", "--num_train=24", "--num_val=3", "--height=16", "--width=24")
@@ -20,11 +23,15 @@ def contents(folder):
 
 
 def test_shapes_and_a_second_run(run_module, tmp_path):
-    done = run_module("oasis_tf.prepare", *SHAPES, "--output=out", "--num_shards=2")
+    wanted = ("--output=out", "--num_shards=2", "--label_files=labels")
+    done = run_module("oasis_tf.prepare", *SHAPES, *wanted)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "out: 12 classes, 24 train, 3 val images.\n"
     prepared = PreparedDataset.load(str(tmp_path / "out"))
     assert len(prepared.shard_paths("train")) == 2
+    written = [np.array(Image.open(path)) for path in sorted(tmp_path.glob("labels/*.png"))]
+    layouts = [shapes.layout(0, shapes.VALIDATION_INDEX + k, 16, 24) for k in range(3)]
+    np.testing.assert_array_equal(written, layouts)
     done = run_module("oasis_tf.prepare", *SHAPES, "--output=out")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("ERROR: out holds a prepared data set already.")

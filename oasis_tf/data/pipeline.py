@@ -80,9 +80,11 @@ def training_batches(
 
 
 def evaluation_batches(
-    data_dir: str, split: str, *, height: int, width: int, batch_size: int
+    data_dir: str, split: str, *, height: int, width: int, batch_size: int, every: int = 1
 ) -> tf.data.Dataset:
     """Every example of a split once, in file order, resized; the last batch may be smaller.
+
+    With `every` = k only each k-th example is decoded and returned, from the first on.
 
     Returns:
         Data set of (image uint8 [B, height, width, 3], label map uint8 or int32
@@ -101,7 +103,7 @@ def evaluation_batches(
         image, label_map = _decode(record, prepared.label_space.dtype)
         return _resize_image(image, size), _resize_labels(label_map, size, 0, 0, size, False)
 
-    records = tf.data.TFRecordDataset(prepared.shard_paths(split))
+    records = tf.data.TFRecordDataset(prepared.shard_paths(split)).shard(every, 0)
     examples = records.map(example, num_parallel_calls=tf.data.AUTOTUNE)
     return _finish(examples.batch(batch_size))
 

@@ -11,6 +11,7 @@ every shard whose file is intact and whose sources are unchanged, and writes the
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import re
@@ -19,8 +20,11 @@ import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import tensorflow as tf
+from PIL import Image
 from tqdm import tqdm
 
+from oasis_tf import files
 from oasis_tf.data import tfrecord, workers
 from oasis_tf.data.datasets import LabelSpace
 from oasis_tf.data.examples import EncodedExample, Source
@@ -305,3 +309,41 @@ def _chunked(items: Sequence, size: int) -> list[Sequence]:
 
 def _say(line: str) -> None:
     tqdm.write(line, file=sys.stderr)
+
+
+# === Label files ===
+
+
+def write_label_files(prepared: PreparedDataset, split: str, folder: str) -> int:
+    """Writes the label maps of a split as palette PNGs of raw ids, KEY.png each.
+
+    Palettes have 256 entries: data sets with larger raw ids get 16-bit grey PNGs.
+
+    Args:
+        prepared: the data set.
+        split: one of its splits.
+        folder: made when needed; files of the same names are replaced.
+
+    Returns:
+        How many were written.
+
+    Raises:
+        ValueError: no such split. OSError: the folder cannot be written.
+    """
+    space, count = prepared.label_space, 0
+    colored = max(space.raw_ids) < 256
+    palette = np.zeros((256, 3), np.uint8)
+    if colored:
+        palette[list(space.raw_ids)] = space.palette
+    for record in tf.data.TFRecordDataset(prepared.shard_paths(split)).as_numpy_iterator():
+        example = tfrecord.parse_example(record)
+        with Image.open(io.BytesIO(example["label"].numpy())) as label:
+            raw = space.to_raw_ids(np.asarray(label))
+        picture = Image.fromarray(raw.astype(np.uint8 if colored else np.uint16))
+        if colored:
+            picture.putpalette(palette.tobytes())
+        name = example["key"].numpy().decode().replace("/", "_")
+        with files.written_aside(os.path.join(folder, f"{name}.png")) as aside:
+            picture.save(aside)
+        count += 1
+    return count

@@ -73,7 +73,7 @@ class SpectralConv2D(keras.layers.Layer):
         return self.add_weight(
             name=name,
             shape=(size,),
-            initializer=UnitVector(1.0),
+            initializer=UnitVector(),
             trainable=False,
             autocast=False,
             aggregation="only_first_replica",

@@ -97,6 +97,7 @@ class CheckpointStore:
         """``(step, training arrays)`` of the newest whole checkpoint, or None; warns of damaged."""
         for step in reversed(self.steps()):
             try:
+                _verify(self.path(step), "inference.npz")
                 return step, self.read(step, "training")
             except DamagedCheckpointError as error:
                 logging.warning("%s Skipped for the one before it.", error)

@@ -15,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from oasis_tf import files
+from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.training import memory
 from oasis_tf.training.build import build_model
 from oasis_tf.training.checkpoints import CheckpointStore, assign_all
@@ -193,8 +194,6 @@ class _Run:
         clock.show(averages, speed)
 
     def _class_frequencies(self, config):
-        from oasis_tf.data.tfrecord import PreparedDataset
-
         frequencies = PreparedDataset.load(config.data.data_dir).class_frequency
         names = config.label_space.class_names
         return {f"class_frequency/{n}": f for n, f in zip(names, frequencies, strict=True)}

@@ -8,6 +8,7 @@ from typing import Protocol
 import tensorflow as tf
 
 from oasis_tf.data.pipeline import evaluation_batches, training_batches
+from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.models.weights import named_weights
 from oasis_tf.training.build import build_for_training
 from oasis_tf.training.statistics import StatisticsEstimator, borrowed_state
@@ -127,15 +128,22 @@ class OASISTask:
 
     def pictures(self, step):
         if self._panels is None:
-            data = self._config.data
-            scenes = evaluation_batches(
-                data.data_dir,
-                "val",
-                height=data.crop_height,
-                width=data.crop_width,
-                batch_size=_PREVIEW_EXAMPLES,
-            )
-            image, label_map = next(iter(scenes))
+            image, label_map = self._preview_scenes()
             self._panels = Panels(self.model, self._config.label_space, image, label_map)
         with borrowed_state(self.model.generator_ema, self.inference_arrays(step)):
             return self._panels.draw()
+
+    def _preview_scenes(self):
+        """Scenes spread over the validation split; over the training split if there is none."""
+        data = self._config.data
+        prepared = PreparedDataset.load(data.data_dir)
+        split = "val" if "val" in prepared.splits else "train"
+        scenes = evaluation_batches(
+            data.data_dir,
+            split,
+            height=data.crop_height,
+            width=data.crop_width,
+            batch_size=_PREVIEW_EXAMPLES,
+            every=max(1, prepared.num_examples(split) // _PREVIEW_EXAMPLES),
+        )
+        return next(iter(scenes))

@@ -21,10 +21,12 @@ from oasis_tf.training.optimizer import Adam
 CLASSES, NOISE = 4, 3
 
 
-def make_model(noise_channels=NOISE, classes=CLASSES, **options):
+def make_model(noise_channels=NOISE, classes=CLASSES, shallow=False, **options):
+    """A small model; `shallow` leaves out most blocks, so that it trains and compiles in seconds."""
+    widths = ({"widths": (2, 2, 1)}, {"widths": (2, 2)}) if shallow else ({}, {})
     return OASIS(
-        Generator(classes, noise_channels, channels=1, spade_channels=4, name="generator"),
-        Discriminator(CLASSES, channels=1, name="discriminator"),
+        Generator(classes, noise_channels, 1, 4, name="generator", **widths[0]),
+        Discriminator(CLASSES, 1, name="discriminator", **widths[1]),
         **{"has_unknown": True, "ema_decay": 0.9, "seed": 5} | options,
     )
 
@@ -35,21 +37,25 @@ def make_batch(seed=0, low=0, high=CLASSES):
     return image, rng.integers(low, high, (2, 64, 64)).astype(np.uint8)
 
 
-def compiled(model):
+def trainable(**options):
+    """A shallow model with its optimizers."""
+    model = make_model(shallow=True, **options)
     model.compile(Adam(1e-3), Adam(1e-3))
     return model
 
 
 def randomised(model):
-    """Random weights of a scale that keeps images away from -1 and 1."""
+    """Random weights with the batch statistics and spectral vectors that belong to them."""
     rng = np.random.default_rng(0)
-    for network in (model.generator_ema, model.discriminator):
-        for variable in network.variables:
+    for network in (model.generator, model.discriminator):
+        for variable in network.trainable_variables:
             fan_in = np.prod(variable.shape[:-1]) if len(variable.shape) == 4 else 4
-            value = rng.normal(0, fan_in**-0.5, variable.shape)
-            positive = variable.name in ("u", "v", "moving_variance")
-            variable.assign(abs(value) + 0.5 if positive else value)
-    model.generator_ema.to_rgb.kernel.assign(model.generator_ema.to_rgb.kernel * 0.2)
+            variable.assign(rng.normal(0, fan_in**-0.5, variable.shape))
+    image, label_map = make_batch()
+    for _ in range(10):
+        model.generator(label_map, rng.normal(size=(2, NOISE)).astype(np.float32), training=True)
+        model.discriminator(image / np.float32(127.5) - 1, training=True)
+    model.generator_ema.set_weights(model.generator.get_weights())
     return model
 
 
@@ -69,7 +75,7 @@ def model():
 @pytest.fixture(scope="module")
 def fitted():
     """A model after four steps of `fit`, its starting weights, and the losses of every step."""
-    model = compiled(make_model())
+    model = trainable()
     start, rows = model.get_weights(), []
     batches = tf.data.Dataset.from_tensors(make_batch()).repeat(4)
 
@@ -93,12 +99,12 @@ def test_fit_trains_both_networks(fitted):
         assert 0 <= row["accuracy_real"] <= 1 and 0 <= row["accuracy_fake"] <= 1
     moved = sum((a != b).any() for a, b in zip(start, model.get_weights(), strict=True))
     # Only u of a convolution with a single filter stays what it is.
-    assert moved >= len(start) - 8
+    assert moved >= len(start) - 16
 
 
 def test_train_step_draws_by_seed_and_step(monkeypatch):
     """`train_step` is `iteration` on noise and bits keyed on (seed, step) alone."""
-    model, seen = compiled(make_model(seed=5)), []
+    model, seen = trainable(seed=5), []
     monkeypatch.setattr(model, "iteration", lambda *arguments: seen.append(arguments) or {})
     image, label_map = make_batch()
     for step in range(2):
@@ -113,7 +119,7 @@ def test_train_step_draws_by_seed_and_step(monkeypatch):
 
 
 def test_average_follows_every_part_of_the_generator():
-    model = compiled(make_model())
+    model = trainable()
     for decay in (0.75, 0.0):
         model.ema_decay = decay
         before = as_arrays(model.generator_ema)
@@ -128,7 +134,7 @@ def test_average_follows_every_part_of_the_generator():
 
 
 def test_a_batch_of_unknown_pixels_trains_on():
-    model = compiled(make_model())
+    model = trainable()
     logs = model.train_step(make_batch(high=1))
     assert float(logs["loss_g"]) == 0 and float(logs["loss_d_real"]) == 0
     assert float(logs["loss_d_fake"]) > 0
@@ -137,7 +143,7 @@ def test_a_batch_of_unknown_pixels_trains_on():
 
 
 def test_without_noise_and_without_labelmix():
-    model = compiled(make_model(noise_channels=0, lambda_labelmix=0.0, has_unknown=False))
+    model = trainable(noise_channels=0, lambda_labelmix=0.0, has_unknown=False)
     logs = model.train_step(make_batch())
     assert float(logs["loss_labelmix"]) == 0
     assert model.generate(make_batch()[1]).shape == (2, 64, 64, 3)
@@ -165,7 +171,7 @@ def test_generate(model):
     label_map = make_batch()[1]
     images = model.generate(label_map, seed=3)
     assert images.shape == (2, 64, 64, 3) and images.dtype == np.float32
-    assert isinstance(images, np.ndarray) and 0.05 < images.std() and np.abs(images).max() < 1
+    assert isinstance(images, np.ndarray) and np.abs(images).max() <= 1 and images.std() > 0.05
     np.testing.assert_array_equal(model.generate(label_map, seed=3), images)
     assert (model.generate(label_map, seed=4) != images).any()
 

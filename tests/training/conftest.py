@@ -25,7 +25,7 @@ def data_dir(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def make_config(data_dir):
-    """function(**training settings) -> `Config` of a tiny model."""
+    """function(**training settings) -> `Config` of a model small enough to compile in seconds."""
 
     def make(**training):
         model = ModelConfig(
@@ -35,11 +35,15 @@ def make_config(data_dir):
             generator_channels=1,
             discriminator_channels=1,
             spade_channels=4,
+            generator_widths=(2, 2, 1),
+            discriminator_widths=(2, 2),
         )
         defaults = {"batch_size": 2, "steps": 6, "ema_decay": 0.5, "statistics_batches": 2}
         return Config(
             model=model,
-            data=DataConfig(data_dir=data_dir, crop_height=64, crop_width=64),
+            data=DataConfig(
+                data_dir=data_dir, crop_height=32, crop_width=32, resize_height=36, resize_width=36
+            ),
             training=TrainingConfig(**defaults | {"strategy": "none"} | training),
             label_space=published_label_space("shapes"),
         )

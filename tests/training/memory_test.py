@@ -22,7 +22,7 @@ def config(make_config):
 
 def test_grows_with_batch_and_size(config, changed):
     data = dataclasses.replace(
-        config.data, crop_height=128, resize_height=128, crop_width=64, resize_width=64
+        config.data, crop_height=64, resize_height=64, crop_width=32, resize_width=32
     )
     larger = [
         changed(config, batch_size=3),
@@ -51,7 +51,7 @@ def test_classes_cost_logits_alone(config):
     )
     assert memory.generator_activations(many) == memory.generator_activations(config)
     more = memory.discriminator_activations(many) - memory.discriminator_activations(config)
-    assert more == 64 * 64 * 3 * (100 - 12)
+    assert more == 32 * 32 * 3 * (100 - 12)
 
 
 def test_precision_and_labelmix(config, changed):
