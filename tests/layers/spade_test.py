@@ -22,7 +22,15 @@ def make_block(rng, widths, noise_channels=NOISE):
 def make_inputs(rng, channels, size=(4, 6), noise_channels=NOISE):
     x = tf.constant(rng.normal(size=(2, *size, channels)))
     label_map = tf.constant(rng.integers(0, CLASSES, (2, *size)), tf.int32)
-    return [x, label_map] + ([tf.constant(rng.normal(size=(2, noise_channels)))] * bool(noise_channels))
+    if not noise_channels:
+        return [x, label_map]
+    return [x, label_map, tf.constant(rng.normal(size=(2, noise_channels)))]
+
+
+def float32_inputs(rng, channels):
+    """The same as arrays, for the contract."""
+    x, label_map, noise = (x.numpy() for x in make_inputs(rng, channels))
+    return x.astype(np.float32), label_map, noise.astype(np.float32)
 
 
 class Reference:
@@ -121,12 +129,14 @@ def test_evaluation_moves_nothing(rng):
 
 @pytest.mark.parametrize("widths", WIDTHS[:2])
 def test_block_keras_contract(keras_contract, rng, widths):
-    inputs = [x.numpy() for x in make_inputs(rng, widths[0])]
-    inputs = [x.astype(np.float32) if x.dtype == np.float64 else x for x in inputs]
-    keras_contract(lambda **options: SPADEResBlock(*widths, CLASSES, NOISE, HIDDEN, **options), *inputs)
+    def make(**options):
+        return SPADEResBlock(*widths, CLASSES, NOISE, HIDDEN, **options)
+
+    keras_contract(make, *float32_inputs(rng, widths[0]))
 
 
 def test_modulation_keras_contract(keras_contract, rng):
-    inputs = [x.numpy() for x in make_inputs(rng, 6)]
-    inputs = [x.astype(np.float32) if x.dtype == np.float64 else x for x in inputs]
-    keras_contract(lambda **options: SPADEModulation(6, CLASSES, NOISE, HIDDEN, **options), *inputs)
+    def make(**options):
+        return SPADEModulation(6, CLASSES, NOISE, HIDDEN, **options)
+
+    keras_contract(make, *float32_inputs(rng, 6))

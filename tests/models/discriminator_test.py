@@ -68,7 +68,7 @@ def test_refuses_sizes_that_do_not_divide(discriminator, size, message):
 
 
 def test_refuses_single_images(discriminator):
-    with pytest.raises(ValueError, match=r"`image` must have 4 axes. Received: shape=\(64, 64, 3\)"):
+    with pytest.raises(ValueError, match=r"must have 4 axes. Received: shape=\(64, 64, 3\)"):
         discriminator(image((64, 64))[0])
 
 

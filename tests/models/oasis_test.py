@@ -22,7 +22,7 @@ CLASSES, NOISE = 4, 3
 
 
 def make_model(noise_channels=NOISE, classes=CLASSES, shallow=False, **options):
-    """A small model; `shallow` leaves out most blocks, so that it trains and compiles in seconds."""
+    """A small model; `shallow` leaves out most blocks, so that it compiles in seconds."""
     widths = ({"widths": (2, 2, 1)}, {"widths": (2, 2)}) if shallow else ({}, {})
     return OASIS(
         Generator(classes, noise_channels, 1, 4, name="generator", **widths[0]),

@@ -65,10 +65,8 @@ class SharedTask:
 
     def __call__(self, config, strategy):
         """Stands in for `OASISTask`: the task, its variables as they were in the beginning."""
-        same = {"lr_g": 0, "lr_d": 0, "seed": 0, "statistics_batches": 0}
-        for name in same:
-            wanted = getattr(self._config.training, name)
-            assert getattr(config.training, name) == wanted, name
+        for name in ("lr_g", "lr_d", "seed", "batch_size", "statistics_batches"):
+            assert getattr(config.training, name) == getattr(self._config.training, name), name
         for name, variable in self._task.variables().items():
             variable.assign(self._start[name])
         self._task._inference = (None, None)
@@ -93,8 +91,7 @@ def perturbed(task):
     rng, arrays = np.random.default_rng(0), {}
     for name, variable in task.variables().items():
         value = variable.numpy()
-        change = rng.integers(1, 9, value.shape) if value.dtype.kind == "i" else rng.random(value.shape)
-        arrays[name] = (value + change).astype(value.dtype)
+        arrays[name] = (value + rng.uniform(1, 9, value.shape)).astype(value.dtype)
         variable.assign(arrays[name])
     return task, arrays
 

@@ -3,6 +3,10 @@
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -138,16 +142,15 @@ def test_a_finished_run_has_nothing_to_do(straight, train, capsys):
     before = {name: os.path.getmtime(straight[1] / name) for name in ("checkpoints", "samples")}
     train(*straight)
     assert "Nothing to do: step 6 of 6 is reached" in capsys.readouterr().out
-    for name, time in before.items():
-        assert os.path.getmtime(straight[1] / name) == time
+    for name, modified in before.items():
+        assert os.path.getmtime(straight[1] / name) == modified
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(
     straight, train, shared_task, make_config, changed, tmp_path, monkeypatch
 ):
-    stop_at(
-        monkeypatch, shared_task, make_config, 4, lambda logs: logs | {"loss_g": tf.constant(np.nan)}
-    )
+    broken = {"loss_g": tf.constant(np.nan)}
+    stop_at(monkeypatch, shared_task, make_config, 4, lambda logs: logs | broken)
     message = "loss_g stopped being finite between steps 3 and 4. The checkpoint of step 2"
     with pytest.raises(FloatingPointError, match=message):
         train(changed(straight[0], checkpoint_every=2), tmp_path)
@@ -169,3 +172,29 @@ def test_batches_must_divide_by_the_devices(make_config, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="divide by the number of devices, 3. .*=2. .*: 3"):
         loop.train(make_config(), str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_killed_processes_lose_nothing(data_dir, tmp_path):
+    """The command itself, killed outright and repeated, against one that was left alone."""
+    source = str(Path(loop.__file__).resolve().parents[2])
+    flags = [f"--data_dir={data_dir}", "--crop_height=64", "--crop_width=64", "--batch_size=2"]
+    flags += ["--generator_channels=1", "--discriminator_channels=1", "--spade_channels=4"]
+    flags += ["--steps=12", "--log_every=5", "--checkpoint_every=4", "--statistics_batches=2"]
+
+    def start(name):
+        return subprocess.Popen(
+            [sys.executable, "-m", "oasis_tf.train", *flags, f"--model_dir={tmp_path / name}"],
+            env=os.environ | {"PYTHONPATH": source},
+        )
+
+    process, store = start("killed"), CheckpointStore(str(tmp_path / "killed"))
+    while not store.steps():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert store.steps() != [12]
+    assert start("killed").wait() == 0
+    assert start("whole").wait() == 0
+    assert_same_run(tmp_path / "killed", tmp_path / "whole", 12)

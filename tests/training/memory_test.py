@@ -27,13 +27,14 @@ def test_grows_with_batch_and_size(config, changed):
     larger = [
         changed(config, batch_size=3),
         dataclasses.replace(config, data=data),
-        with_model(config, spade_channels=8),
-        with_model(config, generator_channels=2),
         with_model(config, discriminator_channels=2),
     ]
     base = memory.step_bytes(config, PARAMETERS)
     for other in larger:
         assert memory.step_bytes(other, PARAMETERS) > base
+    for settings in ({"spade_channels": 8}, {"generator_channels": 2}):
+        wider = with_model(config, **settings)
+        assert memory.generator_activations(wider) > memory.generator_activations(config)
     activations = base - memory.parameter_bytes(*PARAMETERS)
     doubled = memory.step_bytes(changed(config, batch_size=4), PARAMETERS)
     assert doubled == base + activations

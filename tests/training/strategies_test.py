@@ -1,5 +1,6 @@
 """Devices: which strategy a name means, who writes, and that replicas change nothing."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -72,10 +73,12 @@ def test_two_replicas_equal_one(tmp_path):
     """Losses, weights, statistics in float64 after ten steps; see replicas_main.py."""
     source = Path(strategies.__file__).resolve().parents[2]
     script, output = Path(__file__).with_name("replicas_main.py"), tmp_path / "results.npz"
-    code = f"import sys, runpy; sys.path.insert(0, {str(source)!r}); sys.argv[1:] = [{str(output)!r}]"
-    code += f"; runpy.run_path({str(script)!r}, run_name='__main__')"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=False
+        [sys.executable, script, output],
+        env=os.environ | {"PYTHONPATH": str(source)},
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     with np.load(output) as results:

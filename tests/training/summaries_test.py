@@ -41,7 +41,9 @@ def test_sheets_have_a_row_a_scene(drawn):
 def test_samples(drawn):
     pictures, image, label_map, palette = drawn
     for row in range(2):
-        np.testing.assert_array_equal(tile(pictures["samples"], row, 0), palette[label_map[row] + 1])
+        np.testing.assert_array_equal(
+            tile(pictures["samples"], row, 0), palette[label_map[row] + 1]
+        )
         np.testing.assert_array_equal(tile(pictures["samples"], row, 1), image[row])
         segmentation = tile(pictures["samples"], row, 4).reshape(-1, 3)
         colors = {tuple(color) for color in palette[1:]}
@@ -60,6 +62,20 @@ def test_labelmix(drawn):
         np.testing.assert_array_equal(tile(sheet, row, 1)[real], image[row][real])
         for column in (2, 3):
             assert {tuple(color) for color in tile(sheet, row, column).reshape(-1, 3)} <= colors
+
+
+@pytest.mark.parametrize("channel", [0, 1, 7])
+def test_channels_have_the_colours_of_their_classes(shared_task, make_config, drawn, channel):
+    """D sure of one channel everywhere: black for "fake", else its class."""
+    _, image, label_map, palette = drawn
+    config = make_config()
+    model = shared_task(config, None).model
+    model.discriminator.to_logits.bias.assign(1000.0 * np.eye(13)[channel])
+    pictures = Panels(model, config.label_space, image, label_map).draw()
+    tiles = [tile(pictures["labelmix"], 0, column) for column in (2, 3)]
+    tiles += [tile(pictures["samples"], 0, 4)] if channel else []
+    for got in tiles:
+        assert (got == palette[channel]).all()
 
 
 def test_events_can_be_read(tmp_path):

@@ -1,0 +1,60 @@
+"""A model from its configuration: the seed decides its weights, the precision its arithmetic."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from oasis_tf.data.pipeline import training_batches
+from oasis_tf.training.build import build_for_training, build_model
+
+
+@pytest.fixture(scope="module")
+def batch(data_dir):
+    stream = training_batches(data_dir, crop_height=32, crop_width=32, batch_size=2, seed=0)
+    return next(iter(stream))
+
+
+def test_the_seed_decides_the_weights(make_config, changed):
+    config = make_config()
+    first, again, other = (
+        build_model(changed(config, seed=seed)).get_weights() for seed in (0, 0, 2**40 + 1)
+    )
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert any((a != b).any() for a, b in zip(first, other, strict=True))
+
+
+def test_settings_arrive(make_config, changed):
+    config = changed(make_config(), lr_g=1e-3, lr_d=2e-3, beta_1=0.5, lambda_labelmix=3.0, seed=4)
+    model = build_for_training(config)
+    assert (model.seed, model.lambda_labelmix, model.ema_decay) == (4, 3.0, 0.5)
+    assert not model.has_unknown and model.num_classes == 12
+    rates = [
+        float(o.learning_rate) for o in (model.generator_optimizer, model.discriminator_optimizer)
+    ]
+    np.testing.assert_allclose(rates, [1e-3, 2e-3], rtol=1e-6)
+    assert model.generator_optimizer.beta_1 == 0.5
+    assert model.generator.widths == (2, 2, 1) and model.discriminator.widths == (2, 2)
+
+
+@pytest.fixture(scope="module")
+def exact(make_config, batch):
+    """Losses of the first step in float32."""
+    return build_for_training(make_config()).train_step(batch)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_mixed_precision_trains_close_to_float32(make_config, changed, batch, exact, precision):
+    model = build_for_training(changed(make_config(), mixed_precision=precision))
+    scaled = isinstance(model.generator_optimizer, keras.optimizers.LossScaleOptimizer)
+    assert scaled == (precision == "float16")
+    assert model.generator.compute_dtype == precision
+    before = [v.numpy() for v in model.trainable_variables]
+    logs = tf.function(model.train_step)(batch)
+    for variable, value in zip(model.trainable_variables, before, strict=True):
+        assert variable.dtype == "float32"
+        assert np.isfinite(variable.numpy()).all() and (variable.numpy() != value).any()
+    for name in ("loss_g", "loss_d_fake", "loss_d_real", "loss_d"):
+        assert logs[name].dtype == tf.float32
+        np.testing.assert_allclose(logs[name], exact[name], rtol=0.05)
