@@ -166,6 +166,8 @@ class Discriminator(keras.Model):
 
     def _check(self, image):
         check_rank(image.shape, 4, "image")
+        if image.shape[-1] != 3:
+            raise ValueError(f"`image` must have 3 channels. Received: {tuple(image.shape)}.")
         check_divisible(*image.shape[1:3], self.size_multiple, "an image to discriminate")
 
     def compute_output_shape(self, input_shape):

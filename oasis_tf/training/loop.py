@@ -134,6 +134,12 @@ class _Run:
         self._check_finite(self._averages())
         # Every worker takes part: reading distributed state may need all of them.
         arrays = {name: variable.numpy() for name, variable in self._task.variables().items()}
+        bad = [name for name, array in arrays.items() if not np.isfinite(array).all()]
+        if bad:
+            raise FloatingPointError(
+                f"After step {self._step} these weights are not finite: {', '.join(bad[:10])} "
+                f"({len(bad)} in all). {self._remedy()}"
+            )
         inference = self._task.inference_arrays(self._step)
         if self._chief:
             self._store.save(self._step, arrays | self._pending_arrays(), inference)
@@ -177,9 +183,14 @@ class _Run:
         if bad:
             raise FloatingPointError(
                 f"{', '.join(bad)} stopped being finite between steps "
-                f"{self._step - len(self._pending) + 1} and {self._step}. The checkpoint of step "
-                f"{self._saved} is as it was. Lower the learning rates or use float32."
+                f"{self._step - len(self._pending) + 1} and {self._step}. {self._remedy()}"
             )
+
+    def _remedy(self):
+        return (
+            f"The checkpoint of step {self._saved} is as it was. Lower the learning rates or use "
+            "float32."
+        )
 
     def _log(self, clock):
         averages = self._averages()

@@ -247,6 +247,11 @@ def test_segment_never_answers_unknown(model):
     np.testing.assert_array_equal(model.known_argmax(logits), np.full((1, 2, 2), 2))
 
 
+def test_segment_refuses_other_channels(model):
+    with pytest.raises(ValueError, match="3 channels. Received: .*64, 64, 4"):
+        model.segment(np.zeros((1, 64, 64, 4), np.float32))
+
+
 def test_segment_refuses_sizes_that_do_not_divide(model):
     with pytest.raises(ValueError, match="height of an image .* Received: height=32. .*: 64"):
         model.segment(np.zeros((32, 64, 3)))

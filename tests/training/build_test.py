@@ -58,3 +58,10 @@ def test_mixed_precision_trains_close_to_float32(make_config, changed, batch, ex
     for name in ("loss_g", "loss_d_fake", "loss_d_real", "loss_d"):
         assert logs[name].dtype == tf.float32
         np.testing.assert_allclose(logs[name], exact[name], rtol=0.05)
+
+
+def test_xla_takes_the_same_step(make_config, changed, batch, exact):
+    model = build_for_training(changed(make_config(), jit_compile=True))
+    logs = tf.function(model.train_step, jit_compile=True)(batch)
+    for name, value in exact.items():
+        np.testing.assert_allclose(logs[name], value, rtol=1e-4, atol=1e-6)
