@@ -41,9 +41,10 @@ def train(config, model_dir):
     """
     strategy = make_strategy(config.training.strategy)
     check_batch_size(strategy, config.training.batch_size)
-    config.save(model_dir)
-    task = OASISTask(config, strategy)
-    _Run(config, model_dir, task, is_chief(strategy)).run()
+    chief = is_chief(strategy)
+    if chief:
+        config.save(model_dir)
+    _Run(config, model_dir, OASISTask(config, strategy), chief).run()
 
 
 def describe(config):

@@ -11,13 +11,13 @@ def make_strategy(name):
     ``auto`` means several workers if ``TF_CONFIG`` is set, all GPUs if there are several, and
     otherwise the one device there is.
     """
-    devices = tf.config.list_logical_devices("GPU")
-    if name == "auto":
-        several = "mirrored" if len(devices) > 1 else "none"
-        name = "multi_worker" if os.environ.get("TF_CONFIG") else several
+    if name == "auto" and os.environ.get("TF_CONFIG"):
+        name = "multi_worker"
     if name == "multi_worker":
+        # Before anything that starts TensorFlow's devices: collectives can't be set up after.
         return tf.distribute.MultiWorkerMirroredStrategy()
-    if name == "mirrored":
+    devices = tf.config.list_logical_devices("GPU")
+    if name == "mirrored" or (name == "auto" and len(devices) > 1):
         # Without GPUs: all logical CPU devices, which is how replication is tested.
         devices = devices or tf.config.list_logical_devices("CPU")
         return tf.distribute.MirroredStrategy([device.name for device in devices])
