@@ -172,6 +172,7 @@ class TrainingConfig:
     lr_d: float = _setting("Learning rate of the discriminator.", 4e-4, above=0)
     beta_1: float = _setting("Adam's decay of the mean gradient.", 0.0, minimum=0, below=1)
     beta_2: float = _setting("Adam's decay of the squared gradient.", 0.999, minimum=0, below=1)
+    init_gain: float = _setting("Gain of the Xavier-normal initial kernels.", 0.02, above=0)
     lambda_labelmix: float = _setting(
         "Weight of LabelMix consistency; 0: no LabelMix.", 10.0, minimum=0
     )

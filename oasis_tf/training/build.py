@@ -2,8 +2,10 @@
 
 import keras
 
+from oasis_tf.layers.initializers import KERNEL_GAIN
 from oasis_tf.models import Discriminator, Generator
 from oasis_tf.models.oasis import OASIS
+from oasis_tf.models.weights import named_weights
 from oasis_tf.training.optimizer import Adam
 
 _POLICIES = {"none": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -34,6 +36,8 @@ def build_model(config, mixed_precision="none"):
         name="discriminator",
         **common,
     )
+    for network in (generator, discriminator):
+        _scale_kernels(network, config.training.init_gain / KERNEL_GAIN)
     return OASIS(
         generator,
         discriminator,
@@ -44,6 +48,13 @@ def build_model(config, mixed_precision="none"):
         name="oasis",
         **common,
     )
+
+
+def _scale_kernels(network, factor):
+    """Turns freshly drawn kernels of gain ``KERNEL_GAIN`` into ones of ``factor`` times the gain."""
+    for name, variable in named_weights(network).items():
+        if name.endswith("kernel"):
+            variable.assign(variable * factor)
 
 
 def build_for_training(config):
