@@ -51,7 +51,7 @@ def build_model(config, mixed_precision="none"):
 
 
 def _scale_kernels(network, factor):
-    """Turns freshly drawn kernels of gain ``KERNEL_GAIN`` into ones of ``factor`` times the gain."""
+    """Multiplies freshly drawn kernels: Xavier-normal with ``factor`` times the gain."""
     for name, variable in named_weights(network).items():
         if name.endswith("kernel"):
             variable.assign(variable * factor)

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from oasis_tf.data.pipeline import training_batches
+from oasis_tf.models.weights import named_weights
 from oasis_tf.training.build import build_for_training, build_model
 
 
@@ -36,6 +37,16 @@ def test_settings_arrive(make_config, changed):
     np.testing.assert_allclose(rates, [1e-3, 2e-3], rtol=1e-6)
     assert model.generator_optimizer.beta_1 == 0.5
     assert model.generator.widths == (2, 2, 1) and model.discriminator.widths == (2, 2)
+
+
+def test_init_gain_scales_kernels_and_nothing_else(make_config, changed):
+    plain, wide = (
+        named_weights(build_model(changed(make_config(), init_gain=gain)).generator)
+        for gain in (0.02, 0.4)
+    )
+    for name, variable in plain.items():
+        factor = 20 if name.endswith("kernel") else 1
+        np.testing.assert_allclose(wide[name].numpy(), factor * variable.numpy(), rtol=1e-5)
 
 
 @pytest.fixture(scope="module")
