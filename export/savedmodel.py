@@ -11,11 +11,10 @@ Signature `serving_default`:
 """
 
 import os
-import shutil
 
 from absl import flags
 
-from oasis_tf import commandline
+from oasis_tf import commandline, files
 
 
 def define_flags(flag_values):
@@ -76,10 +75,8 @@ def export(model, path):
     from export.signatures import serving_module
 
     module = serving_module(model)
-    folder, name = os.path.split(os.path.abspath(path))
-    os.makedirs(folder, exist_ok=True)
-    aside = os.path.join(folder, f".{name}.{os.getpid()}.tmp")  # no number: servers pass over it
-    try:
+    # The name of the folder aside is no number: servers pass over it.
+    with files.folder_written_aside(path) as aside:
         tf.saved_model.save(
             module,
             aside,
@@ -88,9 +85,6 @@ def export(model, path):
                 save_debug_info=False, experimental_custom_gradients=False
             ),
         )
-        os.rename(aside, path)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def main(argv):

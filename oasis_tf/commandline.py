@@ -23,7 +23,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from absl import app, flags
+from absl import app, flags, logging
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -197,6 +197,8 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
 
 def _guarded(main: MainFunction, argv: list[str]) -> None:
     """Calls `main`, turning the errors a user can mend into one message and exit code 1."""
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)  # TensorFlow logs each file that it writes
     try:
         main(argv)
     except Exception as error:

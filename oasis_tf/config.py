@@ -12,7 +12,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Self
 
@@ -71,6 +71,11 @@ class ModelConfig:
 
     num_classes: int = _setting("Label channels N, the unknown label included.", flag=False)
     has_unknown: bool = _setting("Whether model id 0 is the unknown label.", flag=False)
+    has_discriminator: bool = _setting(
+        "Whether there is one; without, a model can only generate and be exported.",
+        True,
+        flag=False,
+    )
     noise_channels: int = _setting("Channels of the 3D noise; 0: no noise.", 64, minimum=0)
     generator_channels: int = _setting("Unit of the generator's widths.", 64, minimum=1)
     discriminator_channels: int = _setting("Unit of the discriminator's widths.", 64, minimum=1)
@@ -101,6 +106,11 @@ class ModelConfig:
                 f"out of a block. Received: generator_widths={_as_text(self.generator_widths)}."
             )
 
+    def check_discriminator(self, purpose: str) -> None:
+        """Raises ValueError unless the model has the discriminator that `purpose` needs."""
+        if not self.has_discriminator:
+            raise missing_discriminator(purpose)
+
     @property
     def generator_stride(self) -> int:
         """The generator makes images whose sides are multiples of this (32 by default)."""
@@ -112,18 +122,27 @@ class ModelConfig:
         return 2 ** len(self.discriminator_widths)
 
 
+def missing_discriminator(purpose: str) -> ValueError:
+    """Returns the error of a model without a discriminator, for a `purpose` like "segment"."""
+    return ValueError(
+        f"This model cannot {purpose}: it has no discriminator. It was made from a generator's "
+        "weights alone; convert them again together with --discriminator=FILE."
+    )
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """Where training images come from and how they are cut.
 
-    `resize_height` and `resize_width` are the crop's own size if None.
+    `resize_height` and `resize_width` are the crop's own size if None. `data_dir` is None only
+    where the weights came from elsewhere.
 
     Raises:
         ValueError: a field is outside its limits, or the crop does not fit into the resized image.
     """
 
-    data_dir: str = _setting(
-        "Prepared data set, written by python -m oasis_tf.prepare.", changeable=True
+    data_dir: str | None = _setting(
+        "Prepared data set, written by python -m oasis_tf.prepare.", None, changeable=True
     )
     crop_height: int = _setting("Height of training images in pixels.", 256, minimum=1)
     crop_width: int = _setting("Width of training images in pixels.", 256, minimum=1)
@@ -166,7 +185,7 @@ class TrainingConfig:
     steps: int = _setting(
         "Steps to train for, counted from the very first; instead of --epochs.",
         changeable=True,
-        minimum=1,
+        minimum=0,
     )
     lr_g: float = _setting("Learning rate of the generator.", 1e-4, above=0)
     lr_d: float = _setting("Learning rate of the discriminator.", 4e-4, above=0)
@@ -184,6 +203,12 @@ class TrainingConfig:
         "Type of the arithmetic in between; weights and losses stay float32.",
         "none",
         choices=("none", "bfloat16", "float16"),
+    )
+    remat: bool = _setting(
+        "Compute the activations inside blocks again for their gradient instead of keeping them: "
+        "less memory, more time, the same numbers.",
+        False,
+        changeable=True,
     )
     strategy: str = _setting(
         "Devices. auto: all GPUs of this machine, multi_worker if TF_CONFIG is set; none: one "
@@ -265,7 +290,8 @@ class Config:
             source: its path, for messages.
 
         Raises:
-            ValueError: another format version; missing, unknown or impossible settings.
+            ValueError: another format version; unknown or impossible settings, or missing ones
+                that have no default.
         """
         if not isinstance(contents, Mapping) or contents.get("format_version") != FORMAT_VERSION:
             version = contents.get("format_version") if isinstance(contents, Mapping) else contents
@@ -335,6 +361,9 @@ def _check_fields(section: Any) -> None:
         _check_limits(field, value)
 
 
+_OPTIONAL = {int | None: int, str | None: str}
+
+
 def _as_type(field: dataclasses.Field, value: Any) -> Any:
     """Returns the value as the field's type, which for ints and bools it must have already."""
     if _is_widths(field):
@@ -343,7 +372,9 @@ def _as_type(field: dataclasses.Field, value: Any) -> Any:
         raise ValueError(
             f"`{field.name}` must be whole numbers, at least one. Received: {field.name}={value!r}."
         )
-    kind = int if field.type == int | None else field.type
+    kind = _OPTIONAL.get(field.type, field.type)
+    if value is None and field.type in _OPTIONAL:
+        return None
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind or (kind is float and not math.isfinite(value)):
@@ -375,7 +406,9 @@ def _check_limits(field: dataclasses.Field, value: Any) -> None:
 
 def _check_crop(model: ModelConfig, data: DataConfig) -> None:
     """Crops must survive the halvings of the discriminator and the doublings of the generator."""
-    multiple = math.lcm(model.generator_stride, model.discriminator_stride)
+    multiple = model.generator_stride
+    if model.has_discriminator:
+        multiple = math.lcm(multiple, model.discriminator_stride)
     for side in ("height", "width"):
         size = getattr(data, f"crop_{side}")
         if size % multiple:
@@ -389,18 +422,24 @@ def _check_crop(model: ModelConfig, data: DataConfig) -> None:
             )
 
 
-def _check_keys(expected: set[str], contents: Mapping[str, Any], source: str) -> None:
-    missing, unknown = expected - set(contents), set(contents) - expected
+def _check_keys(
+    required: set[str], contents: Mapping[str, Any], source: str, optional: Set[str] = frozenset()
+) -> None:
+    missing, unknown = required - set(contents), set(contents) - required - optional
     if missing or unknown:
         raise ValueError(
-            f"{source} must have exactly the keys {', '.join(sorted(expected))}. "
+            f"{source} must have the keys {', '.join(sorted(required | optional))}. "
             f"Missing: {', '.join(sorted(missing)) or 'none'}; "
             f"unknown: {', '.join(sorted(unknown)) or 'none'}."
         )
 
 
 def _section_from_json(kind: type, contents: Mapping[str, Any], name: str) -> Any:
-    _check_keys({field.name for field in dataclasses.fields(kind)}, contents, f"`{name}`")
+    # A setting that is not there is younger than the file: its default is what was done before.
+    fields = dataclasses.fields(kind)
+    optional = {field.name for field in fields if field.default is not dataclasses.MISSING}
+    required = {field.name for field in fields} - optional
+    _check_keys(required, contents, f"`{name}`", optional)
     return kind(**contents)
 
 
@@ -434,8 +473,8 @@ def _flag_fields() -> list[dataclasses.Field]:
     return [field for field in fields if field.metadata["flag"]]
 
 
-def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines the flags of the train command.
+def define_setting_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines a flag for every setting, and --epochs.
 
     All default to None, so that `given_flags` can tell a flag that was given from one that was
     not; the help text states the default.
@@ -451,6 +490,11 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
         f"Passes over the training images, instead of --steps. (default: {DEFAULT_EPOCHS})",
         flag_values=flag_values,
     )
+
+
+def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines the flags of the train command."""
+    define_setting_flags(flag_values)
     flags.DEFINE_string(
         "model_dir",
         None,
@@ -478,7 +522,7 @@ def _define_flag(field: dataclasses.Field, help_text: str, flag_values: flags.Fl
             bool: flags.DEFINE_boolean,
             float: flags.DEFINE_float,
             str: flags.DEFINE_string,
-        }.get(field.type, flags.DEFINE_integer)
+        }.get(_OPTIONAL.get(field.type, field.type), flags.DEFINE_integer)
         define(name, None, help_text, flag_values=flag_values)
 
 
@@ -509,6 +553,21 @@ def given_flags(
             )
         del given[({"steps", "epochs"} - durations).pop()]
     return given
+
+
+def given_settings(flag_values: flags.FlagValues = flags.FLAGS) -> dict[str, Any]:
+    """Returns the settings given as flags, by name, but for how long to train."""
+    names = [field.name for field in _flag_fields() if field.name != "steps"]
+    given = {name: flag_values[name].value for name in names}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def flagfile_settings(arguments: Sequence[str]) -> dict[str, Any]:
+    """Returns the settings in flags that were read from a flagfile; see `given_settings`."""
+    flag_values = flags.FlagValues()
+    define_setting_flags(flag_values)
+    flag_values(["", *arguments])
+    return given_settings(flag_values)
 
 
 def _typed_flags(command_line: Sequence[str]) -> set[str]:
@@ -553,17 +612,36 @@ def resolve(
         settings = _published_resize(given, label_space) | given
     else:
         settings = _settings_of(previous) | given
-    if "data_dir" not in settings:
+    if not settings.get("data_dir"):
         raise ValueError("`data_dir` must be given: --data_dir=DIR of a prepared data set.")
-    settings["data_dir"] = os.path.abspath(os.path.expanduser(settings["data_dir"]))
+    config = _assembled({"steps": 0} | settings, label_space)
+    if epochs is None and "steps" in settings:
+        return config
+    steps = steps_of(epochs or DEFAULT_EPOCHS, num_examples, config.training.batch_size)
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, steps=steps))
+
+
+def converted(settings: Mapping[str, Any], *, label_space: LabelSpace) -> Config:
+    """Completes the settings of a model whose weights come from elsewhere: no step is taken yet.
+
+    Args:
+        settings: settings by name, the architecture among them.
+        label_space: classes of the model.
+
+    Raises:
+        ValueError: a setting is impossible or unknown.
+    """
+    settings = _published_resize(settings, label_space) | settings
+    return _assembled(settings | {"steps": 0}, label_space)
+
+
+def _assembled(settings: Mapping[str, Any], label_space: LabelSpace) -> Config:
+    settings = dict(settings)
+    if settings.get("data_dir"):
+        settings["data_dir"] = os.path.abspath(os.path.expanduser(settings["data_dir"]))
     settings["num_classes"] = label_space.num_classes
     settings["has_unknown"] = label_space.has_unknown
-    by_steps = epochs is None and "steps" in settings
-    sections = {name: _pick(kind, {"steps": 1} | settings) for name, kind in _SECTIONS.items()}
-    if not by_steps:
-        batch_size = sections["training"].batch_size
-        steps = steps_of(epochs or DEFAULT_EPOCHS, num_examples, batch_size)
-        sections["training"] = dataclasses.replace(sections["training"], steps=steps)
+    sections = {name: _pick(kind, settings) for name, kind in _SECTIONS.items()}
     return Config(**sections, label_space=label_space)
 
 

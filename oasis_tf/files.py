@@ -1,7 +1,8 @@
-"""Files that are whole or absent: written aside in their own folder, then renamed."""
+"""Files and folders that are whole or absent: written aside, beside their place, then renamed."""
 
 import contextlib
 import os
+import shutil
 
 
 @contextlib.contextmanager
@@ -26,3 +27,23 @@ def written_aside(path):
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.remove(aside)
+
+
+@contextlib.contextmanager
+def folder_written_aside(path):
+    """Gives a new folder to write into; it becomes `path` when the block ends well.
+
+    The folder above `path` is made when needed; `path` itself must not exist, or be empty. If the
+    block raises, what it wrote is removed.
+
+    Raises:
+        OSError: the folder cannot be written, or `path` is not empty.
+    """
+    above, name = os.path.split(os.path.abspath(path))
+    aside = os.path.join(above, f".{name}.{os.getpid()}.tmp")
+    os.makedirs(aside)
+    try:
+        yield aside
+        os.rename(aside, path)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

@@ -32,7 +32,7 @@ def resolve_config(model_dir: str | None) -> config_lib.Config:
 
     Raises:
         ValueError: a directory is missing, a setting impossible, or flags contradict the model
-            directory or its data set.
+            directory or its data set, or its model has no discriminator.
         OSError: `--data_dir` is not a prepared data set.
     """
     given = config_lib.given_flags()
@@ -41,6 +41,7 @@ def resolve_config(model_dir: str | None) -> config_lib.Config:
     previous = None
     if model_dir and os.path.exists(os.path.join(model_dir, config_lib.CONFIG_FILE)):
         previous = config_lib.Config.load(model_dir)
+        previous.model.check_discriminator("be trained")
     data_dir = given.get("data_dir") or (previous and previous.data.data_dir)
     if not data_dir:
         raise ValueError("`data_dir` must be given: --data_dir=DIR of a prepared data set.")

@@ -59,7 +59,7 @@ def model_dir(data_dir, tmp_path_factory):
         f"{name}/{key}": 0.2 * rng.random(variable.shape, np.float32)
         for name in ("generator", "generator_ema", "discriminator")
         for key, variable in named_weights(getattr(model, name)).items()
-    }
+    } | {"step": np.int64(2)}
     # The statistics re-estimated for use are not those that training averages on.
     inference = {
         key: 0.5 + rng.random(variable.shape, np.float32)

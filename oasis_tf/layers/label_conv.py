@@ -15,6 +15,7 @@ import numpy as np
 from keras import ops
 
 from oasis_tf.layers.initializers import xavier_normal
+from oasis_tf.layers.scheduling import after
 
 
 def downsample(x, factor):
@@ -42,7 +43,9 @@ def lookup_conv(label_map, kernel):
     total = None
     for tap, table in enumerate(tables):
         s, t = divmod(tap, 3)
-        rows = ops.take(table, padded[:, s : s + height, t : t + width], axis=0)
+        labels = padded[:, s : s + height, t : t + width]
+        # One after the other: nine look-ups at a time would take nine times the memory.
+        rows = ops.take(table, labels if total is None else after(total, labels), axis=0)
         total = rows if total is None else total + rows
     return total
 

@@ -104,7 +104,10 @@ def evaluate_model(
     """
     check_names(names)
     config = Config.load(model_dir)
-    dataset = PreparedDataset.load(data_dir or config.data.data_dir)
+    for name in names:
+        if EVALUATORS[name].needs_discriminator:
+            config.model.check_discriminator(f"be measured by the metric {name}")
+    dataset = PreparedDataset.load(_data_dir(data_dir, config, model_dir))
     check_dataset(config.label_space, dataset)
     if json_path:
         os.makedirs(os.path.dirname(os.path.abspath(json_path)), exist_ok=True)
@@ -124,6 +127,15 @@ def evaluate_model(
     if json_path:
         write_report(report, json_path)
     return report
+
+
+def _data_dir(data_dir, config, model_dir):
+    if not (data_dir or config.data.data_dir):
+        raise ValueError(
+            f"{model_dir} was not trained here, so that it names no data set: give the prepared "
+            "one to measure on, --data_dir=DIR."
+        )
+    return data_dir or config.data.data_dir
 
 
 def write_report(report, path):

@@ -71,6 +71,8 @@ class EvaluationBatch:
 class Evaluator(abc.ABC):
     """One family of metrics, collected over batches. Subclasses take an `EvaluationContext`."""
 
+    needs_discriminator = False
+
     @abc.abstractmethod
     def update(self, batch):
         """Takes in one `EvaluationBatch`."""

@@ -26,6 +26,8 @@ class _LabelScores:
 class SegmentationEvaluator(evaluator.Evaluator):
     """The discriminator as a segmenter of the real validation images: `segmentation/…`."""
 
+    needs_discriminator = True
+
     def __init__(self, context):
         self._model = context.model
         self._scores = _LabelScores(context.dataset.label_space)

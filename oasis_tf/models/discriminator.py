@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from oasis_tf.layers.initializers import xavier_normal
+from oasis_tf.layers.remat import call_block
 from oasis_tf.layers.spade import leaky_relu
 from oasis_tf.layers.spectral_norm import SpectralConv2D
 from oasis_tf.models.generator import upsample
@@ -102,6 +103,7 @@ class Discriminator(keras.Model):
         channels: int, default 64, unit of ``widths``.
         widths: sequence of int, default (2, 2, 4, 4, 8, 8): channels behind every down block, in
             units of ``channels``; the up blocks mirror them.
+        remat: bool, default False, as in ``Generator``.
 
     Call arguments:
         image: float [B, H, W, 3] in [-1, 1]; H and W divisible by 2**len(widths) = 64.
@@ -114,8 +116,9 @@ class Discriminator(keras.Model):
         ValueError: sizes that do not divide.
     """
 
-    def __init__(self, num_classes, channels=64, widths=WIDTHS, **kwargs):
+    def __init__(self, num_classes, channels=64, widths=WIDTHS, remat=False, **kwargs):
         super().__init__(**kwargs)
+        self.remat = remat
         self.num_classes = num_classes
         self.channels = channels
         self.widths = tuple(widths)
@@ -155,13 +158,14 @@ class Discriminator(keras.Model):
 
     def call(self, image, training=False):
         self._check(image)
+        mode = {"training": training, "remat": self.remat}
         x, skips = image, []
         for block in self.down_blocks:
-            x = block(x, training=training)
+            x = call_block(block, x, **mode)
             skips.append(x)
-        x = self.up_blocks[0](skips.pop(), training=training)
+        x = call_block(self.up_blocks[0], skips.pop(), **mode)
         for block in self.up_blocks[1:]:
-            x = block(ops.concatenate([skips.pop(), x], axis=-1), training=training)
+            x = call_block(block, ops.concatenate([skips.pop(), x], axis=-1), **mode)
         return ops.cast(self.to_logits(x), self.variable_dtype)
 
     def _check(self, image):
@@ -182,6 +186,7 @@ class Discriminator(keras.Model):
             "num_classes": self.num_classes,
             "channels": self.channels,
             "widths": list(self.widths),
+            "remat": self.remat,
             "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
             "name": self.name,
         }

@@ -5,6 +5,7 @@ from keras import ops
 
 from oasis_tf.layers.initializers import xavier_normal
 from oasis_tf.layers.label_conv import LabelConv2D, downsample
+from oasis_tf.layers.remat import call_block
 from oasis_tf.layers.spade import SPADEResBlock, leaky_relu
 from oasis_tf.models.shapes import check_divisible, check_rank
 
@@ -36,6 +37,8 @@ class Generator(keras.Model):
         spade_channels: int, default 128, hidden channels of every SPADE modulation.
         widths: sequence of int, default (16, 16, 16, 8, 4, 2, 1): channels in front of the first
             block and behind every block, in units of ``channels``.
+        remat: bool, default False. True keeps no activations of a block in training but computes
+            them again for the gradient: less memory, more time, the same numbers.
 
     Call arguments:
         label_map: int [B, H, W], values 0..N-1; H and W divisible by 2**(len(widths) - 2) = 32.
@@ -56,9 +59,11 @@ class Generator(keras.Model):
         channels=64,
         spade_channels=128,
         widths=WIDTHS,
+        remat=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.remat = remat
         self.num_classes = num_classes
         self.noise_channels = noise_channels
         self.channels = channels
@@ -105,7 +110,13 @@ class Generator(keras.Model):
         factor = self.size_multiple
         x = self.stem(*self._condition(label_map, noise, factor))
         for block in self.blocks:
-            x = block(x, *self._condition(label_map, noise, factor), training=training)
+            x = call_block(
+                block,
+                x,
+                *self._condition(label_map, noise, factor),
+                training=training,
+                remat=self.remat,
+            )
             if factor > 1:
                 x = upsample(x)
                 factor //= 2
@@ -152,6 +163,7 @@ class Generator(keras.Model):
             "channels": self.channels,
             "spade_channels": self.spade_channels,
             "widths": list(self.widths),
+            "remat": self.remat,
             "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
             "name": self.name,
         }

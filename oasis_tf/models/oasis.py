@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras import ops
 
 from oasis_tf import losses, noise
+from oasis_tf.config import missing_discriminator
 from oasis_tf.layers.replicas import mean_over_replicas, num_replicas
 
 METRICS = (
@@ -36,7 +37,7 @@ class OASIS(keras.Model):
 
     Args:
         generator: ``Generator``.
-        discriminator: ``Discriminator`` of as many classes.
+        discriminator: ``Discriminator`` of as many classes; None: the pair can only generate.
         has_unknown: bool, whether model id 0 is the unknown label, whose pixels weigh nothing.
         lambda_labelmix: float >= 0, default 10. 0 leaves LabelMix out.
         ema_decay: float in [0, 1), default 0.9999.
@@ -57,7 +58,7 @@ class OASIS(keras.Model):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if generator.num_classes != discriminator.num_classes:
+        if discriminator is not None and generator.num_classes != discriminator.num_classes:
             raise ValueError(
                 "Generator and discriminator must have the same number of classes. Received: "
                 f"{generator.num_classes} and {discriminator.num_classes}."
@@ -82,6 +83,7 @@ class OASIS(keras.Model):
             aggregation="only_first_replica",
         )
         self.config = self.label_space = None  # set by `load`
+        self.generator_optimizer = self.discriminator_optimizer = None  # set by `compile`
         # Keras would otherwise build the model on per-replica values in `fit`, and fail.
         self.built = True
 
@@ -108,6 +110,7 @@ class OASIS(keras.Model):
 
     def compile(self, generator_optimizer, discriminator_optimizer, **kwargs):
         """Sets one optimizer per network; further arguments as in ``keras.Model.compile``."""
+        self._need_discriminator("be trained")
         super().compile(optimizer=generator_optimizer, **kwargs)
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
@@ -278,7 +281,11 @@ class OASIS(keras.Model):
 
         Returns:
             int32 array [B, H, W] (or [H, W]) in model ids; never the unknown class.
+
+        Raises:
+            ValueError: the model has no discriminator.
         """
+        self._need_discriminator("segment")
         image = np.asarray(image)
         if image.ndim == 3:
             return self.segment(image[None])[0]
@@ -289,6 +296,10 @@ class OASIS(keras.Model):
         """Most likely known class per pixel: logits [B, H, W, N+1] -> int32 [B, H, W] model ids."""
         first = 1 if self.has_unknown else 0
         return tf.argmax(logits[..., first + 1 :], axis=-1, output_type=tf.int32) + first
+
+    def _need_discriminator(self, purpose):
+        if self.discriminator is None:
+            raise missing_discriminator(purpose)
 
     def _check_label_map(self, label_map):
         if label_map.ndim != 3 or label_map.dtype.kind not in "iu":
@@ -309,7 +320,8 @@ class OASIS(keras.Model):
         return {
             "name": self.name,
             "generator": keras.saving.serialize_keras_object(self.generator),
-            "discriminator": keras.saving.serialize_keras_object(self.discriminator),
+            "discriminator": self.discriminator
+            and keras.saving.serialize_keras_object(self.discriminator),
             "has_unknown": self.has_unknown,
             "lambda_labelmix": self.lambda_labelmix,
             "ema_decay": self.ema_decay,
@@ -319,7 +331,7 @@ class OASIS(keras.Model):
     @classmethod
     def from_config(cls, config):
         parts = {
-            name: keras.saving.deserialize_keras_object(config[name])
+            name: config[name] and keras.saving.deserialize_keras_object(config[name])
             for name in ("generator", "discriminator")
         }
         return cls(**(config | parts))

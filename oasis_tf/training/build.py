@@ -20,23 +20,28 @@ def build_model(config, mixed_precision="none"):
     """
     keras.utils.set_random_seed(config.training.seed % 2**32)
     settings, common = config.model, {"dtype": _POLICIES[mixed_precision]}
+    remat = config.training.remat
     generator = Generator(
         settings.num_classes,
         noise_channels=settings.noise_channels,
         channels=settings.generator_channels,
         spade_channels=settings.spade_channels,
         widths=settings.generator_widths,
+        remat=remat,
         name="generator",
         **common,
     )
-    discriminator = Discriminator(
-        settings.num_classes,
-        channels=settings.discriminator_channels,
-        widths=settings.discriminator_widths,
-        name="discriminator",
-        **common,
-    )
-    for network in (generator, discriminator):
+    discriminator = None
+    if settings.has_discriminator:
+        discriminator = Discriminator(
+            settings.num_classes,
+            channels=settings.discriminator_channels,
+            widths=settings.discriminator_widths,
+            remat=remat,
+            name="discriminator",
+            **common,
+        )
+    for network in filter(None, (generator, discriminator)):
         _scale_kernels(network, config.training.init_gain / KERNEL_GAIN)
     return OASIS(
         generator,
@@ -74,3 +79,22 @@ def build_for_training(config):
         auto_scale_loss=False,
     )
     return model
+
+
+def state_variables(model):
+    """Every variable that makes up the state of an ``OASIS``, by a stable name.
+
+    The step, both networks and the average; of a compiled model both optimizers too.
+    """
+    state = {"step": model.step}
+    for name, network in networks(model).items():
+        state |= {f"{name}/{key}": variable for key, variable in named_weights(network).items()}
+    for optimizer in (model.generator_optimizer, model.discriminator_optimizer):
+        state |= {variable.path: variable for variable in optimizer.variables} if optimizer else {}
+    return state
+
+
+def networks(model):
+    """The networks of an ``OASIS`` by name; ``discriminator`` only if there is one."""
+    names = ("generator", "generator_ema", "discriminator")
+    return {name: getattr(model, name) for name in names if getattr(model, name) is not None}

@@ -21,7 +21,7 @@ from absl import logging
 
 from oasis_tf.config import Config
 from oasis_tf.models.weights import named_weights
-from oasis_tf.training.build import build_model
+from oasis_tf.training.build import build_model, state_variables
 
 FOLDER = "checkpoints"
 _MANIFEST = "manifest.json"
@@ -199,11 +199,8 @@ def load_model(model_dir, step=None):
     else:
         arrays = store.read(step, "training")
     model = build_model(config)
-    for name in ("generator", "generator_ema", "discriminator"):
-        weights = {f"{name}/{key}": v for key, v in named_weights(getattr(model, name)).items()}
-        assign_all(weights, arrays, store.path(step))
+    assign_all(state_variables(model), arrays, store.path(step))
     statistics, average = store.read(step, "inference"), named_weights(model.generator_ema)
     assign_all({name: average[name] for name in statistics}, statistics, store.path(step))
-    model.step.assign(step)
     model.config, model.label_space = config, config.label_space
     return model

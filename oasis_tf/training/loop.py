@@ -81,7 +81,10 @@ class _Run:
     def run(self):
         """Steps, until done or stopped."""
         if self._step >= self._settings.steps:
-            print(f"Nothing to do: step {self._step} of {self._settings.steps} is reached.")
+            print(
+                f"Nothing to do: step {self._step} of {self._settings.steps} is reached. To train "
+                "on, give larger --steps or --epochs."
+            )
             return
         batches = iter(self._task.batches(self._step))
         clock = _Clock(self._step, self._settings)

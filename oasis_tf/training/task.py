@@ -9,8 +9,7 @@ import tensorflow as tf
 
 from oasis_tf.data.pipeline import evaluation_batches, training_batches
 from oasis_tf.data.tfrecord import PreparedDataset
-from oasis_tf.models.weights import named_weights
-from oasis_tf.training.build import build_for_training
+from oasis_tf.training.build import build_for_training, state_variables
 from oasis_tf.training.statistics import StatisticsEstimator, borrowed_state
 from oasis_tf.training.strategies import distribute
 from oasis_tf.training.summaries import Panels
@@ -101,14 +100,7 @@ class OASISTask:
         return distribute(self._strategy, batch_size, rows)
 
     def variables(self):
-        model = self.model
-        state = {"step": model.step}
-        for name in ("generator", "generator_ema", "discriminator"):
-            weights = named_weights(getattr(model, name))
-            state |= {f"{name}/{key}": variable for key, variable in weights.items()}
-        for optimizer in (model.generator_optimizer, model.discriminator_optimizer):
-            state |= {variable.path: variable for variable in optimizer.variables}
-        return state
+        return state_variables(self.model)
 
     def inference_arrays(self, step):
         if self._inference[0] != step:

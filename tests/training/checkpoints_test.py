@@ -170,6 +170,7 @@ def saved(make_config, tmp_path_factory):
     saved = {}
     for step in (3, 7):
         arrays = {name: rng.random(shape, np.float32) for name, shape in names.items()}
+        arrays["step"] = np.int64(step)
         statistics = {name: rng.random(shape, np.float32) for name, shape in states.items()}
         saved[step] = (arrays, statistics)
         CheckpointStore(path).save(step, arrays, statistics)

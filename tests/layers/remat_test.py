@@ -1,0 +1,117 @@
+"""Activation checkpointing changes what is kept in memory, and nothing else."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.python.eager import context  # the only way to the graph that is executed
+
+from oasis_tf.layers.remat import remat_call
+from oasis_tf.layers.spade import SPADEResBlock
+from oasis_tf.models import Discriminator, Generator
+from oasis_tf.models.discriminator import DownBlock, UpBlock
+
+LABELS = np.arange(2 * 8 * 8, dtype=np.int32).reshape(2, 8, 8) % 5
+NOISE = np.random.default_rng(1).normal(size=(2, 3))
+BLOCKS = [
+    (lambda: SPADEResBlock(6, 4, 5, 3, 7, dtype="float64"), (LABELS, NOISE)),
+    (lambda: SPADEResBlock(6, 6, 5, 3, 7, dtype="float64"), (LABELS, NOISE)),
+    (lambda: DownBlock(6, 4, dtype="float64"), ()),
+    (lambda: UpBlock(6, 6, dtype="float64"), ()),
+]
+
+
+def step(layer, call, x):
+    """Output, gradients and state of one training pass of a network whose weights are drawn."""
+    rng = np.random.default_rng(0)
+    for variable in layer.variables:
+        variable.assign(rng.normal(0, 0.5, variable.shape))
+
+    @tf.function
+    def run(x):
+        weights = [v.value for v in layer.trainable_variables]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([x, *weights])
+            y = call(x)
+            # A second pass moves u, v and the statistics on before the gradient is taken.
+            loss = tf.reduce_sum(y**3) + tf.reduce_sum(call(x) ** 2)
+        return y, tape.gradient(loss, [x, *weights], unconnected_gradients="zero")
+
+    y, gradients = run(tf.constant(x))
+    return y, gradients, [v.numpy() for v in layer.non_trainable_variables]
+
+
+def check(plain, again):
+    for got, want in zip(tf.nest.flatten(again), tf.nest.flatten(plain), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-12)
+    for got, want in zip(again[2], plain[2], strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize(("make", "conditions"), BLOCKS)
+def test_blocks(make, conditions):
+    layer = make()
+    layer.build()
+    x = np.random.default_rng(2).normal(size=(2, 8, 8, 6))
+    plain = step(layer, lambda x: layer(x, *conditions, training=True), x)
+    assert all(np.abs(g).max() > 0 for g in plain[1])
+    check(plain, step(layer, lambda x: remat_call(layer, x, *conditions), x))
+
+
+def test_discriminator():
+    image = np.random.default_rng(3).normal(size=(2, 8, 8, 3))
+    networks = [Discriminator(5, 2, (2, 3), remat=r, dtype="float64") for r in (False, True)]
+    check(*(step(d, lambda x, d=d: d(x, training=True), image) for d in networks))
+
+
+def test_generator():
+    networks = [Generator(5, 3, 2, 4, (3, 2, 1), remat=r, dtype="float64") for r in (False, True)]
+    steps = [step(g, lambda z, g=g: g(LABELS, z, training=True), NOISE) for g in networks]
+    for _, gradients, _ in steps:
+        del gradients[0]  # to the noise none flows: training needs none
+    check(*steps)
+
+
+def test_evaluation_is_the_same_call():
+    plain, remat = (Generator(5, 3, 2, 4, (3, 2, 1), remat=r) for r in (False, True))
+    remat.set_weights(plain.get_weights())
+    np.testing.assert_array_equal(
+        remat(LABELS, NOISE.astype("float32")), plain(LABELS, NOISE.astype("float32"))
+    )
+
+
+def executed_convolutions(call):
+    """Number of convolutions in the graph of a forward and backward pass as it is executed."""
+
+    @tf.function
+    def run(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_sum(call(x) ** 2)
+        return tape.gradient(loss, x)
+
+    context.context().enable_run_metadata()
+    run(tf.ones((1, 8, 8, 6)))
+    graphs = context.context().export_run_metadata().function_graphs
+    context.context().disable_run_metadata()
+    nodes = [n for g in graphs for n in g.post_optimization_graph.node]
+    nodes += [
+        n for g in graphs for f in g.post_optimization_graph.library.function for n in f.node_def
+    ]
+    return sum(n.op.endswith("Conv2D") for n in nodes)
+
+
+def test_activations_are_computed_again():
+    """TensorFlow's optimizers don't find out that two passes compute the same."""
+    block = DownBlock(6, 6)
+    block.build()
+    plain = executed_convolutions(lambda x: block(x, training=True))
+    again = executed_convolutions(lambda x: remat_call(block, x))
+    assert plain == 2
+    assert again == plain + 1  # nothing needs the output of the second one again
+
+
+def test_other_backends_are_refused(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(ValueError, match="needs Keras on TensorFlow. Received: backend=jax"):
+        remat_call(DownBlock(6, 6), np.zeros((1, 8, 8, 6)))
