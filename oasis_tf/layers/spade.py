@@ -6,6 +6,7 @@ from keras import ops
 from oasis_tf.layers.batch_norm import BatchNorm
 from oasis_tf.layers.initializers import xavier_normal
 from oasis_tf.layers.label_conv import LabelConv2D, shared_label_conv
+from oasis_tf.layers.scheduling import after
 from oasis_tf.layers.spectral_norm import SpectralConv2D
 
 LEAKY_SLOPE = 0.2
@@ -152,6 +153,9 @@ class SPADEResBlock(keras.layers.Layer):
     def call(self, x, label_map, noise=None, training=False):
         modulations = [self.norm_0, self.norm_1]
         modulations += [self.norm_s] if self.learned_shortcut else []
+        # Not before this block's turn: nothing but the label map is needed for what follows, and all
+        # blocks' hidden maps would lie in memory from the start.
+        label_map = after(x, label_map)
         hidden = shared_label_conv([m.shared for m in modulations], label_map, noise)
         normalised = self.batch_norm_0(x, training=training)
         y = self.norm_0.modulate(normalised, hidden[0])
