@@ -1,11 +1,19 @@
 """Estimate of the memory of one training iteration, counted from the widths of the networks.
 
-Counted are the tensors that live until the end of the larger of the two backward passes. The
-factors are how many tensors of a kind a block keeps for its gradient; they were read off the code,
-and the sum is an estimate: convolution work space and the allocator's slack come on top.
+Counted are the tensors that live until the end of the larger of the two backward passes, and what
+the largest block needs besides while its gradient is taken. How many tensors of a kind a block
+keeps was read off the code; the few factors marked below were measured on a CPU. The sum was within
+20 % of the peak wherever it was compared (`docs/distributed.md`).
 """
 
 _BYTES = {"none": 4, "bfloat16": 2, "float16": 2}
+# Weights, gradients, velocity, average: counted. Normalised kernels, their gradients and copies in
+# the layouts of convolutions: measured, as a multiple of what is counted.
+_WEIGHT_OVERHEAD = 2.3
+# Hidden maps of the largest block that exist besides those kept, while it runs back: measured.
+_PASSING_HIDDEN_MAPS = 2.8
+# What TensorFlow takes to trace a step and to run it, however small the networks: measured.
+_RUNTIME_BYTES = 570 * 2**20
 
 
 def parameter_bytes(generator, discriminator):
@@ -17,38 +25,57 @@ def parameter_bytes(generator, discriminator):
     return 4 * (3 * (generator + discriminator) + generator)
 
 
+def fixed_bytes(generator, discriminator):
+    """What an iteration takes without a single image."""
+    return _RUNTIME_BYTES + int(_WEIGHT_OVERHEAD * parameter_bytes(generator, discriminator))
+
+
 def generator_activations(config):
-    """Numbers that a training pass of the generator keeps per image."""
+    """Numbers that a training pass of the generator, and its way back, need per image."""
     model, data = config.model, config.data
     pixels = data.crop_height * data.crop_width // model.generator_stride**2
     widths = [width * model.generator_channels for width in model.generator_widths]
-    total = 0
+    inner, outer, hidden = [], [], 0
     for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True):
         middle, shortcut = min(fan_in, fan_out), fan_in != fan_out
-        hidden = (3 if shortcut else 2) * model.spade_channels
-        # Hidden maps before and behind the ReLU; scale and shift; x centred, normalised, modulated,
-        # activated; the three convolutions' outputs.
+        hidden = pixels * (3 if shortcut else 2) * model.spade_channels
+        # Hidden maps behind the ReLU; of every modulation what was normalised, the scale, and the
+        # sides of the LeakyReLU; the convolutions' outputs.
         modulated = (2 + shortcut) * fan_in + middle
-        total += pixels * (2 * hidden + 6 * modulated + middle + 2 * fan_out)
+        inner.append(hidden + pixels * (4 * modulated + middle + 2 * fan_out))
+        outer.append(pixels * (fan_in + fan_out))
         pixels *= 4
-    return total
+    passing = int(_PASSING_HIDDEN_MAPS * hidden)
+    return _kept(config, inner, outer) + passing
 
 
 def discriminator_activations(config):
     """Numbers that one training pass of the discriminator keeps per image."""
     model, data = config.model, config.data
     widths = [width * model.discriminator_channels for width in model.discriminator_widths]
-    pixels, total, fan_in = data.crop_height * data.crop_width, 0, 3
+    pixels, fan_in = data.crop_height * data.crop_width, 3
+    inner, outer = [], []
     for fan_out in widths:
-        total += pixels * (2 * fan_in + 3 * fan_out)
-        pixels, fan_in = pixels // 4, fan_out
+        inner.append(pixels * (2 * fan_in + 3 * fan_out))
+        pixels //= 4
+        outer.append(pixels * fan_out)
+        fan_in = fan_out
     outputs = [*widths[-2::-1], model.discriminator_channels]
     for index, fan_out in enumerate(outputs):
         fan_in = widths[-1] if index == 0 else outputs[index - 1] + widths[-1 - index]
-        total += pixels * 2 * fan_in
+        small = pixels * 2 * fan_in
         pixels *= 4
-        total += pixels * (fan_in + 4 * fan_out)
-    return total + pixels * 3 * (model.num_classes + 1)
+        inner.append(small + pixels * (fan_in + 4 * fan_out))
+        outer.append(small + pixels * fan_out)
+    logits = pixels * 3 * (model.num_classes + 1)
+    return _kept(config, inner, outer) + logits
+
+
+def _kept(config, inner, outer):
+    """Of blocks that keep ``inner`` numbers for their gradient and have ``outer`` around them."""
+    if config.training.remat:
+        return sum(outer) + max(inner)
+    return sum(inner)
 
 
 def step_bytes(config, parameters):
@@ -61,14 +88,15 @@ def step_bytes(config, parameters):
     size = _BYTES[config.training.mixed_precision] * config.training.batch_size
     one_pass = discriminator_activations(config)
     generator_step = generator_activations(config) + one_pass
+    # The passes of the D step run back at the same time.
     discriminator_step = (3 if config.training.lambda_labelmix else 2) * one_pass
-    return parameter_bytes(*parameters) + size * max(generator_step, discriminator_step)
+    return fixed_bytes(*parameters) + size * max(generator_step, discriminator_step)
 
 
 def describe(config, parameters):
     """The estimate as a line of text."""
-    total, fixed = step_bytes(config, parameters), parameter_bytes(*parameters)
+    total, fixed = step_bytes(config, parameters), fixed_bytes(*parameters)
     return (
         f"memory: about {total / 2**30:.2f} GiB for a batch of {config.training.batch_size} on one "
-        f"device ({fixed / 2**30:.2f} GiB of it weights, gradients, optimizers and average)"
+        f"device ({fixed / 2**30:.2f} GiB of it whatever the batch)"
     )
