@@ -8,8 +8,9 @@ keeps was read off the code; the few factors marked below were measured on a CPU
 
 _BYTES = {"none": 4, "bfloat16": 2, "float16": 2}
 # Weights, gradients, velocity, average: counted. Normalised kernels, their gradients and copies in
-# the layouts of convolutions: measured, as a multiple of what is counted.
-_WEIGHT_OVERHEAD = 2.3
+# the layouts of convolutions: measured, as a multiple of what is counted. Under activation
+# checkpointing blocks run back one after the other, and fewer of these exist at a time.
+_WEIGHT_OVERHEAD, _WEIGHT_OVERHEAD_REMAT = 2.3, 1.9
 # Hidden maps of the largest block that exist besides those kept, while it runs back: measured.
 _PASSING_HIDDEN_MAPS = 2.8
 # What TensorFlow takes to trace a step and to run it, however small the networks: measured.
@@ -25,9 +26,10 @@ def parameter_bytes(generator, discriminator):
     return 4 * (3 * (generator + discriminator) + generator)
 
 
-def fixed_bytes(generator, discriminator):
-    """What an iteration takes without a single image."""
-    return _RUNTIME_BYTES + int(_WEIGHT_OVERHEAD * parameter_bytes(generator, discriminator))
+def fixed_bytes(generator, discriminator, remat=False):
+    """What an iteration takes without a single image; arguments as in ``parameter_bytes``."""
+    overhead = _WEIGHT_OVERHEAD_REMAT if remat else _WEIGHT_OVERHEAD
+    return _RUNTIME_BYTES + int(overhead * parameter_bytes(generator, discriminator))
 
 
 def generator_activations(config):
@@ -90,12 +92,14 @@ def step_bytes(config, parameters):
     generator_step = generator_activations(config) + one_pass
     # The passes of the D step run back at the same time.
     discriminator_step = (3 if config.training.lambda_labelmix else 2) * one_pass
-    return fixed_bytes(*parameters) + size * max(generator_step, discriminator_step)
+    fixed = fixed_bytes(*parameters, config.training.remat)
+    return fixed + size * max(generator_step, discriminator_step)
 
 
 def describe(config, parameters):
     """The estimate as a line of text."""
-    total, fixed = step_bytes(config, parameters), fixed_bytes(*parameters)
+    total = step_bytes(config, parameters)
+    fixed = fixed_bytes(*parameters, config.training.remat)
     return (
         f"memory: about {total / 2**30:.2f} GiB for a batch of {config.training.batch_size} on one "
         f"device ({fixed / 2**30:.2f} GiB of it whatever the batch)"
