@@ -158,6 +158,13 @@ class DataConfig:
         minimum=1,
     )
     flip: bool = _setting("Mirror every second training image, chosen at random.", True)
+    skip_corrupt: bool = _setting(
+        "Do without records of the data set that cannot be read or decoded: they are looked for "
+        "once at the start, counted and reported. Otherwise such a record stops the run when it "
+        "is met.",
+        False,
+        changeable=True,
+    )
 
     def __post_init__(self) -> None:
         for side in ("height", "width"):

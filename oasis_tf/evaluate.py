@@ -38,6 +38,12 @@ def define_flags(flag_values):
         lower_bound=1,
         **where,
     )
+    flags.DEFINE_bool(
+        "skip_corrupt",
+        False,
+        "Leave out records of the data set that cannot be read or decoded; they are reported.",
+        **where,
+    )
     flags.DEFINE_string("json", None, "Also write the values to this file.", **where)
 
 
@@ -54,6 +60,7 @@ def main(argv):
         seed=args.seed,
         batch_size=args.batch_size,
         segmenter_steps=args.segmenter_steps,
+        skip_corrupt=args.skip_corrupt,
         json_path=args.json,
     )
     for name, value in report["metrics"].items():

@@ -81,9 +81,8 @@ def main(argv: list[str]) -> None:
         num_shards=values.num_shards,
         num_workers=values.num_workers,
         overwrite=values.overwrite,
+        label_files=values.label_files,
     )
-    if values.label_files:
-        preparation.write_label_files(prepared, "val", values.label_files)
     counts = ", ".join(f"{prepared.num_examples(split)} {split}" for split in prepared.splits)
     print(f"{values.output}: {label_space.num_classes} classes, {counts} images.")
 

@@ -47,8 +47,9 @@ def resolve_config(model_dir: str | None) -> config_lib.Config:
         raise ValueError("`data_dir` must be given: --data_dir=DIR of a prepared data set.")
     from oasis_tf.data.tfrecord import PreparedDataset
 
+    skip_corrupt = given.get("skip_corrupt", previous is not None and previous.data.skip_corrupt)
     try:
-        dataset = PreparedDataset.load(os.path.expanduser(data_dir))
+        dataset = PreparedDataset.load(os.path.expanduser(data_dir), skip_corrupt=skip_corrupt)
     except (ValueError, OSError) as error:
         if "data_dir" in given:
             raise

@@ -45,6 +45,7 @@ SETTINGS = {
     "generator_widths": widths,
     "discriminator_widths": widths,
     "flip": st.booleans(),
+    "skip_corrupt": st.booleans(),
     "batch_size": positive,
     "lr_g": rate,
     "lr_d": rate,
@@ -438,6 +439,13 @@ def test_restart_may_move_the_data_and_count_in_epochs():
     assert resume(PREVIOUS, epochs=3).training.steps == 75
 
 
+def test_restart_may_begin_and_cease_to_skip_corrupt_records():
+    assert not PREVIOUS.data.skip_corrupt
+    skipping = resume(PREVIOUS, skip_corrupt=True)
+    assert skipping.data == dataclasses.replace(PREVIOUS.data, skip_corrupt=True)
+    assert resume(skipping, skip_corrupt=False) == PREVIOUS
+
+
 FIXED = {
     "noise_channels": 8,
     "generator_channels": 8,
@@ -485,6 +493,7 @@ def test_restart_lists_all_contradictions_with_both_values():
 def test_every_setting_is_either_free_or_fixed():
     free = {"data_dir", "steps", "log_every", "image_every", "checkpoint_every", "keep_every"}
     free |= {"max_to_keep", "strategy", "jit_compile", "epochs", "model_dir", "dry_run"}
+    free |= {"skip_corrupt", "remat"}
     values = flags.FlagValues()
     config_lib.define_flags(values)
     assert set(FIXED) | free == set(values)

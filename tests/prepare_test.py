@@ -1,5 +1,6 @@
 """The command `python -m oasis_tf.prepare`, run as users run it."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -79,6 +80,38 @@ def test_help_names_every_flag(run_module):
         "overwrite",
     ):
         assert f"--{flag}:" in done.stdout.replace("--[no]", "--")
+
+
+@pytest.mark.slow
+def test_killed_again_and_again(run_module, tmp_path):
+    """Both the main process and its workers, whatever they are doing."""
+    sizes = ("--num_train=3000", "--num_val=200", "--num_shards=40")
+    command = ("oasis_tf.prepare", SHAPES[0], *sizes, "--num_workers=2", "--label_files=labels")
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    killed.mkdir()
+    whole.mkdir()
+    assert run_module(*command, "--output=data", cwd=whole).returncode == 0
+    rng, kills = np.random.default_rng(0), 0
+    while not (killed / "data/dataset.json").exists():
+        with open(tmp_path / "log", "wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *command, "--output=data"],
+                cwd=killed,
+                env=os.environ | {"PYTHONPATH": str(Path(oasis_tf.__file__).resolve().parents[1])},
+                stderr=log,
+            )
+        while process.poll() is None and "checking" not in (tmp_path / "log").read_text():
+            time.sleep(0.01)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(rng.uniform(0, 4))
+        process.kill()
+        kills += process.wait() == -signal.SIGKILL
+        assert process.returncode in (0, -signal.SIGKILL), (tmp_path / "log").read_text()
+    assert kills > 1
+    done = run_module(*command, "--output=data", cwd=killed)  # may have the last word to say
+    assert "holds a prepared data set already" in done.stderr
+    for name in ("data", "labels"):
+        assert contents(killed / name) == contents(whole / name)
 
 
 def test_killed_and_run_again(run_module, tmp_path):

@@ -5,11 +5,19 @@ epoch p // n, the order of an epoch is keyed on (seed, epoch), crop and flip on 
 element k is the same whether one starts at step 0 or at step k, and for any slice of rows.
 Global seeds (`tf.random.set_seed`) have no influence. Training resizes, crops and flips as the
 OASIS paper does (ICLR 2021, section 4); see the size table of each data set there.
+
+A record that cannot be read or decoded, or that contradicts itself, fails the batch it belongs to,
+with `tf.errors.InvalidArgumentError`: the message names shard, record, key, reason and remedy, and
+`damage.plain_errors` makes one line of it. Batches before it are not affected. With `skip_corrupt`
+the records are verified before the stream begins (once in a process), and n counts the sound ones
+alone (`verification`).
 """
 
 import tensorflow as tf
 
-from oasis_tf.data import tfrecord
+from oasis_tf.data import damage, reading, verification
+from oasis_tf.data.datasets import LabelSpace
+from oasis_tf.data.reading import Records
 from oasis_tf.data.tfrecord import PreparedDataset
 
 # Undecoded records are permuted together in windows of at most so many records and bytes. A data
@@ -33,6 +41,7 @@ def training_batches(
     seed: int,
     start_step: int = 0,
     rows: tuple[int, int] | None = None,
+    skip_corrupt: bool = False,
 ) -> tf.data.Dataset:
     """Endless training batches, starting with that of step `start_step`.
 
@@ -45,99 +54,126 @@ def training_batches(
         seed: all random choices follow from it.
         start_step: batches before it are skipped without being decoded.
         rows: (a, b), decode rows a…b−1 of each global batch only; default: all.
+        skip_corrupt: leave out records that cannot be used, instead of failing on them.
 
     Returns:
         Data set of (image uint8 [B, H, W, 3], label map [B, H, W] of model ids), B = b − a if
         `rows` is given. Label maps are uint8, or int32 for more than 256 classes.
 
     Raises:
-        ValueError, OSError: bad arguments, or `data_dir` is not a complete prepared data set.
+        ValueError, OSError: bad arguments, `data_dir` is not a complete prepared data set, or no
+            record can be used.
     """
     resize = (resize_height or crop_height, resize_width or crop_width)
     crop = (crop_height, crop_width)
     first, last = rows or (0, batch_size)
     _check_sizes(resize, crop)
     _check_batch(batch_size, start_step, first, last)
-    prepared = PreparedDataset.load(data_dir)
+    prepared = PreparedDataset.load(data_dir, skip_corrupt=skip_corrupt)
+    records = verification.usable_records(prepared, "train", skip_corrupt)
 
     def in_rows(position, _):
         row = position % batch_size
         return (row >= first) & (row < last)
 
     def example(position, record):
-        image, label_map = _decode(record, prepared.label_space.dtype)
+        image, label_map = _decode(record, records, prepared.label_space)
         top, left, mirrored = _augmentation(seed, position, resize, crop, flip)
         return (
             _crop_image(_resize_image(image, resize), top, left, crop, mirrored),
             _resize_labels(label_map, resize, top, left, crop, mirrored),
         )
 
-    records = _training_records(prepared, seed, start_step * batch_size)
+    window = _window(prepared, "train")
+    stream = _training_stream(records, window, seed, start_step * batch_size)
     if (first, last) != (0, batch_size):
-        records = records.filter(in_rows)
-    examples = records.map(example, num_parallel_calls=tf.data.AUTOTUNE)
+        stream = stream.filter(in_rows)
+    examples = stream.map(example, num_parallel_calls=tf.data.AUTOTUNE)
     return _finish(examples.batch(last - first, drop_remainder=True))
 
 
 def evaluation_batches(
-    data_dir: str, split: str, *, height: int, width: int, batch_size: int, every: int = 1
+    data_dir: str,
+    split: str,
+    *,
+    height: int,
+    width: int,
+    batch_size: int,
+    every: int = 1,
+    skip_corrupt: bool = False,
 ) -> tf.data.Dataset:
     """Every example of a split once, in file order, resized; the last batch may be smaller.
 
-    With `every` = k only each k-th example is decoded and returned, from the first on.
+    Args:
+        data_dir: prepared data set.
+        split: one of its splits.
+        height, width: size of the examples.
+        batch_size: most examples in a batch.
+        every: with k, each k-th example only, from the first on; others are not decoded.
+        skip_corrupt: leave out records that cannot be used, instead of failing on them.
 
     Returns:
         Data set of (image uint8 [B, height, width, 3], label map uint8 or int32
         [B, height, width]).
 
     Raises:
-        ValueError, OSError: bad arguments, no such split, or `data_dir` is not a complete
-            prepared data set.
+        ValueError, OSError: bad arguments, no such split, `data_dir` is not a complete prepared
+            data set, or no record can be used.
     """
     size = (height, width)
     _check_sizes(size, size)
     _check_batch(batch_size, 0, 0, batch_size)
-    prepared = PreparedDataset.load(data_dir)
+    prepared = PreparedDataset.load(data_dir, skip_corrupt=skip_corrupt)
+    records = verification.usable_records(prepared, split, skip_corrupt)
 
-    def example(record):
-        image, label_map = _decode(record, prepared.label_space.dtype)
+    def example(*record):
+        image, label_map = _decode(record, records, prepared.label_space)
         return _resize_image(image, size), _resize_labels(label_map, size, 0, 0, size, False)
 
-    records = tf.data.TFRecordDataset(prepared.shard_paths(split)).shard(every, 0)
-    examples = records.map(example, num_parallel_calls=tf.data.AUTOTUNE)
+    examples = (
+        records.in_file_order().shard(every, 0).map(example, num_parallel_calls=tf.data.AUTOTUNE)
+    )
     return _finish(examples.batch(batch_size))
 
 
 # === Order ===
 
 
-def _training_records(prepared: PreparedDataset, seed: int, start: int) -> tf.data.Dataset:
-    """Endless (stream position int64, serialized record) from position `start` on."""
-    count = prepared.num_examples("train")
-    paths = tf.constant(prepared.shard_paths("train"))
-    record_bytes = prepared.splits["train"].num_bytes / count
-    window = max(1, min(SHUFFLE_RECORDS, int(SHUFFLE_BYTES / record_bytes)))
+def _window(prepared: PreparedDataset, split: str) -> int:
+    record_bytes = prepared.splits[split].num_bytes / prepared.num_examples(split)
+    return max(1, min(SHUFFLE_RECORDS, int(SHUFFLE_BYTES / record_bytes)))
+
+
+def _training_stream(records: Records, window: int, seed: int, start: int) -> tf.data.Dataset:
+    """Endless (stream position int64, record as `Records` has it) from position `start` on."""
+    count = records.count
     windows = tf.data.Dataset.range(start // count, tf.int64.max).flat_map(
-        lambda epoch: _epoch_windows(paths, window, _seed(seed, _ORDER, epoch))
+        lambda epoch: _epoch_windows(records, window, _seed(seed, _ORDER, epoch))
     )
     # The next window, be it of the next epoch, is read while this one is in use.
-    records = windows.prefetch(1).unbatch().skip(start % count)
-    return tf.data.Dataset.zip(tf.data.Dataset.range(start, tf.int64.max), records)
+    stream = windows.prefetch(1).unbatch().skip(start % count)
+    return tf.data.Dataset.zip(tf.data.Dataset.range(start, tf.int64.max), stream)
 
 
-def _epoch_windows(paths: tf.Tensor, window: int, seed: tf.Tensor) -> tf.data.Dataset:
-    """The serialized records of all shards in the order of one epoch, cut into windows."""
+def _epoch_windows(records: Records, window: int, seed: tf.Tensor) -> tf.data.Dataset:
+    """The records of all shards in the order of one epoch, cut into windows."""
     # Dataset.shuffle would mix in the global seed, and holds state that a resumed stream cannot
     # have; permuting whole windows with stateless random numbers does neither.
-    files = tf.data.Dataset.from_tensor_slices(_shuffle(paths, seed))
-    records = files.interleave(
-        tf.data.TFRecordDataset,
+    shards = tf.range(len(records.paths), dtype=tf.int64)
+    taken = tf.data.Dataset.from_tensor_slices(_shuffle(shards, seed)).interleave(
+        records.in_shard,
         cycle_length=_OPEN_SHARDS,
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
-    windows = records.batch(window).enumerate()
-    return windows.map(lambda index, values: _shuffle(values, _fold(seed, index + 1)))
+    windows = taken.batch(window).enumerate()
+    return windows.map(lambda index, record: _shuffled(record, _fold(seed, index + 1)))
+
+
+def _shuffled(parts: tuple[tf.Tensor, ...], seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """Tensors of equal length in one new order."""
+    order = _shuffle(tf.range(tf.shape(parts[0])[0]), seed)
+    return tuple(tf.gather(part, order) for part in parts)
 
 
 def _shuffle(values: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -156,19 +192,10 @@ def _fold(seed: tf.Tensor, index: tf.Tensor | int) -> tf.Tensor:
 # === One example ===
 
 
-def _decode(record: tf.Tensor, label_dtype) -> tuple[tf.Tensor, tf.Tensor]:
-    """Image uint8 [h, w, 3] and label map [h, w] of a serialized record."""
-    fields = tfrecord.parse_example(record)
-    # Reads PNG as well, by the file's first bytes. The accurate inverse transform is what other
-    # decoders (Pillow, browsers) use; TensorFlow's default is another.
-    image = tf.io.decode_jpeg(fields["image"], channels=3, dct_method="INTEGER_ACCURATE")
-    label_map = tf.io.decode_png(fields["label"], channels=1, dtype=label_dtype)
-    size = tf.stack([fields["height"], fields["width"]])
-    same = [tf.reduce_all(tf.shape(x, tf.int64)[:2] == size) for x in (image, label_map)]
-    message = "Damaged record: image or label map has another size than recorded. Key:"
-    check = tf.debugging.Assert(tf.reduce_all(same), [message, fields["key"]])
-    with tf.control_dependencies([check]):
-        return tf.identity(image), label_map[..., 0]
+def _decode(record, records: Records, space: LabelSpace) -> tuple[tf.Tensor, tf.Tensor]:
+    """Image uint8 [h, w, 3] and label map [h, w] of a record."""
+    image, label_map, sound = reading.decode(record[-1], space)
+    return damage.checked((image, label_map), sound, record, records, space)
 
 
 def _augmentation(seed: int, position, resize, crop, flip: bool):

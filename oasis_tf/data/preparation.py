@@ -5,8 +5,10 @@ read, checked and encoded. Workers hand back finished bytes in order, so shards 
 how many there are; and only this process needs TensorFlow, whose import would cost every worker
 seconds and hundreds of megabytes. Memory is bounded by the examples under way.
 
-What is finished is noted in `preparation.json`. After an interruption the same command keeps
-every shard whose file is intact and whose sources are unchanged, and writes the others.
+What is finished is noted in `preparation.json`. After an interruption, be it a SIGKILL or a full
+disk, the folder is not a data set: `dataset.json` comes last. The same command then keeps every
+shard whose file is intact and whose sources are unchanged, writes the others, and removes what was
+left half-written; the result has the bytes of an undisturbed run.
 """
 
 import dataclasses
@@ -37,6 +39,7 @@ JOURNAL_FILE = "preparation.json"
 EXAMPLES_PER_SHARD = 512
 BYTES_PER_SHARD = 64 * 2**20
 _CHUNK = 8  # examples a worker takes at once
+_PICTURE_ASIDE = re.compile(r"\.(.+)\.\d+\.tmp\.png")
 _OWN_FILES = re.compile(
     r"dataset\.json|preparation\.json|(train|val)-\d{5}-of-\d{5}\.tfrecord"
     r"|\.(dataset|preparation|(train|val)-\d{5}-of-\d{5})\.\d+\.tmp\.(json|tfrecord)"
@@ -75,6 +78,7 @@ def prepare(
     num_shards: int = 0,
     num_workers: int = 0,
     overwrite: bool = False,
+    label_files: str | None = None,
 ) -> PreparedDataset:
     """Writes a prepared data set to the folder `output`.
 
@@ -85,6 +89,7 @@ def prepare(
         num_shards: files of each split (at most one an example); 0 chooses by size.
         num_workers: processes that read and check; 0 takes what the machine has, 1 uses none.
         overwrite: replace a data set that `output` holds.
+        label_files: folder for the label maps of "val" (see `write_label_files`), or None.
 
     Returns:
         The data set, complete and loaded again.
@@ -92,13 +97,19 @@ def prepare(
     Raises:
         ValueError: damaged or contradicting files (all are checked before anything is written,
             label values when they are read), or `output` holds something already.
-        OSError: `output` cannot be written or has too little room; run again to continue.
+        OSError: a folder cannot be written or has too little room; run again to continue.
     """
     if num_shards < 0 or num_workers < 0:
         raise ValueError(
             "--num_shards and --num_workers must be at least 0 (0: chosen). "
             f"Received: --num_shards={num_shards}, --num_workers={num_workers}."
         )
+    if label_files and "val" not in splits:
+        raise ValueError(
+            f"--label_files={label_files} is for label maps of the validation split, and there are "
+            "no validation images. Give some (--val_image_dir, --val_label_dir), or drop it."
+        )
+    _end_complete_run(output)
     _check_output(output, overwrite)
     shards = [shard for split in splits for shard in _plan(split, splits[split], num_shards)]
     count = sum(len(shard.sources) for shard in shards)
@@ -106,7 +117,12 @@ def prepare(
         _check_sources([source for shard in shards for source in shard.sources], ordered_map)
         _make_room(output, shards)
         finished = _write_shards(output, shards, label_space, ordered_map)
-    return _complete(output, shards, finished, label_space)
+    prepared = _assembled(output, shards, finished, label_space)
+    if label_files:
+        write_label_files(prepared, "val", label_files)
+    prepared.save()  # makes the folder a data set
+    os.remove(os.path.join(output, JOURNAL_FILE))
+    return PreparedDataset.load(output)
 
 
 # === Plan ===
@@ -141,6 +157,13 @@ def _default_workers(num_examples: int) -> int:
 
 
 # === Checks before work starts ===
+
+
+def _end_complete_run(output: str) -> None:
+    """Does the last act of a run that was killed when its data set was complete already."""
+    journal = os.path.join(output, JOURNAL_FILE)
+    if os.path.isfile(os.path.join(output, tfrecord.METADATA_FILE)) and os.path.isfile(journal):
+        os.remove(journal)
 
 
 def _check_output(output: str, overwrite: bool) -> None:
@@ -178,31 +201,26 @@ def _check_sources(sources: Sequence[Source], ordered_map) -> None:
 
 
 def _make_room(output: str, shards: Sequence[_Shard]) -> None:
-    """Makes the folder, removes leftovers and sees whether the shards will fit."""
+    """Makes the folder, sees whether the shards will fit, and removes leftovers."""
     planned = {shard.file for shard in shards} | {JOURNAL_FILE}
+    needed = sum(source.num_bytes() for shard in shards for source in shard.sources)
     try:
         os.makedirs(output, exist_ok=True)
+        own = [name for name in sorted(os.listdir(output)) if _OWN_FILES.fullmatch(name)]
+        free = shutil.disk_usage(output).free
+        free += sum(os.path.getsize(os.path.join(output, name)) for name in own)
+        if needed > free:
+            raise tfrecord.unwritable(
+                output, f"about {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free"
+            )
         # dataset.json first: from here on the folder is not a data set.
-        names = sorted(
-            filter(_OWN_FILES.fullmatch, os.listdir(output)),
-            key=lambda name: name != tfrecord.METADATA_FILE,
-        )
-        for name in names:
+        for name in sorted(own, key=lambda name: name != tfrecord.METADATA_FILE):
             if name not in planned:
                 os.remove(os.path.join(output, name))
-        free = shutil.disk_usage(output).free
     except OSError as error:
+        if error.strerror is None:
+            raise
         raise tfrecord.unwritable(output, error.strerror) from error
-    kept = sum(
-        os.path.getsize(os.path.join(output, file))
-        for file in planned
-        if os.path.isfile(os.path.join(output, file))
-    )
-    needed = sum(source.num_bytes() for shard in shards for source in shard.sources) - kept
-    if needed > free:
-        raise tfrecord.unwritable(
-            output, f"about {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free"
-        )
 
 
 # === Work ===
@@ -248,21 +266,19 @@ def _records(
         )
 
 
-def _complete(
+def _assembled(
     output: str,
     shards: Sequence[_Shard],
     finished: dict[str, _Finished],
     label_space: LabelSpace,
 ) -> PreparedDataset:
-    """Writes dataset.json, which makes the folder a data set, and removes the journal."""
+    """The data set that all shards make, not yet declared one."""
     splits = {}
     for split in dict.fromkeys(shard.split for shard in shards):
         parts = [finished[shard.file] for shard in shards if shard.split == split]
         pixels = np.sum([part.class_pixels for part in parts], axis=0)
         splits[split] = SplitInfo(tuple(part.info for part in parts), tuple(pixels.tolist()))
-    PreparedDataset(output, label_space, splits).save()
-    os.remove(os.path.join(output, JOURNAL_FILE))
-    return PreparedDataset.load(output)
+    return PreparedDataset(output, label_space, splits)
 
 
 # === Journal ===
@@ -320,9 +336,10 @@ def write_label_files(prepared: PreparedDataset, split: str, folder: str) -> int
     Palettes have 256 entries: data sets with larger raw ids get 16-bit grey PNGs.
 
     Args:
-        prepared: the data set.
+        prepared: the data set; its shards are enough, `dataset.json` need not exist yet.
         split: one of its splits.
-        folder: made when needed; files of the same names are replaced.
+        folder: made when needed; files of the same names are replaced, and what a killed run left
+            half-written of them is removed.
 
     Returns:
         How many were written.
@@ -330,20 +347,40 @@ def write_label_files(prepared: PreparedDataset, split: str, folder: str) -> int
     Raises:
         ValueError: no such split. OSError: the folder cannot be written.
     """
-    space, count = prepared.label_space, 0
-    colored = max(space.raw_ids) < 256
-    palette = np.zeros((256, 3), np.uint8)
-    if colored:
-        palette[list(space.raw_ids)] = space.palette
+    palette = _raw_palette(prepared.label_space)
+    names = set()
     for record in tf.data.TFRecordDataset(prepared.shard_paths(split)).as_numpy_iterator():
         example = tfrecord.parse_example(record)
         with Image.open(io.BytesIO(example["label"].numpy())) as label:
-            raw = space.to_raw_ids(np.asarray(label))
-        picture = Image.fromarray(raw.astype(np.uint8 if colored else np.uint16))
-        if colored:
+            raw = prepared.label_space.to_raw_ids(np.asarray(label))
+        picture = Image.fromarray(raw.astype(np.uint16 if palette is None else np.uint8))
+        if palette is not None:
             picture.putpalette(palette.tobytes())
         name = example["key"].numpy().decode().replace("/", "_")
-        with files.written_aside(os.path.join(folder, f"{name}.png")) as aside:
+        _save_picture(picture, os.path.join(folder, f"{name}.png"))
+        names.add(name)
+    for file in os.listdir(folder):
+        aside = _PICTURE_ASIDE.fullmatch(file)
+        if aside and aside[1] in names:
+            os.remove(os.path.join(folder, file))
+    return len(names)
+
+
+def _raw_palette(space: LabelSpace) -> np.ndarray | None:
+    """Colours uint8 [256, 3] by raw id; None if there are larger ids."""
+    if max(space.raw_ids) > 255:
+        return None
+    palette = np.zeros((256, 3), np.uint8)
+    palette[list(space.raw_ids)] = space.palette
+    return palette
+
+
+def _save_picture(picture: Image.Image, path: str) -> None:
+    try:
+        with files.written_aside(path) as aside:
             picture.save(aside)
-        count += 1
-    return count
+    except OSError as error:
+        raise OSError(
+            f"Cannot write {path}: {error.strerror or error}. Make room there or name another "
+            "folder (--label_files), then run the same command again: finished shards are kept."
+        ) from error

@@ -15,6 +15,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import struct
 from collections.abc import Iterable, Mapping
 
 import tensorflow as tf
@@ -25,8 +26,16 @@ from oasis_tf.data.datasets import LabelSpace
 FORMAT_VERSION = 1
 METADATA_FILE = "dataset.json"
 SPLITS = ("train", "val")
+REMEDY = (
+    "Restore the file or prepare the data set again with --overwrite; or leave out what cannot be "
+    "read with --skip_corrupt."
+)
+# A record in a shard: its length (8 bytes), a checksum of that (4), the contents, their checksum.
+_LENGTH_BYTES = 8
+_HEADER_BYTES = 12
+_FOOTER_BYTES = 4
 
-_SCHEMA = {
+SCHEMA = {
     "key": tf.io.FixedLenFeature([], tf.string),
     "image": tf.io.FixedLenFeature([], tf.string),
     "image_format": tf.io.FixedLenFeature([], tf.string),
@@ -105,8 +114,12 @@ class PreparedDataset:
         write_json(os.path.join(self.data_dir, METADATA_FILE), values)
 
     @classmethod
-    def load(cls, data_dir: str) -> "PreparedDataset":
+    def load(cls, data_dir: str, *, skip_corrupt: bool = False) -> "PreparedDataset":
         """Reads `dataset.json` and checks that every shard is there in full size.
+
+        Args:
+            data_dir: folder that was prepared.
+            skip_corrupt: do not look at the shards; `verification` finds what they lack.
 
         Raises:
             FileNotFoundError: `data_dir` was never prepared completely, or a shard is missing.
@@ -129,7 +142,8 @@ class PreparedDataset:
             for name, split in values["splits"].items()
         }
         prepared = cls(data_dir, LabelSpace.from_json(values["label_space"]), splits)
-        prepared._check_shards()
+        if not skip_corrupt:
+            prepared._check_shards()
         return prepared
 
     def _split(self, split: str) -> SplitInfo:
@@ -145,18 +159,26 @@ class PreparedDataset:
         return self.splits[split]
 
     def _check_shards(self) -> None:
-        remedy = "Restore it, or prepare the data set again with --overwrite."
         for split in self.splits.values():
             for shard in split.shards:
                 path = os.path.join(self.data_dir, shard.file)
                 if not os.path.isfile(path):
-                    raise FileNotFoundError(f"{path} is missing. {remedy}")
+                    raise FileNotFoundError(
+                        f"{path} is missing, and with it {shard.num_examples} records. {REMEDY}"
+                    )
                 size = os.path.getsize(path)
                 if size != shard.num_bytes:
                     raise ValueError(
                         f"{path} has {size} bytes instead of {shard.num_bytes}: it is damaged or "
-                        f"belongs to another data set. {remedy}"
+                        f"belongs to another data set. {_whole_records(path, shard)} {REMEDY}"
                     )
+
+
+def _whole_records(path: str, shard: ShardInfo) -> str:
+    whole = len(record_starts(path)) - 1
+    if whole >= shard.num_examples:
+        return f"It holds {whole} records; {shard.num_examples} are recorded."
+    return f"Record {whole} (counted from 0) is not whole; {shard.num_examples} records should be."
 
 
 def shard_name(split: str, index: int, num_shards: int) -> str:
@@ -186,7 +208,7 @@ def serialize_example(
 
 def parse_example(record: tf.Tensor) -> dict[str, tf.Tensor]:
     """Fields of one serialized record as scalar tensors, nothing decoded."""
-    return tf.io.parse_single_example(record, _SCHEMA)
+    return tf.io.parse_single_example(record, SCHEMA)
 
 
 def write_shard(path: str, records: Iterable[bytes]) -> ShardInfo:
@@ -205,6 +227,35 @@ def write_shard(path: str, records: Iterable[bytes]) -> ShardInfo:
             writer.write(record)
             count += 1
     return ShardInfo(os.path.basename(path), count, os.path.getsize(path), file_sha256(path))
+
+
+def record_starts(path: str) -> list[int]:
+    """Bytes at which the whole records of a shard begin, and at which the last of them ends.
+
+    Goes from one stored length to the next, and so no further than to the first that is wrong;
+    contents are not looked at.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    starts = [0]
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        while starts[-1] + _LENGTH_BYTES <= size:
+            file.seek(starts[-1])
+            (length,) = struct.unpack("<Q", file.read(_LENGTH_BYTES))
+            end = starts[-1] + _HEADER_BYTES + length + _FOOTER_BYTES
+            if end > size:
+                break
+            starts.append(end)
+    return starts
+
+
+def contents_unchecked(path: str, start: int, end: int) -> bytes:
+    """Contents of the record that lies at [start, end) of a shard, whatever their checksum."""
+    with open(path, "rb") as file:
+        file.seek(start + _HEADER_BYTES)
+        return file.read(end - start - _HEADER_BYTES - _FOOTER_BYTES)
 
 
 def file_sha256(path: str) -> str:
@@ -241,8 +292,9 @@ def _explained(path: str):
 def unwritable(path: str, reason: str) -> OSError:
     """The error for a file or folder of a data set that cannot be written."""
     return OSError(
-        f"Cannot write {path}: {reason}. Make room there or make it writable (or choose another "
-        "--output), then run the same command again: finished shards are kept."
+        f"Cannot write {path}: {reason}. The data set is not prepared. Make room there or make it "
+        "writable (or choose another --output), then run the same command again: finished shards "
+        "are kept."
     )
 
 

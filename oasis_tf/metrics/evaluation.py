@@ -6,7 +6,7 @@ import os
 
 from oasis_tf import files
 from oasis_tf.config import Config
-from oasis_tf.data import pipeline
+from oasis_tf.data import damage, pipeline
 from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.metrics import evaluator, segmentation_evaluators
 from oasis_tf.models.oasis import OASIS
@@ -58,10 +58,11 @@ def evaluate(context, names, *, seed=0):
         height=context.height,
         width=context.width,
         batch_size=context.batch_size,
+        skip_corrupt=context.skip_corrupt,
     ).as_numpy_iterator()
     batches = evaluator.padded_batches(batches, context.model, context.batch_size, seed)
-    total = math.ceil(context.dataset.num_examples("val") / context.batch_size)
-    with progress_bar(total, "batch", "evaluate") as progress:
+    total = math.ceil(context.num_images / context.batch_size)
+    with damage.plain_errors(), progress_bar(total, "batch", "evaluate") as progress:
         for batch in batches:
             for one in evaluators:
                 one.update(batch)
@@ -88,14 +89,23 @@ def check_dataset(label_space, dataset):
 
 
 def evaluate_model(
-    model_dir, data_dir, names, *, seed=0, batch_size=16, segmenter_steps=None, json_path=None
+    model_dir,
+    data_dir,
+    names,
+    *,
+    seed=0,
+    batch_size=16,
+    segmenter_steps=None,
+    skip_corrupt=False,
+    json_path=None,
 ):
     """Measures a model directory; what can be refused is refused before the model is read.
 
     Args:
         model_dir: model directory.
         data_dir: prepared data set; None takes the one the model was trained on.
-        names, seed, batch_size, segmenter_steps: as in `evaluate` and `EvaluationContext`.
+        names, seed, batch_size, segmenter_steps, skip_corrupt: as in `evaluate` and
+            `EvaluationContext`.
         json_path: file to write the report to, or None.
 
     Returns:
@@ -107,18 +117,22 @@ def evaluate_model(
     for name in names:
         if EVALUATORS[name].needs_discriminator:
             config.model.check_discriminator(f"be measured by the metric {name}")
-    dataset = PreparedDataset.load(_data_dir(data_dir, config, model_dir))
+    dataset = PreparedDataset.load(
+        _data_dir(data_dir, config, model_dir), skip_corrupt=skip_corrupt
+    )
     check_dataset(config.label_space, dataset)
     if json_path:
         os.makedirs(os.path.dirname(os.path.abspath(json_path)), exist_ok=True)
     model = OASIS.load(model_dir)
-    context = evaluator.EvaluationContext(model, dataset, model_dir, batch_size, segmenter_steps)
+    context = evaluator.EvaluationContext(
+        model, dataset, model_dir, batch_size, segmenter_steps, skip_corrupt
+    )
     report = {
         "model_dir": os.path.abspath(model_dir),
         "step": int(model.step),
         "data_dir": os.path.abspath(dataset.data_dir),
         "split": "val",
-        "num_images": dataset.num_examples("val"),
+        "num_images": context.num_images,
         "height": context.height,
         "width": context.width,
         "seed": seed,

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from oasis_tf.data import verification
 from oasis_tf.images import to_uint8
 
 
@@ -25,6 +26,7 @@ class EvaluationContext:
         model_dir: directory of the model; evaluators may keep files there.
         batch_size: rows of every batch.
         segmenter_steps: training steps of the segmenter; None takes `segmenter.default_steps`.
+        skip_corrupt: whether records that cannot be used are left out instead of refused.
     """
 
     model: Any
@@ -32,6 +34,12 @@ class EvaluationContext:
     model_dir: str
     batch_size: int = 16
     segmenter_steps: int | None = None
+    skip_corrupt: bool = False
+
+    @property
+    def num_images(self):
+        """Validation images that are evaluated."""
+        return verification.usable_records(self.dataset, "val", self.skip_corrupt).count
 
     @property
     def height(self):

@@ -50,7 +50,9 @@ class AlignmentEvaluator(evaluator.Evaluator):
         steps = context.segmenter_steps
         if steps is None:
             steps = segmenter.default_steps(context.dataset.num_examples("train"))
-        recipe = segmenter.SegmenterRecipe(context.height, context.width, steps)
+        recipe = segmenter.SegmenterRecipe(
+            context.height, context.width, steps, skip_corrupt=context.skip_corrupt
+        )
         self._segmenter = segmenter.cached_segmenter(context.dataset, recipe, context.model_dir)
         self._generated = _LabelScores(context.dataset.label_space)
         self._real = _LabelScores(context.dataset.label_space)

@@ -17,7 +17,7 @@ from absl import logging
 from keras import layers, ops
 
 from oasis_tf import files
-from oasis_tf.data import pipeline
+from oasis_tf.data import damage, pipeline
 from oasis_tf.progress import progress_bar
 
 MIN_STEPS = 400
@@ -37,6 +37,7 @@ class SegmenterRecipe:
             a cosine.
         widths: channels at full, half, quarter … resolution.
         seed: of the initial weights, the order of the images and the flips.
+        skip_corrupt: whether records that cannot be used are left out instead of refused.
         version: changes when the code of this module changes the result.
     """
 
@@ -47,6 +48,7 @@ class SegmenterRecipe:
     learning_rate: float = 4e-3
     widths: tuple[int, ...] = (16, 32, 64, 128)
     seed: int = 0
+    skip_corrupt: bool = False
     version: int = 1
 
     def __post_init__(self):
@@ -165,8 +167,9 @@ def train_segmenter(dataset, recipe):
         flip=True,
         batch_size=recipe.batch_size,
         seed=recipe.seed,
+        skip_corrupt=recipe.skip_corrupt,
     ).map(prepare)
-    with progress_bar(recipe.steps, "step", "train segmenter") as progress:
+    with damage.plain_errors(), progress_bar(recipe.steps, "step", "train segmenter") as progress:
         count = keras.callbacks.LambdaCallback(
             on_train_batch_end=lambda batch, logs: progress.update()
         )

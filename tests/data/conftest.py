@@ -1,5 +1,6 @@
 """Tiny data sets for the tests of the data package."""
 
+import dataclasses
 import io
 from pathlib import Path
 
@@ -17,6 +18,13 @@ def encode(array, image_format="PNG"):
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, image_format)
     return buffer.getvalue()
+
+
+def serialize(key, image, label, size):
+    """A record of files already encoded; size is (height, width)."""
+    return tfrecord.serialize_example(
+        key=key, image=image, image_format="png", label=label, height=size[0], width=size[1]
+    )
 
 
 @pytest.fixture(scope="session")
@@ -61,14 +69,7 @@ def write_dataset():
     def write(data_dir, images, label_maps, num_classes, num_shards=1):
         Path(data_dir).mkdir(parents=True, exist_ok=True)
         records = [
-            tfrecord.serialize_example(
-                key=f"record {k}",
-                image=encode(image),
-                image_format="png",
-                label=encode(label_map),
-                height=label_map.shape[0],
-                width=label_map.shape[1],
-            )
+            serialize(f"record {k}", encode(image), encode(label_map), label_map.shape)
             for k, (image, label_map) in enumerate(zip(images, label_maps, strict=True))
         ]
         splits = {}
@@ -86,3 +87,76 @@ def write_dataset():
         return str(data_dir)
 
     return write
+
+
+SHARD_SIZES = (5, 6, 4)
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """A data set in the making, 4 classes: its records, shard by shard, in both splits.
+
+    The image of record k is 6×9 with colours (k, y, x); its label map is k mod 4.
+    """
+
+    shards: list[list[bytes]]
+
+    def save(self, data_dir):
+        """Writes shards and dataset.json; returns the paths of the training shards."""
+        Path(data_dir).mkdir(parents=True, exist_ok=True)
+        splits = {}
+        for split in tfrecord.SPLITS:
+            names = [f"{split}-{k:05d}-of-00003.tfrecord" for k in range(len(self.shards))]
+            shards = [
+                tfrecord.write_shard(f"{data_dir}/{name}", records)
+                for name, records in zip(names, self.shards, strict=True)
+            ]
+            splits[split] = SplitInfo(tuple(shards), (1, 1, 1, 1))
+        prepared = PreparedDataset(str(data_dir), folder_label_space(4), splits)
+        prepared.save()
+        return prepared.shard_paths("train")
+
+
+def sound_record(k, **changes):
+    """Record k of `Records`, some of its parts replaced."""
+    y, x = np.mgrid[:6, :9]
+    image = np.stack([np.full_like(y, k), y, x], -1).astype(np.uint8)
+    label = np.full((6, 9), k % 4, np.uint8)
+    parts = {"key": f"straße {k}", "image": encode(image), "label": encode(label), "size": (6, 9)}
+    return serialize(**parts | changes)
+
+
+@pytest.fixture(scope="session")
+def make_records():
+    """Function: 15 sound records in 3 shards, as `Records`."""
+
+    def make():
+        numbers = iter(range(sum(SHARD_SIZES)))
+        return Records([[sound_record(next(numbers)) for _ in range(n)] for n in SHARD_SIZES])
+
+    return make
+
+
+@pytest.fixture
+def records(make_records):
+    """15 sound records in 3 shards."""
+    return make_records()
+
+
+@pytest.fixture(scope="session")
+def make_record():
+    """Function: number and replaced parts (key, image, label, size) to a serialized record."""
+    return sound_record
+
+
+@pytest.fixture(scope="session")
+def flip():
+    """Function that flips a bit of a record in a shard: in its contents, or in its length."""
+
+    def flip_bit(path, record, *, in_length=False):
+        start, end = tfrecord.record_starts(path)[record : record + 2]
+        contents = bytearray(Path(path).read_bytes())
+        contents[start + 5 if in_length else (start + end) // 2] ^= 64
+        Path(path).write_bytes(contents)
+
+    return flip_bit

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from oasis_tf.data import preparation, tfrecord, workers
 from oasis_tf.data.datasets import folder_label_space
+from oasis_tf.data.examples import FilePair
 from oasis_tf.data.layouts import find_examples
 from oasis_tf.data.preparation import prepare
 from oasis_tf.data.tfrecord import PreparedDataset
@@ -240,6 +242,71 @@ def test_too_little_room_is_seen_before_work(work, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="Cannot write .*output: about 0.0 GB are needed.*Make room"):
         work()
     assert contents(tmp_path / "output") == {}
+
+
+def test_too_little_room_for_overwriting_leaves_the_former_data_set(work, monkeypatch):
+    data_dir = work().data_dir
+    before = contents(data_dir)
+    monkeypatch.setattr(preparation.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 0}))
+    monkeypatch.setattr(FilePair, "num_bytes", lambda self: 10_000)
+    with pytest.raises(OSError, match="are needed and .* are free. The data set is not prepared"):
+        work(overwrite=True)
+    assert contents(data_dir) == before
+    monkeypatch.setattr(FilePair, "num_bytes", lambda self: 100)  # fits in the place of the former
+    work(overwrite=True)
+    assert contents(data_dir) == before
+
+
+def test_killed_with_the_data_set_complete(work):
+    """All that is left to do then is to remove the journal; another data set is refused."""
+    data_dir = work().data_dir
+    Path(data_dir, "preparation.json").write_text("{}")
+    before = contents(data_dir)
+    with pytest.raises(ValueError, match="holds a prepared data set already"):
+        work(num_shards=2)
+    del before["preparation.json"]
+    assert contents(data_dir) == before
+
+
+# === Label files ===
+
+
+def test_label_files_of_an_interrupted_run(work, tmp_path, monkeypatch):
+    labels, save, left = tmp_path / "labels", Image.Image.save, 2
+
+    def failing(self, path, *arguments):
+        nonlocal left
+        left -= isinstance(path, str)  # the others are parts of records
+        if left < 0:
+            Path(path).write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+        save(self, path, *arguments)
+
+    monkeypatch.setattr(Image.Image, "save", failing)
+    # Not a data set before the label files are written, so that the same command goes on.
+    with pytest.raises(OSError, match="Cannot write .*z.png: No space left on device. Make room"):
+        work(label_files=str(labels))
+    assert "dataset.json" not in contents(tmp_path / "output")
+    assert sorted(contents(labels)) == ["x.png", "y.png"]
+    monkeypatch.undo()
+    for name in (".y.123.tmp.png", ".yours.123.tmp.png", ".z.tmp.png"):
+        (labels / name).write_bytes(b"half")
+    work(label_files=str(labels))
+    assert sorted(contents(labels)) == [
+        ".yours.123.tmp.png",
+        ".z.tmp.png",
+        "x.png",
+        "y.png",
+        "z.png",
+    ]
+
+
+def test_label_files_need_a_validation_split(tmp_path, source):
+    splits, _ = find_examples("folder", str(source), num_classes=4, unknown_label=3)
+    del splits["val"]
+    with pytest.raises(ValueError, match="--label_files=l is for .*--val_image_dir"):
+        prepare(splits, SPACE, str(tmp_path / "output"), label_files="l")
+    assert not (tmp_path / "output").exists()
 
 
 # === Bad sources ===

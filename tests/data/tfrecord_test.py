@@ -105,12 +105,35 @@ def test_missing_and_short_shards(data_dir):
     path = f"{data_dir}/val-00001-of-00002.tfrecord"
     size = os.path.getsize(path)
     os.truncate(path, size - 1)
-    message = f"val-00001-of-00002.tfrecord has {size - 1} bytes instead of {size}.*--overwrite"
+    message = (
+        f"val-00001-of-00002.tfrecord has {size - 1} bytes instead of {size}: .* Record 1 .counted "
+        "from 0. is not whole; 2 records should be. Restore .*--overwrite; .*--skip_corrupt"
+    )
     with pytest.raises(ValueError, match=message):
         PreparedDataset.load(data_dir)
-    os.remove(path)
-    with pytest.raises(FileNotFoundError, match="val-00001-of-00002.tfrecord is missing"):
+    Path(path).write_bytes(Path(path).read_bytes()[: size // 2] * 4)
+    with pytest.raises(ValueError, match="bytes instead of .* It holds 4 records; 2 are recorded"):
         PreparedDataset.load(data_dir)
+    os.remove(path)
+    message = "val-00001-of-00002.tfrecord is missing, and with it 2 records.*--skip_corrupt"
+    with pytest.raises(FileNotFoundError, match=message):
+        PreparedDataset.load(data_dir)
+    assert PreparedDataset.load(data_dir, skip_corrupt=True).num_examples("val") == 5
+
+
+def test_starts_of_records(tmp_path):
+    """Lengths lead from one record to the next, as far as they are whole."""
+    path, contents = str(tmp_path / "x.tfrecord"), [b"", b"abc", bytes(1000)]
+    tfrecord.write_shard(path, contents)
+    starts = tfrecord.record_starts(path)
+    assert starts == [0, 16, 35, 1051] and starts[-1] == os.path.getsize(path)
+    for k, wanted in enumerate(contents):
+        assert tfrecord.contents_unchecked(path, starts[k], starts[k + 1]) == wanted
+    for size in (1050, 47, 42, 35):
+        os.truncate(path, size)
+        assert tfrecord.record_starts(path) == [0, 16, 35]
+    os.truncate(path, 0)
+    assert tfrecord.record_starts(path) == [0]
 
 
 @pytest.fixture

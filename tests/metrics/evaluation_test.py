@@ -2,12 +2,15 @@
 
 import dataclasses
 import json
+import shutil
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from oasis_tf.data import pipeline
+from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.metrics import evaluation, segmentation_evaluators
 from oasis_tf.metrics.evaluator import EvaluationContext, padded_batches
 from oasis_tf.metrics.segmentation import ConfusionMatrix
@@ -156,3 +159,24 @@ def test_report_writes_null_for_values_that_do_not_exist(tmp_path):
         "seed": 3,
         "metrics": {"segmentation/miou": 0.5, "segmentation/iou/sea": None},
     }
+
+
+def test_damaged_records_are_refused_or_left_out_and_counted(context, colour_dataset, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(colour_dataset.data_dir, copy)
+    dataset = PreparedDataset.load(str(copy))
+    shard = Path(dataset.shard_paths("val")[0])
+    contents = bytearray(shard.read_bytes())
+    contents[len(contents) // 2] ^= 1  # in the middle one of five records
+    shard.write_bytes(contents)
+    context = dataclasses.replace(context, dataset=dataset)
+    with pytest.raises(ValueError, match=f"^Damaged record: {shard}, record 2 "):
+        evaluation.evaluate(context, ["segmentation"])
+
+    skipping = dataclasses.replace(context, skip_corrupt=True)
+    assert skipping.num_images == 4
+    image, label_map = validation_split(colour_dataset)
+    sound = [0, 1, 3, 4]
+    want = scores_of(label_map[sound], context.model.segment(image[sound])).mean_iou()
+    got = evaluation.evaluate(skipping, ["segmentation"])
+    assert got["segmentation/miou"] == pytest.approx(want)
