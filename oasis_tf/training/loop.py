@@ -2,28 +2,37 @@
 
 It knows a model only through ``Task``. A run that is stopped and repeated continues exactly where
 it was: the data position and all random numbers follow from the step.
+
+With several workers each runs this loop. The chief alone writes; all read its checkpoints, so they
+share the model directory. They agree on settings and step when they start, and after every step on
+whether one of them was told to stop.
 """
 
+import contextlib
 import json
 import math
 import os
 import signal
 import sys
 import time
+import zlib
 
 import numpy as np
+import tensorflow as tf
 from tqdm import tqdm
 
 from oasis_tf import files
+from oasis_tf.data import damage
 from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.training import memory
 from oasis_tf.training.build import build_model
 from oasis_tf.training.checkpoints import CheckpointStore, assign_all
-from oasis_tf.training.strategies import check_batch_size, is_chief, make_strategy
+from oasis_tf.training.strategies import Workers, check_batch_size, make_strategy
 from oasis_tf.training.summaries import SummaryWriter
 from oasis_tf.training.task import OASISTask
 
 METRICS_FILE = "metrics.jsonl"
+NONFINITE_FOLDER = "nonfinite"
 
 
 def train(config, model_dir):
@@ -34,17 +43,39 @@ def train(config, model_dir):
         model_dir: str, made when needed.
 
     Raises:
-        ValueError: the batch does not fit the devices, a checkpoint does not fit the model.
-        OSError: the directory cannot be written.
-        FloatingPointError: a loss is not finite; the last checkpoint is as it was.
+        ValueError: the batch does not fit the devices, a checkpoint does not fit the model, or
+            workers were given different settings or checkpoints.
+        OSError: the directory cannot be written, or (ConnectionError) a worker is lost.
+        FloatingPointError: a loss is not finite; the last checkpoint is as it was, and the batch
+            lies in ``nonfinite/``.
         SystemExit: a signal (SIGTERM, SIGINT) stopped the run after saving.
     """
     strategy = make_strategy(config.training.strategy)
     check_batch_size(strategy, config.training.batch_size)
-    chief = is_chief(strategy)
-    if chief:
-        config.save(model_dir)
-    _Run(config, model_dir, OASISTask(config, strategy), chief).run()
+    workers = Workers(strategy)
+    with workers.loss_explained(lambda: _restart_hint(model_dir)), damage.plain_errors():
+        _check_same_settings(config, workers)
+        if workers.chief:
+            config.save(model_dir)
+        _Run(config, model_dir, OASISTask(config, strategy), workers).run()
+
+
+def _check_same_settings(config, workers):
+    contents = config.to_json()
+    del contents["data"]["data_dir"]  # workers may have copies of their own
+    digests = workers.gather(zlib.crc32(json.dumps(contents).encode()))
+    others = [str(index) for index, digest in enumerate(digests) if digest != digests[0]]
+    if others:
+        raise ValueError(
+            "All workers must be given the same flags and the same --model_dir. Received: other "
+            f"settings on worker {', '.join(others)} than on worker 0. Start all again alike."
+        )
+
+
+def _restart_hint(model_dir):
+    steps = CheckpointStore(model_dir).steps()
+    where = f"continue from checkpoint {steps[-1]}" if steps else "begin again, nothing is saved"
+    return f"Start all workers again: they {where}."
 
 
 def describe(config):
@@ -62,21 +93,25 @@ def describe(config):
 class _Run:
     """One process' share of a run."""
 
-    def __init__(self, config, model_dir, task, chief):
+    def __init__(self, config, model_dir, task, workers):
         self._settings = config.training
         self._task = task
-        self._chief = chief
+        self._workers = workers
+        self._model_dir = model_dir
         self._path = os.path.join(model_dir, METRICS_FILE)
         self._store = CheckpointStore(
             model_dir, config.training.max_to_keep, config.training.keep_every
         )
-        self._writer = SummaryWriter(model_dir) if chief else None
+        self._writer = SummaryWriter(model_dir) if workers.chief else None
         self._pending = []  # metrics of the steps since the last line, not yet averaged
+        self._answer = None  # what the workers said after the step before; see _told_to_stop
         self._step = self._restore()
-        if chief:
-            _truncate_metrics(self._path, self._step)
-            self._writer.text("configuration", config.to_json(), self._step)
-            self._writer.scalars(self._class_frequencies(config), self._step)
+        self._check_same_step()
+        if workers.chief:
+            with self._writing():
+                _truncate_metrics(self._path, self._step)
+                self._writer.text("configuration", config.to_json(), self._step)
+                self._writer.scalars(self._class_frequencies(config), self._step)
 
     def run(self):
         """Steps, until done or stopped."""
@@ -96,13 +131,25 @@ class _Run:
                 self._step += 1
                 clock.tick()
                 self._after_step(clock)
-                if signals.received:
-                    self._stop(signals.received)
+                if received := self._told_to_stop(signals.received):
+                    self._stop(received)
             if self._step != self._saved:
                 self._save()
             if self._step % self._settings.image_every:
                 self._draw()
+        self._workers.gather()  # an early leaver may make a cluster manager end the chief
         print(f"Done: {self._step} steps. Checkpoint: {self._store.path(self._step)}")
+
+    def _told_to_stop(self, received):
+        """The signal, if any, that ends the run after this step, the same on every worker.
+
+        Of several workers, each learns of the others' signals one step late: the answer to the
+        question of this step would keep it waiting for the devices.
+        """
+        if self._workers.count == 1:
+            return received
+        before, self._answer = self._answer, self._workers.ask(received)
+        return 0 if before is None else int(max(before.numpy()))
 
     def _after_step(self, clock):
         settings, step = self._settings, self._step
@@ -115,8 +162,9 @@ class _Run:
 
     def _draw(self):
         pictures = self._task.pictures(self._step)  # on every worker: batch statistics are shared
-        if self._chief:
-            self._writer.pictures(pictures, self._step)
+        if self._workers.chief:
+            with self._writing():
+                self._writer.pictures(pictures, self._step)
 
     # === State ===
 
@@ -134,18 +182,26 @@ class _Run:
         print(f"Continuing from step {step} ({self._store.path(step)}).")
         return step
 
-    def _save(self, for_use=True):
-        self._check_finite(self._averages())
+    def _check_same_step(self):
+        steps = self._workers.gather(self._step)
+        if len(set(steps)) > 1:
+            found = (f"worker {index}: {step or 'none'}" for index, step in enumerate(steps))
+            raise ValueError(
+                f"All workers must continue from the same checkpoint. Found in {self._model_dir}: "
+                f"{', '.join(found)}. Give all of them one --model_dir on a file system they "
+                "share, then start all again."
+            )
+
+    def _save(self):
+        self._check_losses()
         # Every worker takes part: reading distributed state may need all of them.
         arrays = {name: variable.numpy() for name, variable in self._task.variables().items()}
         bad = [name for name, array in arrays.items() if not np.isfinite(array).all()]
         if bad:
-            raise FloatingPointError(
-                f"After step {self._step} these weights are not finite: {', '.join(bad[:10])} "
-                f"({len(bad)} in all). {self._remedy()}"
-            )
+            names = f"{', '.join(bad[:10])} ({len(bad)} in all)"
+            raise self._diverged(self._step, f"These weights are not finite: {names}")
         inference = self._task.inference_arrays(self._step)
-        if self._chief:
+        if self._workers.chief:
             self._store.save(self._step, arrays | self._pending_arrays(), inference)
         self._saved = self._step
 
@@ -161,6 +217,7 @@ class _Run:
     def _stop(self, number):
         if self._step != self._saved:
             self._save()
+        self._workers.gather()  # nobody leaves before the chief has written
         print(
             f"Stopped by {signal.Signals(number).name} after step {self._step}, saved. "
             "Repeat the command to continue.",
@@ -176,42 +233,70 @@ class _Run:
         ]
 
     def _averages(self):
-        self._fetch()
         names = self._pending[0] if self._pending else ()
         return {
             n: float(np.mean([row[n] for row in self._pending], dtype=np.float64)) for n in names
         }
 
-    def _check_finite(self, averages):
-        bad = [name for name, value in averages.items() if not math.isfinite(value)]
-        if bad:
-            raise FloatingPointError(
-                f"{', '.join(bad)} stopped being finite between steps "
-                f"{self._step - len(self._pending) + 1} and {self._step}. {self._remedy()}"
-            )
+    def _check_losses(self):
+        """Raises FloatingPointError for the first step since the last line with a bad loss."""
+        self._fetch()
+        for step, row in enumerate(self._pending, self._step - len(self._pending) + 1):
+            bad = [f"{name} is {value}" for name, value in row.items() if not np.isfinite(value)]
+            if bad:
+                raise self._diverged(step, ", ".join(bad), row)
 
-    def _remedy(self):
-        return (
-            f"The checkpoint of step {self._saved} is as it was. Lower the learning rates or use "
-            "float32."
+    def _diverged(self, step, problem, metrics=None):
+        """The error to raise on every worker; the chief keeps the batch of the step."""
+        batch = self._keep_batch(step, metrics or {}) if self._workers.chief else ""
+        self._workers.gather()  # nobody leaves before the chief has written
+        saved = f"the checkpoint of step {self._saved} is as it was" if self._saved else "none yet"
+        return FloatingPointError(
+            f"{problem} at step {step}. {batch}Saved: {saved}. A repeat comes to the same: start "
+            "anew in another --model_dir with lower --lr_g and --lr_d, or in float32."
         )
 
+    def _keep_batch(self, step, metrics):
+        """Writes the batch of a step and its metrics; returns a sentence that says where."""
+        path = os.path.join(self._model_dir, NONFINITE_FOLDER, f"step_{step:08d}.npz")
+        try:
+            with files.written_aside(path) as aside:
+                np.savez(aside, step=step, **self._task.global_batch(step), **metrics)
+        except OSError as error:
+            return f"Its batch could not be written ({error}). "
+        return f"Its batch is in {path}. "
+
     def _log(self, clock):
+        self._check_losses()
         averages = self._averages()
-        self._check_finite(averages)
         self._pending = []
         speed = clock.lap()
-        if not self._chief:
+        if not self._workers.chief:
             return
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": self._step, **averages}) + "\n")
-        self._writer.scalars(averages | speed | self._task.scalars(), self._step)
+        with self._writing():
+            with open(self._path, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": self._step, **averages}) + "\n")
+            self._writer.scalars(averages | speed | self._task.scalars(), self._step)
         clock.show(averages, speed)
 
+    @contextlib.contextmanager
+    def _writing(self):
+        """Says of an error in writing what to do about it."""
+        try:
+            yield
+        except (OSError, tf.errors.OpError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise OSError(
+                f"Cannot write into {self._model_dir}: {reason}. Make room or mend the "
+                f"permissions, then repeat the command: it continues from step {self._saved}."
+            ) from error
+
     def _class_frequencies(self, config):
-        frequencies = PreparedDataset.load(config.data.data_dir).class_frequency
+        data = config.data
+        prepared = PreparedDataset.load(data.data_dir, skip_corrupt=data.skip_corrupt)
         names = config.label_space.class_names
-        return {f"class_frequency/{n}": f for n, f in zip(names, frequencies, strict=True)}
+        frequencies = zip(names, prepared.class_frequency, strict=True)
+        return {f"class_frequency/{name}": frequency for name, frequency in frequencies}
 
 
 def _truncate_metrics(path, step):
@@ -298,7 +383,7 @@ class _StopSignals:
     """Notes SIGTERM and SIGINT so that the loop can save first; a second one acts at once."""
 
     def __enter__(self):
-        self.received = None
+        self.received = 0
         self._before = {n: signal.signal(n, self._note) for n in (signal.SIGTERM, signal.SIGINT)}
         return self
 

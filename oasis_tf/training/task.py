@@ -5,6 +5,7 @@ The loop (``loop.py``) drives anything with the methods of ``Task``; other syste
 
 from typing import Protocol
 
+import keras
 import tensorflow as tf
 
 from oasis_tf.data.pipeline import evaluation_batches, training_batches
@@ -34,8 +35,11 @@ class Task(Protocol):
     def inference_arrays(self, step):
         """What the trained model needs for use beyond ``variables``, by name."""
 
+    def global_batch(self, step):
+        """The whole batch that ``step`` (1 is the first) took, drawn again: arrays by name."""
+
     def scalars(self):
-        """Numbers to show at the start of a run, by name."""
+        """Numbers to show beside the metrics whenever those are shown, by name."""
 
     def pictures(self, step):
         """uint8 pictures [H, W, 3] of what the model does after ``step`` steps, by name."""
@@ -81,23 +85,32 @@ class OASISTask:
         return self._training_batches(self._config.training.seed, start_step)
 
     def _training_batches(self, seed, start_step):
-        data, batch_size = self._config.data, self._config.training.batch_size
+        return distribute(
+            self._strategy,
+            self._config.training.batch_size,
+            lambda rows: self._rows(seed, start_step, rows),
+        )
 
-        def rows(of_worker):
-            return training_batches(
-                data.data_dir,
-                crop_height=data.crop_height,
-                crop_width=data.crop_width,
-                resize_height=data.resize_height,
-                resize_width=data.resize_width,
-                flip=data.flip,
-                batch_size=batch_size,
-                seed=seed,
-                start_step=start_step,
-                rows=of_worker,
-            )
+    def _rows(self, seed, start_step, rows=None):
+        """Rows [a, b) of every global batch, by default all, on this process alone."""
+        data = self._config.data
+        return training_batches(
+            data.data_dir,
+            crop_height=data.crop_height,
+            crop_width=data.crop_width,
+            resize_height=data.resize_height,
+            resize_width=data.resize_width,
+            flip=data.flip,
+            batch_size=self._config.training.batch_size,
+            seed=seed,
+            start_step=start_step,
+            rows=rows,
+            skip_corrupt=data.skip_corrupt,
+        )
 
-        return distribute(self._strategy, batch_size, rows)
+    def global_batch(self, step):
+        image, label_map = next(iter(self._rows(self._config.training.seed, step - 1)))
+        return {"image": image.numpy(), "label_map": label_map.numpy()}
 
     def variables(self):
         return state_variables(self.model)
@@ -112,11 +125,16 @@ class OASISTask:
         return self._inference[1]
 
     def scalars(self):
-        training = self._config.training
-        return {
-            "learning_rate/generator": training.lr_g,
-            "learning_rate/discriminator": training.lr_d,
+        training, model = self._config.training, self.model
+        optimizers = {
+            "generator": (training.lr_g, model.generator_optimizer),
+            "discriminator": (training.lr_d, model.discriminator_optimizer),
         }
+        scalars = {f"learning_rate/{name}": rate for name, (rate, _) in optimizers.items()}
+        for name, (_, optimizer) in optimizers.items():
+            if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+                scalars[f"loss_scale/{name}"] = float(optimizer.dynamic_scale.numpy())
+        return scalars
 
     def pictures(self, step):
         if self._panels is None:
@@ -128,7 +146,7 @@ class OASISTask:
     def _preview_scenes(self):
         """Scenes spread over the validation split; over the training split if there is none."""
         data = self._config.data
-        prepared = PreparedDataset.load(data.data_dir)
+        prepared = PreparedDataset.load(data.data_dir, skip_corrupt=data.skip_corrupt)
         split = "val" if "val" in prepared.splits else "train"
         scenes = evaluation_batches(
             data.data_dir,
@@ -137,5 +155,6 @@ class OASISTask:
             width=data.crop_width,
             batch_size=_PREVIEW_EXAMPLES,
             every=max(1, prepared.num_examples(split) // _PREVIEW_EXAMPLES),
+            skip_corrupt=data.skip_corrupt,
         )
         return next(iter(scenes))

@@ -1,20 +1,23 @@
 """The loop: a run that is stopped and repeated is the run that never stopped."""
 
+import dataclasses
+import errno
+import itertools
 import json
 import os
+import resource
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from oasis_tf import OASIS
+from oasis_tf import OASIS, files
 from oasis_tf.training import loop
 from oasis_tf.training.checkpoints import CheckpointStore
+from oasis_tf.training.strategies import Workers
+from oasis_tf.training.task import OASISTask
 
 LINES = 2  # log_every
 
@@ -146,16 +149,92 @@ def test_a_finished_run_has_nothing_to_do(straight, train, capsys):
         assert os.path.getmtime(straight[1] / name) == modified
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(
+def test_a_full_disk_costs_the_steps_since_the_last_checkpoint(
     straight, train, shared_task, make_config, changed, tmp_path, monkeypatch
 ):
-    broken = {"loss_g": tf.constant(np.nan)}
-    stop_at(monkeypatch, shared_task, make_config, 4, lambda logs: logs | broken)
-    message = "loss_g stopped being finite between steps 3 and 4. The checkpoint of step 2"
-    with pytest.raises(FloatingPointError, match=message):
+    """No file may grow beyond 20 kB from step 4 on: the weights do not fit."""
+    config, limits = changed(straight[0], checkpoint_every=2), resource.RLIMIT_FSIZE
+
+    def fill(logs):
+        resource.setrlimit(limits, (20_000, before[1]))
+        return logs
+
+    before = resource.getrlimit(limits)
+    try:
+        with monkeypatch.context() as patch:
+            stop_at(patch, shared_task, make_config, 4, fill)
+            with pytest.raises(OSError, match="Cannot write .*step_00000004: File too large. Make"):
+                train(config, tmp_path)
+    finally:
+        resource.setrlimit(limits, before)
+    assert os.listdir(tmp_path / "checkpoints") == ["step_00000002"]
+    train(config, tmp_path)
+    assert_same_run(tmp_path, straight[1], 6)
+
+
+def test_what_cannot_be_written_is_named(
+    straight, train, shared_task, make_config, tmp_path, monkeypatch
+):
+    def obstruct(logs):
+        (tmp_path / "metrics.jsonl").mkdir()
+        return logs
+
+    stop_at(monkeypatch, shared_task, make_config, 2, obstruct)
+    with pytest.raises(OSError, match="into .*: Is a directory. Make room .* from step 0"):
+        train(straight[0], tmp_path)
+
+
+@pytest.mark.parametrize(("log_every", "saved"), [(2, [2]), (6, [3])])
+def test_a_loss_that_is_not_finite_stops_the_run(
+    straight, train, shared_task, make_config, changed, tmp_path, monkeypatch, log_every, saved
+):
+    """Found at step 4 itself, or two steps later; the batch that is kept is that of step 4."""
+    task, batches = shared_task(make_config(), None), []
+    break_step = {"loss_g": tf.constant(np.nan), "loss_d": tf.constant(np.inf)}
+    stop_at(monkeypatch, shared_task, make_config, 4, lambda logs: logs | break_step)
+    train_step = task.train_step
+    monkeypatch.setattr(
+        task, "train_step", lambda batch: batches.append(batch) or train_step(batch)
+    )
+    config = changed(straight[0], log_every=log_every, checkpoint_every=saved[0])
+    message = (
+        f"loss_g is nan, loss_d is inf at step 4. Its batch is in .*. Saved: the checkpoint of "
+        f"step {saved[0]} is as it was. .* another --model_dir"
+    )
+    with pytest.raises(FloatingPointError, match=message) as caught:
+        train(config, tmp_path)
+    assert CheckpointStore(str(tmp_path)).steps() == saved
+    assert (tmp_path / "metrics.jsonl").exists() == (log_every == 2)
+    kept = tmp_path / "nonfinite" / "step_00000004.npz"
+    assert str(kept) in str(caught.value)
+    with np.load(kept) as arrays:
+        np.testing.assert_array_equal(arrays["image"], batches[3][0])
+        np.testing.assert_array_equal(arrays["label_map"], batches[3][1])
+        assert arrays["step"] == 4 and np.isnan(arrays["loss_g"]) and arrays["loss_d"] == np.inf
+        assert np.isfinite(arrays["loss_d_real"])
+
+
+def test_weights_that_are_not_finite_are_not_saved(
+    straight, train, shared_task, make_config, changed, tmp_path, monkeypatch
+):
+    """And a batch that cannot be kept either does not hide why."""
+    bias = shared_task(make_config(), None).model.generator.to_rgb.bias
+
+    def full_disk(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def spoil(logs):
+        bias.assign(np.full(3, np.nan))
+        monkeypatch.setattr(files, "written_aside", full_disk)
+        return logs
+
+    stop_at(monkeypatch, shared_task, make_config, 2, spoil)
+    message = (
+        r"not finite: generator/to_rgb/bias \(1 in all\) at step 2. .*not be written .*No space"
+    )
+    with pytest.raises(FloatingPointError, match=message + ".*Saved: none yet"):
         train(changed(straight[0], checkpoint_every=2), tmp_path)
-    assert CheckpointStore(str(tmp_path)).steps() == [2]
-    assert [row["step"] for row in metrics(tmp_path)] == [2]
+    assert CheckpointStore(str(tmp_path)).steps() == []
 
 
 def test_a_checkpoint_of_another_model_is_refused(straight, train, tmp_path):
@@ -174,27 +253,94 @@ def test_batches_must_divide_by_the_devices(make_config, tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow
-def test_killed_processes_lose_nothing(data_dir, tmp_path):
-    """The command itself, killed outright and repeated, against one that was left alone."""
-    source = str(Path(loop.__file__).resolve().parents[2])
-    flags = [f"--data_dir={data_dir}", "--crop_height=64", "--crop_width=64", "--batch_size=2"]
-    flags += ["--generator_channels=1", "--discriminator_channels=1", "--spade_channels=4"]
-    flags += ["--steps=12", "--log_every=5", "--checkpoint_every=4", "--statistics_batches=2"]
+def test_what_the_task_shows_is_written_with_every_line(
+    straight, train, shared_task, make_config, tmp_path, monkeypatch
+):
+    task, calls = shared_task(make_config(), None), itertools.count(1)
+    monkeypatch.setattr(task, "scalars", lambda: {"loss_scale/generator": 2.0 ** next(calls)})
+    train(straight[0], tmp_path)
+    events = EventAccumulator(str(tmp_path / "tensorboard"), {"tensors": 0}).Reload()
+    found = [
+        (event.step, float(tf.make_ndarray(event.tensor_proto)))
+        for event in events.Tensors("loss_scale/generator")
+    ]
+    assert found == [(2, 2.0), (4, 4.0), (6, 8.0)]
 
-    def start(name):
-        return subprocess.Popen(
-            [sys.executable, "-m", "oasis_tf.train", *flags, f"--model_dir={tmp_path / name}"],
-            env=os.environ | {"PYTHONPATH": source},
-        )
 
-    process, store = start("killed"), CheckpointStore(str(tmp_path / "killed"))
-    while not store.steps():
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.kill()
-    process.wait()
-    assert store.steps() != [12]
-    assert start("killed").wait() == 0
-    assert start("whole").wait() == 0
-    assert_same_run(tmp_path / "killed", tmp_path / "whole", 12)
+def test_the_loss_scale_is_shown_where_there_is_one(make_config, shared_task):
+    rates = {"learning_rate/generator": 1e-4, "learning_rate/discriminator": 4e-4}
+    assert shared_task(make_config(), None).scalars() == rates
+    task = OASISTask(make_config(mixed_precision="float16"), tf.distribute.get_strategy())
+    scales = {"loss_scale/generator": 2.0**15, "loss_scale/discriminator": 2.0**15}
+    assert task.scalars() == rates | scales
+    task.model.discriminator_optimizer.dynamic_scale.assign(4.0)
+    assert task.scalars() == rates | scales | {"loss_scale/discriminator": 4.0}
+
+
+# === Several workers ===
+
+
+@pytest.fixture
+def second_worker(monkeypatch):
+    """function(*answers): a second worker is there and gives these answers, then those of ours.
+
+    Returns the list of what the run tells the second worker.
+    """
+
+    def join(*answers):
+        told, answers = [], iter(answers)
+
+        class Two(Workers):
+            def __init__(self, strategy):
+                super().__init__(strategy)
+                self.count = 2
+
+            def ask(self, number):
+                told.append(number)
+                return tf.constant([number, next(answers, number)], tf.int64)
+
+        monkeypatch.setattr(loop, "Workers", Two)
+        return told
+
+    return join
+
+
+def test_workers_with_other_settings_are_refused(straight, train, second_worker, tmp_path):
+    second_worker(1)
+    with pytest.raises(ValueError, match="same flags .* other settings on worker 1 than on"):
+        train(straight[0], tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_workers_may_have_the_data_elsewhere(straight, second_worker):
+    config, told = straight[0], second_worker()
+    elsewhere = dataclasses.replace(config.data, data_dir="/elsewhere")
+    workers = loop.Workers(tf.distribute.get_strategy())
+    loop._check_same_settings(config, workers)
+    loop._check_same_settings(dataclasses.replace(config, data=elsewhere), workers)
+    assert told[0] == told[1] != 0
+
+
+def test_workers_must_find_the_same_checkpoint(
+    straight, train, changed, second_worker, tmp_path, monkeypatch
+):
+    train(changed(straight[0], steps=4), tmp_path)
+    monkeypatch.setattr(loop, "_check_same_settings", lambda *_: None)
+    second_worker(0)
+    with pytest.raises(ValueError, match="worker 0: 4, worker 1: none. Give .* one --model_dir"):
+        train(straight[0], tmp_path)
+
+
+def test_a_signal_on_another_worker_stops_this_one(
+    straight, train, second_worker, tmp_path, monkeypatch, capsys
+):
+    """It comes during step 2; this worker learns of it after step 3."""
+    monkeypatch.setattr(loop, "_check_same_settings", lambda *_: None)
+    same_step, silent = 0, 0
+    second_worker(same_step, silent, signal.SIGTERM)
+    with pytest.raises(SystemExit) as stopped:
+        train(straight[0], tmp_path)
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert type(stopped.value.code) is int  # of another integer, Python makes status 1
+    assert "Stopped by SIGTERM after step 3, saved" in capsys.readouterr().err
+    assert CheckpointStore(str(tmp_path)).steps() == [3]

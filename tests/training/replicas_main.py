@@ -1,8 +1,10 @@
-"""Trains the same model on one device and on two, in float64, and writes down what became of each.
+"""Trains the same model on other devices and workers, and writes down what became of each.
 
-    python replicas_main.py OUTPUT.npz
+    python replicas_main.py OUTPUT.npz none:float64 mirrored_2:float64 mirrored_4:float32 ...
+    python replicas_main.py OUTPUT.npz auto:float64 ...       (as one of several workers)
 
-A process of its own, because TensorFlow can split its CPU into two devices only before it starts.
+Processes of their own, because TensorFlow can split its CPU into devices, and join other workers,
+only before it starts. What became of a run is found under its name.
 """
 
 import sys
@@ -12,15 +14,18 @@ import tensorflow as tf
 
 from oasis_tf import OASIS
 from oasis_tf.models import Discriminator, Generator
+from oasis_tf.training.build import state_variables
 from oasis_tf.training.optimizer import Adam
 from oasis_tf.training.statistics import StatisticsEstimator
-from oasis_tf.training.strategies import distribute, make_strategy
+from oasis_tf.training.strategies import Workers, distribute, make_strategy
 
-STEPS, BATCH, CLASSES = 10, 4, 5
+BATCH, CLASSES, DEVICES = 4, 5, 4
+STEPS = {"float64": 10, "float32": 2}
+BETA_1 = 0.5  # not 0, so that the optimizers remember the gradients of the first step
 
 
-def make_model():
-    common = {"dtype": "float64"}
+def make_model(dtype):
+    common = {"dtype": dtype}
     model = OASIS(
         Generator(CLASSES, 3, 1, 4, widths=(2, 2, 1), name="generator", **common),
         Discriminator(CLASSES, 1, widths=(2, 2), name="discriminator", **common),
@@ -35,24 +40,27 @@ def make_model():
         value = rng.normal(0, 0.3, variable.shape)
         variable.assign(abs(value) + 0.1 if variable.name == "moving_variance" else value)
     model.generator_ema.set_weights(model.generator.get_weights())
-    model.compile(Adam(1e-3), Adam(1e-3))
+    model.compile(*(Adam(1e-3, BETA_1, name=f"{name}_optimizer") for name in "gd"))
     return model
 
 
-def batches(rows):
-    """Global batches whose halves have other classes, so that counts must be summed to be right."""
+def batches(steps, rows):
+    """Global batches whose rows have other classes, so that counts must be summed to be right."""
     rng = np.random.default_rng(1)
-    image = rng.integers(0, 256, (STEPS, BATCH, 16, 16, 3)).astype(np.uint8)
-    label_map = rng.integers(0, 3, (STEPS, BATCH, 16, 16)).astype(np.uint8)
+    image = rng.integers(0, 256, (steps, BATCH, 16, 16, 3)).astype(np.uint8)
+    label_map = rng.integers(0, 3, (steps, BATCH, 16, 16)).astype(np.uint8)
     label_map[:, BATCH // 2 :] += 2
     return tf.data.Dataset.from_tensor_slices((image[:, slice(*rows)], label_map[:, slice(*rows)]))
 
 
-def train(name):
-    """Losses of every step, weights and re-estimated statistics, by name."""
-    strategy = make_strategy(name)
+def train(strategy, dtype):
+    """Losses of every step, first gradients, state and re-estimated statistics, by name."""
     with strategy.scope():
-        model = make_model()
+        model = make_model(dtype)
+    state = state_variables(model)
+
+    def distributed():
+        return distribute(strategy, BATCH, lambda rows: batches(STEPS[dtype], rows))
 
     @tf.function
     def step(batch):
@@ -60,35 +68,52 @@ def train(name):
         return {k: strategy.experimental_local_results(v)[0] for k, v in logs.items()}
 
     found = {}
-    for index, batch in enumerate(distribute(strategy, BATCH, batches)):
+    for index, batch in enumerate(distributed()):
         found |= {f"log/{index}/{k}": v.numpy() for k, v in step(batch).items()}
-    estimated = StatisticsEstimator(model, strategy).estimate(
-        distribute(strategy, BATCH, batches), step=STEPS
-    )
+        if index == 0:
+            momentums = {k: v.numpy() for k, v in state.items() if k.endswith("_momentum")}
+            found |= {f"gradient/{k}": v / (1 - BETA_1) for k, v in momentums.items()}
+    found |= {k: v.numpy() for k, v in state.items()}
+    estimated = StatisticsEstimator(model, strategy).estimate(distributed(), STEPS[dtype])
     found |= {f"statistics/{k}": v for k, v in estimated.items()}
-    found |= {v.path: v.numpy() for v in model.variables}
     check_assignment(strategy, model)
     return found | {"replicas": strategy.num_replicas_in_sync}
 
 
 def check_assignment(strategy, model):
-    """A value that is assigned, as a checkpoint's is, reaches every replica."""
+    """A value that is assigned, as a checkpoint's is, reaches every replica of this process."""
+    replicas = len(strategy.experimental_local_results(model.step.value))
+    assert replicas * Workers(strategy).count == strategy.num_replicas_in_sync
     for variable in model.variables:
         variable.assign(variable.numpy() + 1)
         copies = strategy.experimental_local_results(variable.value)
-        assert len(copies) == strategy.num_replicas_in_sync, variable.path
+        assert len(copies) == replicas, variable.path
         for copy in copies:
             np.testing.assert_array_equal(copy.numpy(), variable.numpy(), err_msg=variable.path)
 
 
-def main(output):
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+def strategy_of(name):
+    """`mirrored_N` is the mirrored strategy over N devices of this process."""
+    kind, _, devices = name.partition("_")
+    if kind == "mirrored":
+        return tf.distribute.MirroredStrategy([f"CPU:{k}" for k in range(int(devices))])
+    return make_strategy(name)
+
+
+def main(output, *runs):
+    if any(run.startswith("mirrored") for run in runs):
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        devices = [tf.config.LogicalDeviceConfiguration()] * DEVICES
+        tf.config.set_logical_device_configuration(cpu, devices)
+    strategies = {run.partition(":")[0]: None for run in runs}
+    strategies = {name: strategy_of(name) for name in strategies}
     results = {}
-    for name in ("none", "mirrored"):
-        results |= {f"{name}:{key}": value for key, value in train(name).items()}
+    for run in runs:
+        name, _, dtype = run.partition(":")
+        found = train(strategies[name], dtype)
+        results |= {f"{run}:{key}": value for key, value in found.items()}
     np.savez(output, **results)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
