@@ -153,8 +153,8 @@ class SPADEResBlock(keras.layers.Layer):
     def call(self, x, label_map, noise=None, training=False):
         modulations = [self.norm_0, self.norm_1]
         modulations += [self.norm_s] if self.learned_shortcut else []
-        # Not before this block's turn: nothing but the label map is needed for what follows, and all
-        # blocks' hidden maps would lie in memory from the start.
+        # Not before this block's turn: what follows needs the label map alone, and the hidden maps
+        # of all blocks would lie in memory from the start.
         label_map = after(x, label_map)
         hidden = shared_label_conv([m.shared for m in modulations], label_map, noise)
         normalised = self.batch_norm_0(x, training=training)
