@@ -2,8 +2,8 @@
 
 Counted are the tensors that live until the end of the larger of the two backward passes, and what
 the largest block needs besides while its gradient is taken. How many tensors of a kind a block
-keeps was read off the code; the few factors marked below were measured on a CPU. The sum was within
-20 % of the peak wherever it was compared (`docs/distributed.md`).
+keeps was read off the code; the few factors marked below were measured on a CPU. How far the sum is
+from measured peaks stands in `docs/distributed.md`.
 """
 
 _BYTES = {"none": 4, "bfloat16": 2, "float16": 2}

@@ -1,11 +1,6 @@
 """The memory estimate: grows with what costs memory, and is honest about the weights."""
 
 import dataclasses
-import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -77,55 +72,3 @@ def test_description_has_counts_configuration_and_estimate(config):
         assert f"{network.name}: {count:,} trainable parameters" in text
     assert '"batch_size": 2' in text
     assert "memory: about 0." in text and "for a batch of 2 on one device" in text
-
-
-MEASURE = """
-import dataclasses, resource, sys
-import tensorflow as tf
-from oasis_tf.config import Config
-from oasis_tf.training.build import build_for_training
-
-def peak():
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-imported = peak()
-config = Config.load(sys.argv[1])
-model, data = build_for_training(config), config.data
-shape = (config.training.batch_size, data.crop_height, data.crop_width)
-labels = tf.random.stateless_uniform(shape, [0, 0], 0, config.model.num_classes, tf.int32)
-batch = tf.zeros((*shape, 3), tf.uint8), labels
-step = tf.function(model.train_step, autograph=False)
-for _ in range(3):
-    step(batch)
-print(peak() - imported)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("training", [{}, {"remat": True}, {"mixed_precision": "bfloat16"}])
-def test_estimate_is_within_a_fifth_of_the_peak(config, changed, tmp_path, training):
-    wide = with_model(
-        changed(config, batch_size=8, **training),
-        generator_channels=24,
-        discriminator_channels=24,
-        spade_channels=64,
-        generator_widths=(16, 16, 16, 8, 4, 2, 1),
-        discriminator_widths=(2, 2, 4, 4, 8, 8),
-    )
-    size = {f"{k}_{s}": 128 for k in ("crop", "resize") for s in ("height", "width")}
-    config = dataclasses.replace(wide, data=dataclasses.replace(wide.data, **size))
-    config.save(tmp_path)
-    source = str(Path(memory.__file__).resolve().parents[2])
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, tmp_path],
-        env=os.environ | {"PYTHONPATH": source},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    model = build_model(config)
-    counts = [
-        sum(math.prod(v.shape) for v in network.trainable_variables)
-        for network in (model.generator, model.discriminator)
-    ]
-    assert memory.step_bytes(config, counts) == pytest.approx(int(done.stdout), rel=0.2)
