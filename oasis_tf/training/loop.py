@@ -253,7 +253,8 @@ class _Run:
         saved = f"the checkpoint of step {self._saved} is as it was" if self._saved else "none yet"
         return FloatingPointError(
             f"{problem} at step {step}. {batch}Saved: {saved}. A repeat comes to the same: start "
-            "anew in another --model_dir with lower --lr_g and --lr_d, or in float32."
+            "anew in another --model_dir with lower --lr_g and --lr_d, or without "
+            "--mixed_precision."
         )
 
     def _keep_batch(self, step, metrics):

@@ -14,8 +14,8 @@ import signal
 import numpy as np
 import tensorflow as tf
 
-# How long a worker waits for another one that is alive. TensorFlow notices within seconds that a
-# worker has died; this is for one that never starts or is stuck.
+# How long a worker waits for another one that is alive but stuck. TensorFlow notices by itself when
+# one has died (within half a minute) or never starts (after an hour).
 _PATIENCE_SECONDS = 3600
 _JOBS = ("chief", "worker")
 _ADDRESS = re.compile(r"\S+:\d{1,5}")

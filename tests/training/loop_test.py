@@ -6,7 +6,9 @@ import itertools
 import json
 import os
 import resource
+import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -251,6 +253,29 @@ def test_batches_must_divide_by_the_devices(make_config, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="divide by the number of devices, 3. .*=2. .*: 3"):
         loop.train(make_config(), str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
+
+
+def test_damaged_records_stop_a_run_unless_they_are_left_out(
+    straight, train, shared_task, make_config, data_dir, tmp_path, monkeypatch
+):
+    """One byte of every shard is another one; without its record a batch comes none the less."""
+    copy = Path(shutil.copytree(data_dir, tmp_path / "data"))
+    for shard in copy.glob("*.tfrecord"):
+        contents = bytearray(shard.read_bytes())
+        contents[len(contents) // 2] ^= 1
+        shard.write_bytes(contents)
+    tasks = []
+    for skip_corrupt in (False, True):
+        data = dataclasses.replace(straight[0].data, data_dir=str(copy), skip_corrupt=skip_corrupt)
+        config = dataclasses.replace(straight[0], data=data)
+        tasks.append(OASISTask(config, tf.distribute.get_strategy()))
+    task = shared_task(make_config(), None)
+    monkeypatch.setattr(task, "batches", tasks[0].batches)
+    with pytest.raises(ValueError, match="^Damaged record: .*train-.* --skip_corrupt.$"):
+        train(straight[0], tmp_path / "model")
+    assert next(iter(tasks[1].batches(0)))[0].shape == (2, 32, 32, 3)
+    assert tasks[1].global_batch(1)["label_map"].shape == (2, 32, 32)
+    assert tasks[1]._preview_scenes()[0].shape == (1, 32, 32, 3)
 
 
 def test_what_the_task_shows_is_written_with_every_line(
