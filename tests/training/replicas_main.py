@@ -1,10 +1,9 @@
-"""Trains the same model on other devices and workers, and writes down what became of each.
+"""Trains always the same model, on the devices or with the workers asked for; writes the outcome.
 
-    python replicas_main.py OUTPUT.npz none:float64 mirrored_2:float64 mirrored_4:float32 ...
-    python replicas_main.py OUTPUT.npz auto:float64 ...       (as one of several workers)
+    python replicas_main.py OUTPUT.npz none|mirrored_2|mirrored_4|auto float64|float32
 
-Processes of their own, because TensorFlow can split its CPU into devices, and join other workers,
-only before it starts. What became of a run is found under its name.
+A process of its own, because TensorFlow can split its CPU into devices, and join other workers,
+only before it starts. `auto` is for one of several workers.
 """
 
 import sys
@@ -100,19 +99,12 @@ def strategy_of(name):
     return make_strategy(name)
 
 
-def main(output, *runs):
-    if any(run.startswith("mirrored") for run in runs):
+def main(output, name, dtype):
+    if name.startswith("mirrored"):
         cpu = tf.config.list_physical_devices("CPU")[0]
         devices = [tf.config.LogicalDeviceConfiguration()] * DEVICES
         tf.config.set_logical_device_configuration(cpu, devices)
-    strategies = {run.partition(":")[0]: None for run in runs}
-    strategies = {name: strategy_of(name) for name in strategies}
-    results = {}
-    for run in runs:
-        name, _, dtype = run.partition(":")
-        found = train(strategies[name], dtype)
-        results |= {f"{run}:{key}": value for key, value in found.items()}
-    np.savez(output, **results)
+    np.savez(output, **train(strategy_of(name), dtype))
 
 
 if __name__ == "__main__":

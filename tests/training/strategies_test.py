@@ -256,23 +256,23 @@ def test_other_errors_stay_what_they_are(error, count):
 # === Replicas and workers change nothing ===
 
 
-def start(output, *runs, **environment):
+def start(output, name, dtype, **environment):
     """Starts replicas_main.py."""
     source = str(Path(strategies.__file__).resolve().parents[2])
     return subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("replicas_main.py"), output, *runs],
+        [sys.executable, Path(__file__).with_name("replicas_main.py"), output, name, dtype],
         env=os.environ | {"PYTHONPATH": source} | environment,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def results(process, output, run):
-    """What the process wrote of a run, by name."""
+def results(process, output):
+    """What the process wrote, by name."""
     errors = process.communicate(timeout=900)[1]
     assert process.returncode == 0, errors
     with np.load(output) as arrays:
-        return {k.removeprefix(f"{run}:"): v for k, v in arrays.items() if k.startswith(run)}
+        return dict(arrays)
 
 
 @pytest.fixture(scope="module")
@@ -282,8 +282,7 @@ def on_one_device(tmp_path_factory):
     @functools.cache
     def reference(dtype):
         output = tmp_path_factory.mktemp("reference") / "results.npz"
-        run = f"none:{dtype}"
-        return results(start(output, run), output, run)
+        return results(start(output, "none", dtype), output)
 
     return reference
 
@@ -326,8 +325,8 @@ COMPARISONS = {"float64": assert_equal_in_float64, "float32": assert_close_in_fl
     ],
 )
 def test_replicas_equal_one_device(on_one_device, tmp_path, devices, dtype):
-    output, run = tmp_path / "results.npz", f"mirrored_{devices}:{dtype}"
-    many = results(start(output, run), output, run)
+    output = tmp_path / "results.npz"
+    many = results(start(output, f"mirrored_{devices}", dtype), output)
     COMPARISONS[dtype](on_one_device(dtype), many, devices)
 
 
@@ -348,8 +347,8 @@ def test_workers_equal_one_device(on_one_device, tmp_path, dtype):
     step = slurm(0, "127.0.0.1", "2", SLURM_STEP_NUM_TASKS="2", SLURM_JOB_ID=free_slurm_job())
     outputs = [tmp_path / f"results_{rank}.npz" for rank in (0, 1)]
     processes = [
-        start(output, f"auto:{dtype}", **step | {"SLURM_PROCID": str(rank)})
+        start(output, "auto", dtype, **step | {"SLURM_PROCID": str(rank)})
         for rank, output in enumerate(outputs)
     ]
     for process, output in zip(processes, outputs, strict=True):
-        COMPARISONS[dtype](on_one_device(dtype), results(process, output, f"auto:{dtype}"), 2)
+        COMPARISONS[dtype](on_one_device(dtype), results(process, output), 2)
