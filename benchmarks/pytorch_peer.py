@@ -18,7 +18,6 @@ from torch.nn.utils import spectral_norm
 
 GENERATOR_WIDTHS = (16, 16, 16, 8, 4, 2, 1)
 DISCRIMINATOR_WIDTHS = (2, 2, 4, 4, 8, 8)
-SPADE_CHANNELS = 128
 # 0.2 as single precision holds it. TensorFlow's LeakyReLU knows no other, and where both sides run
 # in double precision the difference would be the largest between them.
 LEAKY_SLOPE = torch.tensor(0.2, dtype=torch.float32).item()
@@ -51,14 +50,14 @@ def xavier_(network, gain=0.02, generator=None):
 class SPADE(nn.Module):
     """Batch norm whose scale and shift are painted from the condition [B, Z + N, H, W]."""
 
-    def __init__(self, channels, condition_channels):
+    def __init__(self, channels, condition_channels, hidden_channels):
         super().__init__()
         self.first_norm = nn.BatchNorm2d(channels, affine=False)
         self.mlp_shared = nn.Sequential(
-            nn.Conv2d(condition_channels, SPADE_CHANNELS, 3, padding=1), nn.ReLU()
+            nn.Conv2d(condition_channels, hidden_channels, 3, padding=1), nn.ReLU()
         )
-        self.mlp_gamma = nn.Conv2d(SPADE_CHANNELS, channels, 3, padding=1)
-        self.mlp_beta = nn.Conv2d(SPADE_CHANNELS, channels, 3, padding=1)
+        self.mlp_gamma = nn.Conv2d(hidden_channels, channels, 3, padding=1)
+        self.mlp_beta = nn.Conv2d(hidden_channels, channels, 3, padding=1)
 
     def forward(self, x, condition):
         hidden = self.mlp_shared(F.interpolate(condition, x.shape[2:], mode="nearest"))
@@ -68,16 +67,16 @@ class SPADE(nn.Module):
 class SPADEResBlock(nn.Module):
     """``conv_1(lrelu(norm_1(conv_0(lrelu(norm_0(x))))))`` beside a learned or identity shortcut."""
 
-    def __init__(self, in_channels, out_channels, condition_channels):
+    def __init__(self, in_channels, out_channels, *spade_sizes):
         super().__init__()
         mid_channels = min(in_channels, out_channels)
         self.learned_shortcut = in_channels != out_channels
-        self.norm_0 = SPADE(in_channels, condition_channels)
+        self.norm_0 = SPADE(in_channels, *spade_sizes)
         self.conv_0 = spectral_norm(nn.Conv2d(in_channels, mid_channels, 3, padding=1))
-        self.norm_1 = SPADE(mid_channels, condition_channels)
+        self.norm_1 = SPADE(mid_channels, *spade_sizes)
         self.conv_1 = spectral_norm(nn.Conv2d(mid_channels, out_channels, 3, padding=1))
         if self.learned_shortcut:
-            self.norm_s = SPADE(in_channels, condition_channels)
+            self.norm_s = SPADE(in_channels, *spade_sizes)
             self.conv_s = spectral_norm(nn.Conv2d(in_channels, out_channels, 1, bias=False))
 
     def forward(self, x, condition):
@@ -94,19 +93,20 @@ class Generator(nn.Module):
         num_classes: int N, the unknown class included.
         noise_channels: int Z >= 0.
         channels: int, unit of the widths.
+        spade_channels: int, hidden channels of every SPADE norm.
 
     ``forward(label_map, noise)``: int64 [B, H, W] with H and W divisible by 32; float [B, Z] or
     [B, Z, H, W], or None if Z = 0. Returns float [B, 3, H, W] in [-1, 1].
     """
 
-    def __init__(self, num_classes, noise_channels=64, channels=64):
+    def __init__(self, num_classes, noise_channels=64, channels=64, spade_channels=128):
         super().__init__()
         self.num_classes = num_classes
         condition_channels = noise_channels + num_classes
         units = [width * channels for width in GENERATOR_WIDTHS]
         self.fc = nn.Conv2d(condition_channels, units[0], 3, padding=1)
         self.body = nn.ModuleList(
-            SPADEResBlock(fan_in, fan_out, condition_channels)
+            SPADEResBlock(fan_in, fan_out, condition_channels, spade_channels)
             for fan_in, fan_out in zip(units[:-1], units[1:], strict=True)
         )
         self.conv_img = nn.Conv2d(units[-1], 3, 3, padding=1)
