@@ -1,4 +1,4 @@
-"""Contenders for the tests of the benchmarks: a script that does as it is told, and prepared data."""
+"""For the tests of the benchmarks: a contender that does as it is told, and prepared data."""
 
 import json
 import sys

@@ -33,11 +33,19 @@ def test_answers(script):
         assert contender.run(4) == (1.0, 3 * MIB)
 
 
+def wait_for_state(pid, states):
+    """Signals arrive a moment after they are sent."""
+    end = time.monotonic() + 30
+    while state(pid) not in states:
+        assert time.monotonic() < end, state(pid)
+        time.sleep(0.01)
+
+
 @pytest.mark.skipif(not HAS_PROC, reason="needs /proc")
 def test_stands_still_between_turns_and_ends(script):
     with start(script()) as contender:
         contender.setup({})
-        assert state(contender._process.pid) == "T"
+        wait_for_state(contender._process.pid, ("T",))
         pid = contender._process.pid
     assert contender._process.returncode == 0
     assert state(pid) == ""
@@ -63,9 +71,7 @@ def test_says_what_went_wrong(script, behaviour, error, message):
         assert "standard error ends with:\n  out of luck" in str(caught.value)
     if behaviour == "hangs" and HAS_PROC:
         child = re.search(r"child (\d+)", str(caught.value))[1]
-        while state(child) not in ("", "Z"):  # a zombie until its new parent looks
-            assert time.monotonic() - began < 30
-            time.sleep(0.01)
+        wait_for_state(child, ("", "Z"))  # a zombie until its new parent looks
 
 
 def test_refuses_a_contender_that_is_not_ready(script):
