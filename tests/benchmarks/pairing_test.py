@@ -41,8 +41,8 @@ def test_contenders_take_turns():
 
 
 def test_ratio_is_the_median_over_rounds_not_of_medians():
-    peer, ours = measurement(10, 30, 2), measurement(5, 10, 4)
-    assert pairing.ratio(peer, ours) == pairing.Ratio(2.0, 0.5, 3.0)
+    peer, ours = measurement(10, 30, 4), measurement(8, 10, 2)
+    assert pairing.ratio(peer, ours) == pairing.Ratio(2, 1.25, 3)  # 10 / 8 of the medians
     assert pairing.ratio(ours, ours) == pairing.Ratio(1, 1, 1)
     # All rounds but one are slow for both alike: their ratios do not notice.
     slow = [1, 50, 2, 7, 1]
