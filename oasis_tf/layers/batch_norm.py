@@ -18,9 +18,9 @@ class BatchNorm(keras.layers.Layer):
         momentum: float, default 0.9 (PyTorch's 0.1): weight of the old running average.
         epsilon: float, default 1e-5, added to the variance.
 
-    ``call`` normalises and, in training, updates the running averages. A block that needs the two
-    apart uses ``moments``, ``normalise`` and ``update``. Moments and running averages are computed
-    in the variable dtype (float32 under mixed precision).
+    ``call`` normalises and, in training, updates the running averages; ``affine`` leaves the
+    normalisation to the caller. Moments and running averages are computed in the variable dtype
+    (float32 under mixed precision).
     """
 
     def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
@@ -55,18 +55,28 @@ class BatchNorm(keras.layers.Layer):
         mean = mean_over_replicas(ops.mean(x, axis=(0, 1, 2)))
         return mean, mean_over_replicas(ops.mean(ops.square(x - mean), axis=(0, 1, 2)))
 
-    def normalise(self, x, moments):
-        """``(x - mean) / sqrt(variance + epsilon)`` in the compute dtype."""
+    def affine(self, x, training=False, repeats=1):
+        """Normalisation of ``x`` as ``x * scale + shift``: both [C], in the variable dtype.
+
+        In training it also updates the running averages; ``repeats`` as in ``update``.
+        """
+        moments = self.moments(x, training)
+        if training:
+            self.update(moments, x, repeats)
         mean, variance = moments
         scale = ops.rsqrt(variance + self.epsilon)
-        y = (ops.cast(x, self.variable_dtype) - mean) * scale
-        return ops.cast(y, self.compute_dtype)
+        return scale, -mean * scale
 
-    def update(self, moments, x):
-        """Moves the running averages towards the ``moments`` of ``x`` [B, H, W, C]."""
+    def update(self, moments, x, repeats=1):
+        """Moves the running averages towards the ``moments`` of ``x`` [B, H, W, C].
+
+        ``repeats``: how often every value of ``x`` occurs in what is normalised. Nearest upsampling
+        changes no moment, so they are taken before it; the unbiased variance knows the count.
+        """
         mean, variance = (ops.stop_gradient(m) for m in moments)
         shape = ops.shape(x)
-        count = ops.cast(shape[0] * shape[1] * shape[2], self.variable_dtype) * num_replicas()
+        count = repeats * shape[0] * shape[1] * shape[2]
+        count = ops.cast(count, self.variable_dtype) * num_replicas()
         # Bessel's correction; a single value has no unbiased variance, so it counts as it is.
         unbiased = variance * count / ops.maximum(count - 1, 1)
         keep = self.momentum
@@ -74,10 +84,8 @@ class BatchNorm(keras.layers.Layer):
         self.moving_variance.assign(keep * self.moving_variance + (1 - keep) * unbiased)
 
     def call(self, x, training=False):
-        moments = self.moments(x, training)
-        if training:
-            self.update(moments, x)
-        return self.normalise(x, moments)
+        scale, shift = self.affine(x, training)
+        return ops.cast(ops.cast(x, self.variable_dtype) * scale + shift, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
         return input_shape

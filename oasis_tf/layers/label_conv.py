@@ -103,11 +103,15 @@ def shared_label_conv(layers, label_map, noise):
     kernel = ops.concatenate([cast(layer.kernel) for layer in layers], axis=-1)
     bias = ops.concatenate([cast(layer.bias) for layer in layers], axis=-1)
     y = conditional_conv(label_map, noise, kernel, bias, first.noise_channels)
-    if len(layers) == 1:
-        return [y]
+    return split_channels(y, [layer.filters for layer in layers])
+
+
+def split_channels(x, sizes):
+    """``x`` [..., C] cut into parts of these sizes, which sum to C."""
+    if len(sizes) == 1:
+        return [x]
     # `split`, not slices: its gradient is one concatenation instead of padded copies and their sum.
-    ends = np.cumsum([layer.filters for layer in layers])
-    return ops.split(y, ends[:-1].tolist(), axis=-1)
+    return ops.split(x, np.cumsum(sizes)[:-1].tolist(), axis=-1)
 
 
 @keras.saving.register_keras_serializable("oasis_tf")

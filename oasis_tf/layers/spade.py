@@ -5,8 +5,9 @@ from keras import ops
 
 from oasis_tf.layers.batch_norm import BatchNorm
 from oasis_tf.layers.initializers import xavier_normal
-from oasis_tf.layers.label_conv import LabelConv2D, shared_label_conv
-from oasis_tf.layers.scheduling import after
+from oasis_tf.layers.label_conv import LabelConv2D
+from oasis_tf.layers.modulation import modulations
+from oasis_tf.layers.resampling import upsample
 from oasis_tf.layers.spectral_norm import SpectralConv2D
 
 LEAKY_SLOPE = 0.2
@@ -60,23 +61,14 @@ class SPADEModulation(keras.layers.Layer):
             setattr(self, f"{name}_bias", bias)
         self.built = True
 
-    def modulate(self, normalised, hidden):
-        """Modulates with ``hidden`` [B, H, W, hidden_channels], the shared convolution's output."""
-        # One convolution for gamma and beta: concatenated kernels on the same input.
+    def kernel_and_bias(self):
+        """Scale (1 + gamma) and shift (beta) as one convolution: [3, 3, hidden, 2C] and [2C]."""
         kernel = ops.concatenate([self.gamma_kernel, self.beta_kernel], axis=-1)
-        bias = ops.concatenate([self.gamma_bias + 1.0, self.beta_bias], axis=-1)
-        maps = ops.conv(
-            ops.relu(hidden),
-            ops.cast(kernel, self.compute_dtype),
-            strides=1,
-            padding="same",
-            data_format="channels_last",
-        )
-        scale, shift = ops.split(maps + ops.cast(bias, self.compute_dtype), 2, axis=-1)
-        return normalised * scale + shift
+        return kernel, ops.concatenate([self.gamma_bias + 1.0, self.beta_bias], axis=-1)
 
     def call(self, normalised, label_map, noise=None):
-        return self.modulate(normalised, shared_label_conv([self.shared], label_map, noise)[0])
+        (modulation,) = modulations([self], label_map, noise)
+        return modulation(normalised)
 
     def compute_output_shape(self, normalised_shape, label_map_shape, noise_shape=None):
         return normalised_shape
@@ -101,9 +93,11 @@ class SPADEResBlock(keras.layers.Layer):
     Args:
         in_channels, out_channels: int; the middle width is the smaller of the two.
         num_classes, noise_channels, hidden_channels: as in ``SPADEModulation``.
+        upsample: bool, default False. True first doubles ``x``, nearest neighbour.
+        dense: bool, as in ``modulations``.
 
     Call arguments:
-        x: float [B, H, W, in_channels].
+        x: float [B, H, W, in_channels]; with ``upsample``, of half the label map's sides.
         label_map: int [B, H, W]; noise: float [B, Z] or [B, H, W, Z] or None.
         training: bool. True uses and records batch statistics and takes one power iteration.
 
@@ -112,7 +106,15 @@ class SPADEResBlock(keras.layers.Layer):
     """
 
     def __init__(
-        self, in_channels, out_channels, num_classes, noise_channels, hidden_channels=128, **kwargs
+        self,
+        in_channels,
+        out_channels,
+        num_classes,
+        noise_channels,
+        hidden_channels=128,
+        upsample=False,
+        dense=False,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.in_channels = in_channels
@@ -121,6 +123,8 @@ class SPADEResBlock(keras.layers.Layer):
         self.num_classes = num_classes
         self.noise_channels = noise_channels
         self.hidden_channels = hidden_channels
+        self.upsample = upsample
+        self.dense = dense
         self.learned_shortcut = in_channels != out_channels
         common = {"dtype": self.dtype_policy}
         modulation = (num_classes, noise_channels, hidden_channels)
@@ -151,24 +155,21 @@ class SPADEResBlock(keras.layers.Layer):
         self.built = True
 
     def call(self, x, label_map, noise=None, training=False):
-        modulations = [self.norm_0, self.norm_1]
-        modulations += [self.norm_s] if self.learned_shortcut else []
-        # Not before this block's turn: what follows needs the label map alone, and the hidden maps
-        # of all blocks would lie in memory from the start.
-        label_map = after(x, label_map)
-        hidden = shared_label_conv([m.shared for m in modulations], label_map, noise)
-        normalised = self.batch_norm_0(x, training=training)
-        y = self.norm_0.modulate(normalised, hidden[0])
-        y = self.conv_0(leaky_relu(y), training=training)
-        y = self.norm_1.modulate(self.batch_norm_1(y, training=training), hidden[1])
-        y = self.conv_1(leaky_relu(y), training=training)
+        norms = [self.norm_0, self.norm_1]
+        norms += [self.norm_s] if self.learned_shortcut else []
+        modulate_0, modulate_1, *modulate_s = modulations(norms, label_map, noise, self.dense)
+        # Moments before the upsampling are those behind it.
+        affine = self.batch_norm_0.affine(x, training, repeats=4 if self.upsample else 1)
+        x = upsample(x) if self.upsample else x
+        y = self.conv_0(leaky_relu(modulate_0(x, affine)), training=training)
+        affine_1 = self.batch_norm_1.affine(y, training)
+        y = self.conv_1(leaky_relu(modulate_1(y, affine_1)), training=training)
         if not self.learned_shortcut:
             return x + y
-        shortcut = self.norm_s.modulate(normalised, hidden[2])
-        return y + self.conv_s(shortcut, training=training)
+        return y + self.conv_s(modulate_s[0](x, affine), training=training)
 
     def compute_output_shape(self, x_shape, label_map_shape, noise_shape=None):
-        return (*x_shape[:-1], self.out_channels)
+        return (*label_map_shape, self.out_channels)
 
     def get_config(self):
         return super().get_config() | {
@@ -177,4 +178,6 @@ class SPADEResBlock(keras.layers.Layer):
             "num_classes": self.num_classes,
             "noise_channels": self.noise_channels,
             "hidden_channels": self.hidden_channels,
+            "upsample": self.upsample,
+            "dense": self.dense,
         }

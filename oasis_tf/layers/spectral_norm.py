@@ -9,9 +9,16 @@ and so loses the gradient through ``sigma``, and with it the official training a
 import keras
 from keras import ops
 
+from oasis_tf.layers import resampling
 from oasis_tf.layers.initializers import UnitVector, xavier_normal
 
 _EPSILON = 1e-12
+
+_CONVOLUTIONS = {
+    "none": resampling.conv,
+    "average_pool": resampling.conv_average_pool,
+    "upsample": resampling.upsample_conv,
+}
 
 
 def normalise(vector):
@@ -33,6 +40,8 @@ class SpectralConv2D(keras.layers.Layer):
         filters: int, number of output channels.
         kernel_size: int, odd side of the kernel.
         use_bias: bool, default True. The bias is not normalised.
+        resample: ``"none"`` (default), ``"average_pool"`` (halves what the convolution gives) or
+            ``"upsample"`` (doubles what it takes, nearest neighbour); the last two for 3x3 kernels.
 
     Call arguments:
         x: float [B, H, W, C].
@@ -41,16 +50,18 @@ class SpectralConv2D(keras.layers.Layer):
             official checkpoints are not of unit length).
 
     Returns:
-        [B, H, W, filters] in the compute dtype. ``u`` [filters], ``v`` [k*k*C] and sigma stay in
-        the variable dtype (float32 under mixed precision); only ``kernel / sigma`` is cast.
+        [B, H, W, filters], resampled, in the compute dtype. ``u`` [filters], ``v`` [k*k*C] and
+        sigma stay in the variable dtype (float32 under mixed precision); only ``kernel / sigma`` is
+        cast.
         A kernel of zeros has no norm to divide by: its output is NaN.
     """
 
-    def __init__(self, filters, kernel_size, use_bias=True, **kwargs):
+    def __init__(self, filters, kernel_size, use_bias=True, resample="none", **kwargs):
         super().__init__(**kwargs)
         self.filters = filters
         self.kernel_size = kernel_size
         self.use_bias = use_bias
+        self.resample = resample
 
     def build(self, input_shape):
         channels = input_shape[-1]
@@ -99,15 +110,23 @@ class SpectralConv2D(keras.layers.Layer):
         if training:
             self.power_iteration()
         kernel = ops.cast(self.normalised_kernel(), self.compute_dtype)
-        y = ops.conv(x, kernel, strides=1, padding="same", data_format="channels_last")
+        y = _CONVOLUTIONS[self.resample](x, kernel)
         return y + ops.cast(self.bias, self.compute_dtype) if self.use_bias else y
 
     def compute_output_shape(self, input_shape):
-        return (*input_shape[:-1], self.filters)
+        batch, *sides, _ = input_shape
+        change = {
+            "none": lambda n: n,
+            "average_pool": lambda n: n // 2,
+            "upsample": lambda n: 2 * n,
+        }
+        sides = [side if side is None else change[self.resample](side) for side in sides]
+        return (batch, *sides, self.filters)
 
     def get_config(self):
         return super().get_config() | {
             "filters": self.filters,
             "kernel_size": self.kernel_size,
             "use_bias": self.use_bias,
+            "resample": self.resample,
         }

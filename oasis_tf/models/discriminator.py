@@ -5,29 +5,28 @@ from keras import ops
 
 from oasis_tf.layers.initializers import xavier_normal
 from oasis_tf.layers.remat import call_block
+from oasis_tf.layers.resampling import average_pool, upsample
 from oasis_tf.layers.spade import leaky_relu
 from oasis_tf.layers.spectral_norm import SpectralConv2D
-from oasis_tf.models.generator import upsample
 from oasis_tf.models.shapes import check_divisible, check_rank
 
 WIDTHS = (2, 2, 4, 4, 8, 8)
 
 
-def average_pool(x):
-    """Mean over 2x2 windows: [B, H, W, C] -> [B, H/2, W/2, C]."""
-    return ops.average_pool(x, 2, strides=2, data_format="channels_last")
-
-
 class _ResBlock(keras.layers.Layer):
     """Two 3x3 convolutions beside a 1x1 shortcut (identity where the widths agree)."""
+
+    # What happens to the resolution in the two convolutions.
+    resamples = ("none", "none")
 
     def __init__(self, in_channels, out_channels, **kwargs):
         super().__init__(**kwargs)
         self.in_channels = in_channels
         self.out_channels = out_channels
         common = {"dtype": self.dtype_policy}
-        self.conv_0 = SpectralConv2D(out_channels, 3, name="conv_0", **common)
-        self.conv_1 = SpectralConv2D(out_channels, 3, name="conv_1", **common)
+        first, second = self.resamples
+        self.conv_0 = SpectralConv2D(out_channels, 3, resample=first, name="conv_0", **common)
+        self.conv_1 = SpectralConv2D(out_channels, 3, resample=second, name="conv_1", **common)
         self.conv_s = None
         if in_channels != out_channels:
             self.conv_s = SpectralConv2D(out_channels, 1, name="conv_s", **common)
@@ -58,6 +57,8 @@ class DownBlock(_ResBlock):
     commutes with average pooling, so every block's shortcut pools first.
     """
 
+    resamples = ("none", "average_pool")
+
     def __init__(self, in_channels, out_channels, first=False, **kwargs):
         super().__init__(in_channels, out_channels, **kwargs)
         self.first = first
@@ -65,7 +66,7 @@ class DownBlock(_ResBlock):
     def call(self, x, training=False):
         y = self.conv_0(x if self.first else leaky_relu(x), training=training)
         y = self.conv_1(leaky_relu(y), training=training)
-        return average_pool(y) + self.shortcut(average_pool(x), training)
+        return y + self.shortcut(average_pool(x), training)
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape
@@ -83,8 +84,10 @@ class UpBlock(_ResBlock):
     A 1x1 convolution commutes with nearest upsampling: the shortcut is computed before it.
     """
 
+    resamples = ("upsample", "none")
+
     def call(self, x, training=False):
-        y = self.conv_0(upsample(leaky_relu(x)), training=training)
+        y = self.conv_0(leaky_relu(x), training=training)
         y = self.conv_1(leaky_relu(y), training=training)
         return y + upsample(self.shortcut(x, training))
 

@@ -12,17 +12,6 @@ from oasis_tf.models.shapes import check_divisible, check_rank
 WIDTHS = (16, 16, 16, 8, 4, 2, 1)
 
 
-def upsample(x):
-    """Nearest-neighbour upsampling by 2: [B, H, W, C] -> [B, 2H, 2W, C]."""
-    batch, height, width, channels = ops.shape(x)
-    # Copies beside and below: quick in both directions, for static and dynamic sizes, and under XLA
-    # (which has no gradient of TensorFlow's resize; that of `repeat` is several times slower).
-    wide = ops.reshape(ops.concatenate([x, x], axis=3), (batch, height, 1, 2 * width, channels))
-    return ops.reshape(
-        ops.concatenate([wide, wide], axis=2), (batch, 2 * height, 2 * width, channels)
-    )
-
-
 @keras.saving.register_keras_serializable("oasis_tf")
 class Generator(keras.Model):
     """Label map and 3D noise in, image out.
@@ -60,10 +49,12 @@ class Generator(keras.Model):
         spade_channels=128,
         widths=WIDTHS,
         remat=False,
+        dense=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.remat = remat
+        self.dense = dense
         self.num_classes = num_classes
         self.noise_channels = noise_channels
         self.channels = channels
@@ -79,6 +70,8 @@ class Generator(keras.Model):
                 num_classes,
                 noise_channels,
                 spade_channels,
+                upsample=index > 0,
+                dense=dense,
                 name=f"block_{index}",
                 **common,
             )
@@ -109,7 +102,8 @@ class Generator(keras.Model):
         self._check(label_map, noise)
         factor = self.size_multiple
         x = self.stem(*self._condition(label_map, noise, factor))
-        for block in self.blocks:
+        for index, block in enumerate(self.blocks):
+            factor //= 2 if index else 1
             x = call_block(
                 block,
                 x,
@@ -117,9 +111,6 @@ class Generator(keras.Model):
                 training=training,
                 remat=self.remat,
             )
-            if factor > 1:
-                x = upsample(x)
-                factor //= 2
         image = ops.tanh(self.to_rgb(leaky_relu(x)))
         return ops.cast(image, self.variable_dtype)
 
@@ -164,6 +155,7 @@ class Generator(keras.Model):
             "spade_channels": self.spade_channels,
             "widths": list(self.widths),
             "remat": self.remat,
+            "dense": self.dense,
             "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
             "name": self.name,
         }

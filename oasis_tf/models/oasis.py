@@ -4,6 +4,8 @@ One iteration is a pure function of (state, batch, seed, step): all randomness i
 drawn for the global batch, of which every replica takes its slice.
 """
 
+import functools
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -11,6 +13,7 @@ from keras import ops
 
 from oasis_tf import losses, noise
 from oasis_tf.config import missing_discriminator
+from oasis_tf.layers.fusion import fused
 from oasis_tf.layers.replicas import mean_over_replicas, num_replicas
 
 METRICS = (
@@ -223,7 +226,6 @@ class OASIS(keras.Model):
 
     def _update_average(self):
         """EMA over the whole generator state: kernels, u, v and batch statistics."""
-        decay = self.ema_decay
         pairs = [
             (average.value, variable.value)
             for average, variable in zip(
@@ -232,13 +234,18 @@ class OASIS(keras.Model):
         ]
 
         def update(average, value):
-            return average.assign(decay * average + (1 - decay) * tf.convert_to_tensor(value))
+            return average.assign(self._averaged(average, value))
 
         def update_all(strategy):
             for average, variable in pairs:
                 strategy.extended.update(average, update, args=(variable,), group=False)
 
         tf.distribute.get_replica_context().merge_call(update_all)
+
+    @functools.cached_property
+    def _averaged(self):
+        decay = self.ema_decay
+        return fused(lambda average, value: decay * average + (1 - decay) * value)
 
     # === Use ===
 

@@ -5,6 +5,8 @@ import math
 import keras
 from keras import ops
 
+from oasis_tf.layers.fusion import fused
+
 
 def _bias_correction(beta, step):
     """``1 - beta**step`` without the cancellation that costs float32 four digits at step 1."""
@@ -33,6 +35,7 @@ class Adam(keras.optimizers.Optimizer):
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = epsilon
+        self._updated = fused(self._moved)
 
     def build(self, variables):
         if self.built:
@@ -44,17 +47,24 @@ class Adam(keras.optimizers.Optimizer):
 
     def update_step(self, gradient, variable, learning_rate):
         dtype, index = variable.dtype, self._get_variable_index(variable)
-        gradient, rate = ops.cast(gradient, dtype), ops.cast(learning_rate, dtype)
-        step = ops.cast(self.iterations + 1, dtype)
         velocity = self._velocities[index]
-        self.assign(velocity, self.beta_2 * velocity + (1 - self.beta_2) * ops.square(gradient))
-        first = gradient
-        if self.beta_1:
-            momentum = self._momentums[index]
-            self.assign(momentum, self.beta_1 * momentum + (1 - self.beta_1) * gradient)
+        state = [variable, velocity] + ([self._momentums[index]] if self.beta_1 else [])
+        scalars = ops.cast(learning_rate, dtype), ops.cast(self.iterations + 1, dtype)
+        for old, new in zip(
+            state, self._updated(ops.cast(gradient, dtype), *scalars, *state), strict=True
+        ):
+            self.assign(old, new)
+
+    def _moved(self, gradient, rate, step, variable, velocity, momentum=None):
+        """New values of (variable, velocity[, momentum])."""
+        velocity = self.beta_2 * velocity + (1 - self.beta_2) * ops.square(gradient)
+        first, moments = gradient, [velocity]
+        if momentum is not None:
+            momentum = self.beta_1 * momentum + (1 - self.beta_1) * gradient
             first = momentum / _bias_correction(self.beta_1, step)
+            moments.append(momentum)
         second = velocity / _bias_correction(self.beta_2, step)
-        self.assign_sub(variable, rate * first / (ops.sqrt(second) + self.epsilon))
+        return variable - rate * first / (ops.sqrt(second) + self.epsilon), *moments
 
     def get_config(self):
         return super().get_config() | {

@@ -162,7 +162,7 @@ def test_tells_keras_adam_apart(golden):
 
 
 def test_tells_biased_running_variance_apart(golden, monkeypatch):
-    def biased(layer, moments, x):
+    def biased(layer, moments, x, repeats=1):
         for average, value in zip((layer.moving_mean, layer.moving_variance), moments, strict=True):
             average.assign(0.9 * average + 0.1 * tf.stop_gradient(value))
 

@@ -1,0 +1,37 @@
+"""Rows of a table by index, with a gradient that is summed in single precision."""
+
+import keras
+from keras import ops
+
+
+def lookup(table, index):
+    """``table[index]``: float [R, C] and int [...] to [..., C], in the dtype of the table.
+
+    A row's gradient is a sum over everything that looked it up, often thousands of pixels: in half
+    precision it would stop growing at a few hundred terms. It is summed in float32 at least.
+    """
+    if keras.backend.backend() == "tensorflow":
+        return _tensorflow_lookup(table, index)
+    rows = ops.take(ops.cast(table, _sum_dtype(table)), index, axis=0)
+    return ops.cast(rows, table.dtype)
+
+
+def _sum_dtype(table):
+    dtype = keras.backend.standardize_dtype(table.dtype)
+    return dtype if dtype in ("float32", "float64") else "float32"
+
+
+def _tensorflow_lookup(table, index):
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def rows(table):
+        def gradient(upstream):
+            upstream = tf.reshape(tf.cast(upstream, _sum_dtype(table)), (-1, table.shape[-1]))
+            flat = tf.reshape(index, (-1,))
+            total = tf.math.unsorted_segment_sum(upstream, flat, tf.shape(table)[0])
+            return tf.cast(total, table.dtype)
+
+        return tf.gather(table, index), gradient
+
+    return rows(table)

@@ -1,0 +1,81 @@
+"""Scale and shift that label map and noise ask for: per pixel, or per kind of surroundings."""
+
+import keras
+from keras import ops
+
+from oasis_tf.layers.label_conv import shared_label_conv, split_channels
+from oasis_tf.layers.lookup import lookup
+from oasis_tf.layers.patterns import find_patterns, hidden_table, modulation_table
+from oasis_tf.layers.resampling import conv
+
+
+def modulations(norms, label_map, noise, dense=False):
+    """What several SPADE norms do with what was normalised, in one pass over the label map.
+
+    Args:
+        norms: built ``SPADEModulation`` layers of one number of classes and noise channels.
+        label_map: int [B, H, W]; noise: float [B, Z] or [B, H, W, Z] or None.
+        dense: bool. True computes every pixel for itself even where surroundings repeat.
+
+    Returns:
+        list of functions ``modulate(x, affine=None)`` to ``x_normalised * (1 + gamma) + beta``, one
+        per norm; ``affine`` is ``BatchNorm.affine``, without it ``x`` is normalised already.
+    """
+    spatial = noise is not None and len(noise.shape) == 4
+    if dense or spatial or keras.backend.backend() != "tensorflow":
+        return _dense_modulations(norms, label_map, noise)
+    return _shared_modulations(norms, label_map, noise)
+
+
+class _DenseModulation:
+    """Scale and shift [B, H, W, C] of every pixel."""
+
+    def __init__(self, norm, hidden):
+        self._norm, self._hidden = norm, hidden
+
+    def __call__(self, x, affine=None):
+        norm = self._norm
+        kernel, bias = (ops.cast(part, norm.compute_dtype) for part in norm.kernel_and_bias())
+        scale, shift = ops.split(conv(ops.relu(self._hidden), kernel) + bias, 2, axis=-1)
+        if affine is not None:
+            x = ops.cast(x, norm.variable_dtype) * affine[0] + affine[1]
+        return ops.cast(x, norm.compute_dtype) * scale + shift
+
+
+def _dense_modulations(norms, label_map, noise):
+    hidden = shared_label_conv([norm.shared for norm in norms], label_map, noise)
+    return [_DenseModulation(norm, part) for norm, part in zip(norms, hidden, strict=True)]
+
+
+class _SharedModulation:
+    """Scale and shift [P, C] of every kind of surroundings, and which of them a pixel has.
+
+    The normalisation is joined with them: one multiplication and one addition per pixel.
+    """
+
+    def __init__(self, norm, hidden, patterns):
+        self._norm, self._index = norm, patterns.index
+        kernel, bias = norm.kernel_and_bias()
+        table = modulation_table(hidden, patterns.neighbours, ops.cast(kernel, norm.compute_dtype))
+        self._scale, self._shift = ops.split(ops.cast(table, bias.dtype) + bias, 2, axis=-1)
+
+    def __call__(self, x, affine=None):
+        scale, shift = self._scale, self._shift
+        if affine is not None:
+            scale, shift = scale * affine[0], scale * affine[1] + shift
+        scale, shift = (
+            lookup(ops.cast(part, self._norm.compute_dtype), self._index) for part in (scale, shift)
+        )
+        return x * scale + shift
+
+
+def _shared_modulations(norms, label_map, noise):
+    # Without noise, images share their surroundings too.
+    images = ops.shape(label_map)[0] if noise is not None else 1
+    noise_index = ops.reshape(ops.arange(images, dtype="int32"), (-1, 1, 1))
+    patterns = find_patterns(label_map, noise_index)
+    hidden = hidden_table([norm.shared for norm in norms], patterns, noise)
+    parts = split_channels(hidden, [norm.hidden_channels for norm in norms])
+    return [
+        _SharedModulation(norm, part, patterns) for norm, part in zip(norms, parts, strict=True)
+    ]

@@ -1,0 +1,144 @@
+"""Pixels with the same surroundings are modulated the same: compute each kind of surroundings once.
+
+A SPADE norm sees nothing but labels and noise. Call (label, noise vector) the *condition* of a
+pixel. ``hidden = relu(conv3x3(condition))`` at a pixel is a function of the 3x3 conditions around
+it, and ``gamma, beta = conv3x3(hidden)`` one of the 3x3 kinds of hidden values around it; equal
+inputs, equal outputs. With one noise vector per image, few surroundings are distinct: in street
+scenes of 256x256 some 3 % of the 3x3 and 9 % of the 5x5 ones. So the two convolutions run over the
+distinct surroundings, as matrix products, and every pixel looks its result up. Gradients are sums
+over the pixels that looked up the same row, which is the same sum in another order.
+
+Surroundings are told apart exactly: a triple of numbers below M is one number below M^3, and
+``unique`` renumbers after every triple so that M stays small; no hashing. What lies outside the
+image is a condition of its own, which contributes nothing (zero padding).
+
+TensorFlow only: how many rows there are is known at run time, which XLA and JAX do not allow.
+"""
+
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from oasis_tf.layers.lookup import lookup
+
+# Products of three numbers below this fit into int64.
+_MOST_KINDS = 2**21
+
+
+class Patterns(NamedTuple):
+    """The distinct surroundings of a batch of label maps, all int32.
+
+    Attributes:
+        index: [B, H, W], which of P 5x5 surroundings a pixel has.
+        neighbours: [P, 9], the 3x3 surroundings, 0..Q-1, at and around a pixel; Q is outside.
+        conditions: [Q, 9], the conditions, 0..S-1, at and around a pixel; S is outside.
+        labels: [S], label of a condition.
+        noises: [S], number of the noise vector of a condition.
+    """
+
+    index: Any
+    neighbours: Any
+    conditions: Any
+    labels: Any
+    noises: Any
+
+
+def find_patterns(label_map, noise_index):
+    """Distinct surroundings of a batch.
+
+    Args:
+        label_map: int [B, H, W].
+        noise_index: int [B, H, W] or broadcastable to it, the number of a pixel's noise vector.
+
+    Returns:
+        ``Patterns``.
+    """
+    import tensorflow as tf
+
+    label_map = tf.cast(label_map, tf.int64)
+    noise_index = tf.cast(noise_index, tf.int64)
+    base = tf.reduce_max(label_map) + 1
+    symbols, condition_map = _unique(noise_index * base + label_map)
+    hidden_index, conditions = _surroundings(condition_map, tf.size(symbols, tf.int64))
+    num_hidden = tf.shape(conditions, tf.int64)[0]
+    index, neighbours = _surroundings(hidden_index, num_hidden)
+    parts = (index, neighbours, conditions, symbols % base, symbols // base)
+    return Patterns(*(tf.cast(part, tf.int32) for part in parts))
+
+
+def _unique(keys):
+    """Distinct values and, in the shape of ``keys``, the position of each among them; int64."""
+    import tensorflow as tf
+
+    values, index = tf.unique(tf.reshape(keys, (-1,)), tf.int64)
+    return values, tf.reshape(index, tf.shape(keys))
+
+
+def _surroundings(kinds, count):
+    """Renumbers 3x3 windows: int64 [B, H, W] of 0..count-1 to (the same of 0..R-1, [R, 9])."""
+    import tensorflow as tf
+
+    rows, in_row = _triples(kinds, count, axis=2)
+    windows, in_window = _triples(rows, tf.shape(in_row, tf.int64)[0], axis=1)
+    # The row outside the image consists of pixels outside the image.
+    in_row = tf.concat([in_row, tf.fill((1, 3), count)], axis=0)
+    return windows, tf.reshape(tf.gather(in_row, in_window), (-1, 9))
+
+
+def _triples(kinds, count, axis):
+    """Renumbers (before, at, after) along an axis; ``count`` stands for outside the image."""
+    import tensorflow as tf
+
+    base = count + 1
+    tf.debugging.assert_less(base, tf.constant(_MOST_KINDS, tf.int64))
+    paddings = [(1, 1) if dimension == axis else (0, 0) for dimension in range(3)]
+    padded = tf.pad(kinds, paddings, constant_values=count)
+    size = tf.shape(kinds)[axis]
+    before, at, after = (tf.gather(padded, tf.range(i, size + i), axis=axis) for i in range(3))
+    values, index = _unique((before * base + at) * base + after)
+    return index, tf.stack([values // base**2, values // base % base, values % base], axis=1)
+
+
+def hidden_table(layers, patterns, noise):
+    """Outputs of several ``LabelConv2D`` for every 3x3 surroundings, in the variable dtype.
+
+    Args:
+        layers: built ``LabelConv2D`` of one number of noise channels.
+        patterns: ``Patterns``.
+        noise: float [K, Z], the noise vectors, or None if Z = 0.
+
+    Returns:
+        float [Q, F], F the sum of the layers' filters.
+    """
+    taps = ops.concatenate([_taps(layer, patterns, noise) for layer in layers], axis=-1)
+    bias = ops.concatenate([ops.convert_to_tensor(layer.bias) for layer in layers], axis=0)
+    # The last row is the condition outside the image.
+    taps = ops.unstack(ops.pad(taps, ((0, 0), (0, 1), (0, 0))), 9)
+    total = bias
+    for position, table in enumerate(taps):
+        total = total + lookup(table, patterns.conditions[:, position])
+    return total
+
+
+def _taps(layer, patterns, noise):
+    """What a condition adds at each of the nine positions of a kernel: [9, S, filters]."""
+    kernel = ops.reshape(layer.kernel, (9, -1, layer.filters))
+    if noise is None:
+        return ops.take(kernel, patterns.labels, axis=1)
+    noise_kernel, label_kernel = ops.split(kernel, [layer.noise_channels], axis=1)
+    vectors = ops.take(ops.cast(noise, kernel.dtype), patterns.noises, axis=0)
+    return ops.take(label_kernel, patterns.labels, axis=1) + ops.matmul(vectors, noise_kernel)
+
+
+def modulation_table(hidden, neighbours, kernel):
+    """3x3 convolution of ``relu(hidden)`` for every 5x5 surroundings.
+
+    Args:
+        hidden: float [Q, F]; neighbours: int [P, 9]; kernel: float [3, 3, F, C].
+
+    Returns:
+        float [P, C] in the dtype of ``kernel``.
+    """
+    hidden = ops.cast(ops.pad(ops.relu(hidden), ((0, 1), (0, 0))), kernel.dtype)
+    windows = ops.reshape(lookup(hidden, neighbours), (-1, 9 * kernel.shape[2]))
+    return ops.matmul(windows, ops.reshape(kernel, (-1, kernel.shape[3])))
