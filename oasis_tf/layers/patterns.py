@@ -90,7 +90,12 @@ def _triples(kinds, count, axis):
     import tensorflow as tf
 
     base = count + 1
-    tf.debugging.assert_less(base, tf.constant(_MOST_KINDS, tf.int64))
+    tf.debugging.assert_less(
+        base,
+        tf.constant(_MOST_KINDS, tf.int64),
+        message="Too many kinds of surroundings in a batch to number their triples: there must be "
+        f"fewer than {_MOST_KINDS}. Take a smaller batch or `dense=True`.",
+    )
     paddings = [(1, 1) if dimension == axis else (0, 0) for dimension in range(3)]
     padded = tf.pad(kinds, paddings, constant_values=count)
     size = tf.shape(kinds)[axis]
