@@ -1,0 +1,102 @@
+"""Look-ups against NumPy's indexing, their gradient against its scatter-add."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from oasis_tf.layers.lookup import lookup
+
+ROWS = 6
+INDICES = {
+    "each": [0, 1, 2, 3, 4, 5],
+    "some": [5, 0, 3],
+    "repeated": [2, 2, 2, 0, 2],
+    "empty": [],
+    "image": np.random.default_rng(0).integers(0, ROWS, (2, 3, 4)),
+    "scalar": 4,
+}
+
+
+def lookup_and_gradient(table, index, upstream):
+    table = tf.convert_to_tensor(table)
+    with tf.GradientTape() as tape:
+        tape.watch(table)
+        rows = lookup(table, tf.constant(index, tf.int32))
+    return rows, tf.convert_to_tensor(tape.gradient(rows, table, tf.cast(upstream, rows.dtype)))
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("kind", INDICES)
+def test_equals_numpy(rng, monkeypatch, kind, dtype, backend):
+    """TensorFlow's path and the other backends' (its half precision only they themselves show)."""
+    monkeypatch.setattr(keras.backend, "backend", lambda: backend)
+    index = np.array(INDICES[kind], np.int32)
+    table = rng.normal(size=(ROWS, 3)).astype(dtype)
+    upstream = rng.normal(size=(*index.shape, 3)).astype(dtype)
+    rows, gradient = lookup_and_gradient(table, index, upstream)
+    assert rows.dtype == gradient.dtype == dtype
+    np.testing.assert_array_equal(rows, table[index])
+    want = np.zeros(table.shape)
+    np.add.at(want, index, upstream)
+    tolerance = 1e-14 if dtype == "float64" else 1e-6
+    np.testing.assert_allclose(gradient, want, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "terms"),
+    [("bfloat16", 65536), ("float16", 32768)],  # alone they would stop at 256 and at 2048
+)
+def test_half_precision_sums_in_single(dtype, terms):
+    table = tf.constant([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], dtype)
+    index = np.full((2, terms // 2), 1)
+    rows, gradient = lookup_and_gradient(table, index, tf.ones((*index.shape, 2)))
+    assert rows.dtype == gradient.dtype == dtype
+    np.testing.assert_array_equal(tf.cast(rows[0, 0], "float32"), [3, 4])
+    want = [[0, 0], [terms, terms], [0, 0]]
+    np.testing.assert_array_equal(tf.cast(gradient, "float32"), want)
+
+
+def test_rounds_the_sum_once(rng):
+    """The gradient in bfloat16 is the nearest to the sum of what arrives."""
+    upstream = tf.cast(rng.normal(size=(5000, 1)), tf.bfloat16)
+    table = tf.zeros((1, 1), tf.bfloat16)
+    _, gradient = lookup_and_gradient(table, np.zeros(5000), upstream)
+    want = tf.cast(tf.reduce_sum(tf.cast(upstream, tf.float64)), tf.bfloat16)
+    np.testing.assert_allclose(
+        tf.cast(gradient[0, 0], "float64"), tf.cast(want, "float64"), rtol=0.01
+    )
+
+
+def test_sizes_known_at_run_time_only(rng):
+    """In a graph, as within a model: the number of rows and the index are of unknown size."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 2)), tf.TensorSpec((None, None), tf.int32)])
+    def run(table, index):
+        with tf.GradientTape() as tape:
+            tape.watch(table)
+            rows = lookup(table, index)
+            loss = tf.reduce_sum(rows * rows)
+        return rows, tf.convert_to_tensor(tape.gradient(loss, table))
+
+    table, index = rng.normal(size=(ROWS, 2)).astype(np.float32), rng.integers(0, ROWS, (3, 5))
+    rows, gradient = run(tf.constant(table), tf.constant(index, tf.int32))
+    np.testing.assert_array_equal(rows, table[index])
+    want = 2 * table * np.bincount(index.ravel(), minlength=ROWS)[:, None]
+    np.testing.assert_allclose(gradient, want, rtol=1e-6)
+
+
+def test_through_two_look_ups(rng, check_same):
+    """A table looked up twice gets the sum of both gradients."""
+    table = tf.constant(rng.normal(size=(ROWS, 3)))
+    first, second = (tf.constant(rng.integers(0, ROWS, (4, 5))) for _ in range(2))
+    check_same(
+        lambda: lookup(table, first) * lookup(table, second),
+        lambda: (
+            tf.one_hot(first, ROWS, dtype=tf.float64)
+            @ table
+            * (tf.one_hot(second, ROWS, dtype=tf.float64) @ table)
+        ),
+        [table],
+    )
