@@ -74,7 +74,9 @@ def _shared_modulations(norms, label_map, noise):
     images = ops.shape(label_map)[0] if noise is not None else 1
     noise_index = ops.reshape(ops.arange(images, dtype="int32"), (-1, 1, 1))
     patterns = find_patterns(label_map, noise_index)
-    hidden = hidden_table([norm.shared for norm in norms], patterns, noise)
+    convs = [norm.shared for norm in norms]
+    kernels, biases = [conv.kernel for conv in convs], [conv.bias for conv in convs]
+    hidden = hidden_table(kernels, biases, convs[0].noise_channels, patterns, noise)
     parts = split_channels(hidden, [norm.hidden_channels for norm in norms])
     return [
         _SharedModulation(norm, part, patterns) for norm, part in zip(norms, parts, strict=True)

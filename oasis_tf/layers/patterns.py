@@ -104,34 +104,35 @@ def _triples(kinds, count, axis):
     return index, tf.stack([values // base**2, values // base % base, values % base], axis=1)
 
 
-def hidden_table(layers, patterns, noise):
-    """Outputs of several ``LabelConv2D`` for every 3x3 surroundings, in the variable dtype.
+def hidden_table(kernels, biases, noise_channels, patterns, vectors):
+    """Convolutions of the condition for every 3x3 surroundings, in the dtype of the kernels.
 
     Args:
-        layers: built ``LabelConv2D`` of one number of noise channels.
+        kernels: list of float [3, 3, Z + N, F_i], noise channels first; biases: list of [F_i].
+            Each is looked up apart, so that nothing of the size of N is concatenated.
+        noise_channels: int Z.
         patterns: ``Patterns``.
-        noise: float [K, Z], the noise vectors, or None if Z = 0.
+        vectors: float [K, Z], the noise vectors, or None if Z = 0.
 
     Returns:
-        float [Q, F], F the sum of the layers' filters.
+        float [Q, F], F the sum of the F_i.
     """
-    taps = ops.concatenate([_taps(layer, patterns, noise) for layer in layers], axis=-1)
-    bias = ops.concatenate([ops.convert_to_tensor(layer.bias) for layer in layers], axis=0)
+    taps = [_taps(kernel, noise_channels, patterns, vectors) for kernel in kernels]
     # The last row is the condition outside the image.
-    taps = ops.unstack(ops.pad(taps, ((0, 0), (0, 1), (0, 0))), 9)
-    total = bias
-    for position, table in enumerate(taps):
+    taps = ops.pad(ops.concatenate(taps, axis=-1), ((0, 0), (0, 1), (0, 0)))
+    total = ops.concatenate([ops.convert_to_tensor(bias) for bias in biases], axis=0)
+    for position, table in enumerate(ops.unstack(taps, 9)):
         total = total + lookup(table, patterns.conditions[:, position])
     return total
 
 
-def _taps(layer, patterns, noise):
-    """What a condition adds at each of the nine positions of a kernel: [9, S, filters]."""
-    kernel = ops.reshape(layer.kernel, (9, -1, layer.filters))
-    if noise is None:
+def _taps(kernel, noise_channels, patterns, vectors):
+    """What a condition adds at each of the nine positions of a kernel: [9, S, F_i]."""
+    kernel = ops.reshape(kernel, (9, -1, kernel.shape[-1]))
+    if noise_channels == 0:
         return ops.take(kernel, patterns.labels, axis=1)
-    noise_kernel, label_kernel = ops.split(kernel, [layer.noise_channels], axis=1)
-    vectors = ops.take(ops.cast(noise, kernel.dtype), patterns.noises, axis=0)
+    noise_kernel, label_kernel = ops.split(kernel, [noise_channels], axis=1)
+    vectors = ops.take(ops.cast(vectors, kernel.dtype), patterns.noises, axis=0)
     return ops.take(label_kernel, patterns.labels, axis=1) + ops.matmul(vectors, noise_kernel)
 
 
