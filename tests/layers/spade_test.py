@@ -10,8 +10,8 @@ CLASSES, NOISE, HIDDEN = 4, 3, 6
 WIDTHS = [(6, 6), (6, 2), (2, 5)]
 
 
-def make_block(rng, widths, noise_channels=NOISE):
-    block = SPADEResBlock(*widths, CLASSES, noise_channels, HIDDEN, dtype="float64")
+def make_block(rng, widths, noise_channels=NOISE, **options):
+    block = SPADEResBlock(*widths, CLASSES, noise_channels, HIDDEN, dtype="float64", **options)
     block.build()
     for variable in block.variables:
         value = rng.normal(0, 0.7, variable.shape)
@@ -19,8 +19,10 @@ def make_block(rng, widths, noise_channels=NOISE):
     return block
 
 
-def make_inputs(rng, channels, size=(4, 6), noise_channels=NOISE):
-    x = tf.constant(rng.normal(size=(2, *size, channels)))
+def make_inputs(rng, channels, size=(4, 6), noise_channels=NOISE, upsample=False):
+    """``size`` is that of the label map."""
+    sides = [side // 2 for side in size] if upsample else size
+    x = tf.constant(rng.normal(size=(2, *sides, channels)))
     label_map = tf.constant(rng.integers(0, CLASSES, (2, *size)), tf.int32)
     if not noise_channels:
         return [x, label_map]
@@ -38,7 +40,8 @@ class Reference:
 
     def __init__(self, block):
         self.weights = {v.path.split("/", 1)[1]: v.value for v in block.variables}
-        self.shortcut = block.learned_shortcut
+        self.shortcut, self.upsample = block.learned_shortcut, block.upsample
+        self.averages = {}  # running averages behind a training pass
 
     def __call__(self, x, label_map, noise=None, training=False):
         field = tf.one_hot(label_map, CLASSES, dtype=tf.float64)
@@ -46,6 +49,8 @@ class Reference:
             constant = tf.broadcast_to(noise[:, None, None], (*label_map.shape, noise.shape[-1]))
             field = tf.concat([constant, field], axis=-1)
         self.field, self.training = field, training
+        if self.upsample:
+            x = tf.repeat(tf.repeat(x, 2, axis=1), 2, axis=2)
         y = self.spectral("conv_0", tf.nn.leaky_relu(self.norm("norm_0", "batch_norm_0", x), 0.2))
         y = self.spectral("conv_1", tf.nn.leaky_relu(self.norm("norm_1", "batch_norm_1", y), 0.2))
         if self.shortcut:
@@ -59,7 +64,11 @@ class Reference:
         mean = self.weights[f"{batch_norm}/moving_mean"]
         variance = self.weights[f"{batch_norm}/moving_variance"]
         if self.training:
+            old, count = {"mean": mean, "variance": variance}, np.prod(x.shape[:3])
             mean, variance = tf.nn.moments(x, [0, 1, 2])
+            new = {"mean": mean, "variance": variance * count / max(count - 1, 1)}
+            for kind in old:
+                self.averages[f"{batch_norm}/moving_{kind}"] = 0.9 * old[kind] + 0.1 * new[kind]
         x = (x - mean) / tf.sqrt(variance + 1e-5)
         h = tf.nn.relu(self.conv(self.field, f"{name}/shared/kernel", f"{name}/shared/bias"))
         gamma = self.conv(h, f"{name}/gamma_kernel", f"{name}/gamma_bias")
@@ -78,10 +87,13 @@ class Reference:
         return y if name == "conv_s" else y + self.weights[f"{name}/bias"]
 
 
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("upsample", [False, True])
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("widths", WIDTHS)
-def test_block_equals_the_reference(rng, widths, training):
-    block, inputs = make_block(rng, widths), make_inputs(rng, widths[0])
+def test_block_equals_the_reference(rng, widths, training, upsample, dense):
+    block = make_block(rng, widths, upsample=upsample, dense=dense)
+    inputs = make_inputs(rng, widths[0], upsample=upsample)
     reference = Reference(block)
     sources = [inputs[0], inputs[2], *(v.value for v in block.trainable_variables)]
     target = rng.normal(size=(2, 4, 6, widths[1]))
@@ -96,6 +108,9 @@ def test_block_equals_the_reference(rng, widths, training):
     for w, g in zip(want, got, strict=True):
         w = tf.convert_to_tensor(w).numpy()
         np.testing.assert_allclose(tf.convert_to_tensor(g), w, rtol=1e-9, atol=1e-9)
+    assert len(reference.averages) == (4 if training else 0)
+    for name, want in reference.averages.items():
+        np.testing.assert_allclose(reference.weights[name], want, rtol=1e-12, err_msg=name)
 
 
 def test_block_without_noise(rng):
@@ -103,11 +118,30 @@ def test_block_without_noise(rng):
     np.testing.assert_allclose(block(*inputs), Reference(block)(*inputs), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (2, 2), (2, 4)])
-def test_block_at_the_smallest_resolutions(rng, size):
-    block, inputs = make_block(rng, (6, 2)), make_inputs(rng, 6, size)
-    slow = Reference(block)(*inputs, training=True)
+@pytest.mark.parametrize(
+    ("size", "upsample"),
+    [((1, 1), False), ((2, 2), False), ((2, 4), False), ((2, 2), True), ((2, 4), True)],
+)
+def test_block_at_the_smallest_resolutions(rng, size, upsample):
+    block = make_block(rng, (6, 2), upsample=upsample)
+    inputs, reference = make_inputs(rng, 6, size, upsample=upsample), Reference(block)
+    slow = reference(*inputs, training=True)
     np.testing.assert_allclose(block(*inputs, training=True), slow, rtol=1e-10, atol=1e-10)
+    for name, want in reference.averages.items():
+        np.testing.assert_allclose(reference.weights[name], want, rtol=1e-12, err_msg=name)
+
+
+def test_upsampled_statistics_count_every_copy(rng):
+    """At 2 images of 1x1 the unbiased variance is 8/7 of the biased one, not twice it."""
+    block, inputs = (
+        make_block(rng, (6, 2), upsample=True),
+        make_inputs(rng, 6, (2, 2), upsample=True),
+    )
+    before = block.batch_norm_0.moving_variance.numpy()
+    block(*inputs, training=True)
+    copies = inputs[0].numpy().repeat(2, 1).repeat(2, 2)
+    want = 0.9 * before + 0.1 * copies.var((0, 1, 2), ddof=1)
+    np.testing.assert_allclose(block.batch_norm_0.moving_variance.numpy(), want, rtol=1e-12)
 
 
 def test_norms_of_one_input_share_their_statistics(rng):
