@@ -15,6 +15,7 @@ import numpy as np
 from keras import ops
 
 from oasis_tf.layers.initializers import xavier_normal
+from oasis_tf.layers.lookup import lookup
 from oasis_tf.layers.scheduling import after
 
 
@@ -45,7 +46,7 @@ def lookup_conv(label_map, kernel):
         s, t = divmod(tap, 3)
         labels = padded[:, s : s + height, t : t + width]
         # One after the other: nine look-ups at a time would take nine times the memory.
-        rows = ops.take(table, labels if total is None else after(total, labels), axis=0)
+        rows = lookup(table, labels if total is None else after(total, labels))
         total = rows if total is None else total + rows
     return total
 

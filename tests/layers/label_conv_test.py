@@ -128,6 +128,20 @@ def test_no_tensor_grows_with_the_classes(kind):
     assert len(shapes) > 50 and largest < batch * side * side * classes / 4
 
 
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_gradients_of_many_pixels_are_summed_in_single_precision(policy):
+    """A class of 4096 pixels: a sum in bfloat16 would stop at 256, one in float16 at 2048."""
+    layer = LabelConv2D(2, CLASSES, 0, dtype=policy)
+    layer.build()
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(np.ones((1, 64, 64), np.int32)))
+    gradient = tf.convert_to_tensor(tape.gradient(loss, layer.kernel.value))
+    want = np.zeros(gradient.shape)
+    # Tap by tap, the pixels whose neighbour lies inside.
+    want[:, :, 1] = np.outer([63, 64, 63], [63, 64, 63])[..., None]
+    np.testing.assert_allclose(gradient, want, rtol=2**-8)
+
+
 def test_downsample_takes_every_factorth_row_and_column():
     x = np.arange(2 * 8 * 4).reshape(2, 8, 4)
     np.testing.assert_array_equal(downsample(x, 4), x[:, ::4, ::4])
