@@ -32,6 +32,22 @@ def test_running_averages_hold_the_unbiased_variance(rng):
     np.testing.assert_allclose(layer.moving_variance.numpy(), variance, rtol=1e-12)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_affine_of_repeated_values(rng, training):
+    """Normalises what repeats ``x`` and records it: as if the layer had seen all copies."""
+    apart, together = (make_layer(epsilon=1e-3) for _ in range(2))
+    for layer in (apart, together):
+        layer.moving_mean.assign(np.arange(3.0))
+        layer.moving_variance.assign(np.arange(1.0, 4.0))
+    x = rng.normal(1, 3, (1, 1, 2, 3))
+    copies = x.repeat(2, 1).repeat(2, 2)
+    scale, shift = apart.affine(x, training, repeats=4)
+    want = together(copies, training=training)
+    np.testing.assert_allclose(copies * scale + shift, want, rtol=1e-12, atol=1e-12)
+    for got, want in zip(apart.variables, together.variables, strict=True):
+        np.testing.assert_allclose(got.numpy(), want.numpy(), rtol=1e-12)
+
+
 def test_evaluation_uses_the_running_averages_and_keeps_them(rng):
     layer, x = make_layer(epsilon=1e-3), rng.normal(size=(2, 3, 4, 3))
     mean, variance = rng.normal(size=3), rng.uniform(0.5, 2, 3)
