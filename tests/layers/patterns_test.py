@@ -153,6 +153,11 @@ def make_layers(rng, noise_channels, filters=(4, 1, 6)):
     return layers
 
 
+def table_of(layers, found, noise):
+    kernels, biases = [layer.kernel for layer in layers], [layer.bias for layer in layers]
+    return hidden_table(kernels, biases, layers[0].noise_channels, found, noise)
+
+
 def make_conditions(rng, size, noise_channels):
     """Label map, noise and the number of every pixel's noise vector."""
     label_map = tf.constant(rng.integers(0, CLASSES, (3, *size)), tf.int32)
@@ -176,7 +181,7 @@ def test_hidden_table_equals_the_plain_convolution(
     centre = tf.gather(found.neighbours[:, 4], found.index)  # 3x3 surroundings of every pixel
 
     def fast():
-        return tf.gather(hidden_table(layers, found, noise), centre)
+        return tf.gather(table_of(layers, found, noise), centre)
 
     def slow():
         field = dense_condition(label_map, noise, CLASSES)
@@ -198,7 +203,7 @@ def test_modulation_table_equals_the_plain_convolution(
     found = find_patterns(label_map, noise_index)
 
     def fast():
-        hidden = hidden_table([layer], found, noise)
+        hidden = table_of([layer], found, noise)
         return tf.gather(modulation_table(hidden, found.neighbours, kernel), found.index)
 
     def slow():
