@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from tensorflow.python.framework import op_callbacks  # the only way to the tensors of a graph's run
 
 from oasis_tf.models import Generator
 
@@ -157,3 +159,83 @@ def test_keras_contract(keras_contract):
         return small(widths=(2, 2, 1), **options)
 
     keras_contract(make, *inputs((4, 6)))
+
+
+SHALLOW = (4, 2, 2, 1)  # three blocks
+
+
+def label_weights(classes):
+    """Size of the largest kernel over labels: of the three norms of a block, with its padding."""
+    return 9 * (classes + 3 + 1) * 3 * 4
+
+
+def training_pass(network):
+    """function(label_map, noise) -> gradients of all weights."""
+
+    def run(label_map, noise):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(network(label_map, noise, training=True) ** 2)
+        return tape.gradient(loss, [v.value for v in network.trainable_variables])
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("noise", "dense"), [("vector", False), ("vector", True), ("field", False)]
+)
+def test_no_tensor_of_pixels_times_classes(noise, dense):
+    """Nowhere in the graph of a forward and backward pass do N classes meet the pixels."""
+    classes, side, batch = 1204, 64, 2
+    network = small(classes, widths=SHALLOW, dense=dense)
+    shape = (batch, 3) if noise == "vector" else (batch, side, side, 3)
+    graph = (
+        tf.function(training_pass(network), autograph=False)
+        .get_concrete_function(
+            tf.TensorSpec((batch, side, side), tf.int32), tf.TensorSpec(shape, tf.float32)
+        )
+        .graph
+    )
+    shapes = [t.shape for op in graph.get_operations() for t in op.outputs if t.shape.rank]
+    sizes = [int(np.prod([s or 1 for s in shape])) for shape in shapes]  # unknown ones are no N
+    assert len(sizes) > 1000
+    assert max(sizes) <= label_weights(classes) < batch * side**2 * classes / 50
+    for shape in shapes:
+        grown = [size for size in shape if size is not None and classes <= size <= classes + 4]
+        # With N along one axis, all others are those of a kernel: no batch, no pixels.
+        assert not grown or shape.is_fully_defined(), shape
+
+
+def sizes_of_all_tensors(run, *arguments):
+    """(operation, shapes of its results) of everything that is run, in order."""
+    found = []
+
+    def record(kind, inputs, attributes, outputs, *_, **__):
+        if tf.executing_eagerly():  # else it is the tracing of a function that is compiled
+            shapes = [tuple(y.shape) for y in outputs if y.dtype != tf.resource]
+            found.append((tf.compat.as_str(kind).rstrip("0123456789"), shapes))
+
+    op_callbacks.add_op_callback(record)
+    try:
+        run(*arguments)
+    finally:
+        op_callbacks.remove_op_callback(record)
+    return found
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_time_and_memory_do_not_depend_on_the_number_of_classes(dense):
+    """The same operations on tensors of the same sizes, but for the weights of labels."""
+    few, many = 12, 1204
+    found = [
+        sizes_of_all_tensors(
+            training_pass(small(n, widths=SHALLOW, dense=dense)), *inputs((16, 32))
+        )
+        for n in (few, many)
+    ]
+    assert [kind for kind, _ in found[0]] == [kind for kind, _ in found[1]]
+    assert len(found[0]) > 1000
+    for (kind, small_shapes), (_, large_shapes) in zip(*found, strict=True):
+        for a, b in zip(small_shapes, large_shapes, strict=True):
+            grown = [y - x for x, y in zip(a, b, strict=True) if x != y]
+            assert grown in ([], [many - few]), (kind, a, b)
+            assert not grown or np.prod(b) <= label_weights(many), (kind, b)
