@@ -27,11 +27,44 @@ def _tensorflow_lookup(table, index):
     @tf.custom_gradient
     def rows(table):
         def gradient(upstream):
-            upstream = tf.reshape(tf.cast(upstream, _sum_dtype(table)), (-1, table.shape[-1]))
-            flat = tf.reshape(index, (-1,))
-            total = tf.math.unsorted_segment_sum(upstream, flat, tf.shape(table)[0])
-            return tf.cast(total, table.dtype)
+            return _summed_rows(upstream, index, table)
 
         return tf.gather(table, index), gradient
 
     return rows(table)
+
+
+def scale_and_shift(x, scale, shift, index):
+    """``x * scale[index] + shift[index]``. TensorFlow only.
+
+    Args:
+        x: float [B, H, W, C].
+        scale, shift: float [R, C], tables in the dtype of ``x``.
+        index: int [B, H, W].
+
+    The gradient keeps ``x`` and the tables, and looks the scales up again: a map of them would be
+    as large as ``x``.
+    """
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def apply(x, scale, shift):
+        def gradient(upstream):
+            return (
+                upstream * tf.gather(scale, index),
+                _summed_rows(upstream * x, index, scale),
+                _summed_rows(upstream, index, shift),
+            )
+
+        return x * tf.gather(scale, index) + tf.gather(shift, index), gradient
+
+    return apply(x, scale, shift)
+
+
+def _summed_rows(upstream, index, table):
+    """For every row of ``table`` the sum of ``upstream`` [..., C] where ``index`` names it."""
+    import tensorflow as tf
+
+    upstream = tf.reshape(tf.cast(upstream, _sum_dtype(table)), (-1, table.shape[-1]))
+    total = tf.math.unsorted_segment_sum(upstream, tf.reshape(index, (-1,)), tf.shape(table)[0])
+    return tf.cast(total, table.dtype)

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from oasis_tf.layers.label_conv import shared_label_conv, split_channels
-from oasis_tf.layers.lookup import lookup
+from oasis_tf.layers.lookup import scale_and_shift
 from oasis_tf.layers.patterns import find_patterns, hidden_table, modulation_table
 from oasis_tf.layers.resampling import conv
 
@@ -63,10 +63,8 @@ class _SharedModulation:
         scale, shift = self._scale, self._shift
         if affine is not None:
             scale, shift = scale * affine[0], scale * affine[1] + shift
-        scale, shift = (
-            lookup(ops.cast(part, self._norm.compute_dtype), self._index) for part in (scale, shift)
-        )
-        return x * scale + shift
+        scale, shift = (ops.cast(part, self._norm.compute_dtype) for part in (scale, shift))
+        return scale_and_shift(ops.cast(x, scale.dtype), scale, shift, self._index)
 
 
 def _shared_modulations(norms, label_map, noise):

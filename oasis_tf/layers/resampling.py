@@ -25,8 +25,19 @@ from keras import ops
 _SMALLEST_SIDE = 32
 
 
+@ops.custom_gradient
 def upsample(x):
     """Nearest-neighbour upsampling by 2: [B, H, W, C] -> [B, 2H, 2W, C]."""
+
+    def gradient(*args, upstream=None):
+        # The sum over the four copies; on other backends the gradient comes as an argument too.
+        upstream = args[-1] if upstream is None else upstream
+        return average_pool(upstream) * 4
+
+    return _copies_of_4(x), gradient
+
+
+def _copies_of_4(x):
     batch, height, width, channels = ops.shape(x)
     # Copies beside and below: quick in both directions, for static and dynamic sizes, and under XLA
     # (which has no gradient of TensorFlow's resize; that of `repeat` is several times slower).
@@ -81,7 +92,10 @@ def upsample_conv(x, kernel):
     blocks = ops.flip(_blocks_of_2(_summed_shifts(kernel)), (2, 3))
     blocks = ops.transpose(blocks, (0, 1, 4, 2, 3, 5))
     blocks = ops.reshape(blocks, (2, 2, channels, 4 * filters))
-    return depth_to_space(_conv_valid(_pad(x), blocks))[:, 1:-1, 1:-1]
+    y = depth_to_space(_conv_valid(_pad(x), blocks))
+    # `slice`, whose gradient is padding: that of `y[:, 1:-1, 1:-1]` is several times slower.
+    batch, height, width, _ = ops.shape(y)
+    return ops.slice(y, (0, 1, 1, 0), (batch, height - 2, width - 2, filters))
 
 
 def _worth_joining(x, scale):

@@ -3,19 +3,13 @@
 import keras
 from keras import ops
 
+from oasis_tf.layers.activation import leaky_relu
 from oasis_tf.layers.batch_norm import BatchNorm
 from oasis_tf.layers.initializers import xavier_normal
 from oasis_tf.layers.label_conv import LabelConv2D
 from oasis_tf.layers.modulation import modulations
 from oasis_tf.layers.resampling import upsample
 from oasis_tf.layers.spectral_norm import SpectralConv2D
-
-LEAKY_SLOPE = 0.2
-
-
-def leaky_relu(x):
-    """LeakyReLU with slope 0.2, as everywhere in OASIS."""
-    return ops.leaky_relu(x, negative_slope=LEAKY_SLOPE)
 
 
 @keras.saving.register_keras_serializable("oasis_tf")

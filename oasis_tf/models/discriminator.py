@@ -3,10 +3,10 @@
 import keras
 from keras import ops
 
+from oasis_tf.layers.activation import leaky_relu
 from oasis_tf.layers.initializers import xavier_normal
 from oasis_tf.layers.remat import call_block
 from oasis_tf.layers.resampling import average_pool, upsample
-from oasis_tf.layers.spade import leaky_relu
 from oasis_tf.layers.spectral_norm import SpectralConv2D
 from oasis_tf.models.shapes import check_divisible, check_rank
 

@@ -3,10 +3,11 @@
 import keras
 from keras import ops
 
+from oasis_tf.layers.activation import leaky_relu
 from oasis_tf.layers.initializers import xavier_normal
 from oasis_tf.layers.label_conv import LabelConv2D, downsample
 from oasis_tf.layers.remat import call_block
-from oasis_tf.layers.spade import SPADEResBlock, leaky_relu
+from oasis_tf.layers.spade import SPADEResBlock
 from oasis_tf.models.shapes import check_divisible, check_rank
 
 WIDTHS = (16, 16, 16, 8, 4, 2, 1)
@@ -99,7 +100,7 @@ class Generator(keras.Model):
         self.built = True
 
     def call(self, label_map, noise=None, training=False):
-        self._check(label_map, noise)
+        self.check_inputs(label_map, noise)
         factor = self.size_multiple
         x = self.stem(*self._condition(label_map, noise, factor))
         for index, block in enumerate(self.blocks):
@@ -120,7 +121,8 @@ class Generator(keras.Model):
         label_map = downsample(label_map, factor)
         return (label_map,) if noise is None else (label_map, noise)
 
-    def _check(self, label_map, noise):
+    def check_inputs(self, label_map, noise):
+        """Raises ValueError: sizes that do not divide, or noise that does not fit."""
         check_rank(label_map.shape, 3, "label_map")
         check_divisible(*label_map.shape[1:], self.size_multiple, "a label map to generate from")
         if self.noise_channels == 0:
@@ -144,7 +146,7 @@ class Generator(keras.Model):
         return (*label_map_shape, 3)
 
     def compute_output_spec(self, label_map, noise=None, training=False):
-        self._check(label_map, noise)
+        self.check_inputs(label_map, noise)
         return keras.KerasTensor((*label_map.shape, 3), dtype=self.variable_dtype)
 
     def get_config(self):

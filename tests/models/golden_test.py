@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from benchmarks import parity
 from oasis_tf import losses, official
-from oasis_tf.layers import BatchNorm, SpectralConv2D, label_conv, spade
+from oasis_tf.layers import BatchNorm, SpectralConv2D, activation, label_conv
 
 OUTPUTS = {
     "generator": [
@@ -108,7 +108,7 @@ def test_tells_missing_spectral_norm_apart(golden, monkeypatch):
 
 
 def test_tells_another_slope_apart(golden, monkeypatch):
-    monkeypatch.setattr(spade, "LEAKY_SLOPE", 0.201)
+    monkeypatch.setattr(activation, "LEAKY_SLOPE", 0.201)
     assert failing_outputs(golden) == {*OUTPUTS["generator"], *OUTPUTS["discriminator"]}
 
 
