@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from oasis_tf.layers.lookup import lookup
+from oasis_tf.layers.lookup import lookup, scale_and_shift
 
 ROWS = 6
 INDICES = {
@@ -100,3 +100,26 @@ def test_through_two_look_ups(rng, check_same):
         ),
         [table],
     )
+
+
+@pytest.mark.parametrize("size", [(1, 1, 1), (2, 3, 4)])
+def test_scale_and_shift_equals_two_look_ups(rng, check_same, size):
+    index = tf.constant(rng.integers(0, ROWS, size))
+    x = tf.constant(rng.normal(size=(*size, 3)))
+    scale, shift = (tf.constant(rng.normal(size=(ROWS, 3))) for _ in range(2))
+    field = tf.one_hot(index, ROWS, dtype=tf.float64)
+    check_same(
+        lambda: scale_and_shift(x, scale, shift, index),
+        lambda: x * (field @ scale) + field @ shift,
+        [x, scale, shift],
+    )
+
+
+def test_scale_and_shift_sums_in_single_precision():
+    x, table = tf.ones((1, 64, 64, 1), tf.bfloat16), tf.ones((2, 1), tf.bfloat16)
+    with tf.GradientTape() as tape:
+        tape.watch([x, table])
+        y = scale_and_shift(x, table, 2 * table, tf.zeros((1, 64, 64), tf.int32))
+    of_x, of_table = tape.gradient(y, [x, table])
+    assert y.dtype == of_x.dtype == of_table.dtype == tf.bfloat16
+    np.testing.assert_array_equal(tf.cast(of_table, "float32"), [[3 * 4096], [0]])
