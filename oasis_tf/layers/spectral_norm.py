@@ -30,13 +30,21 @@ def normalise(vector):
 
 
 def power_iteration(matrix, u):
-    """One power iteration on ``matrix`` [in, out] from ``u`` [out]; returns the new ``(u, v)``."""
+    """One power iteration on ``matrix`` [in, out] from ``u`` [out].
+
+    Returns:
+        the new ``(u, v, sigma)``; ``sigma = u^T matrix v`` comes with the product that gives ``u``.
+    """
     v = normalise(ops.matmul(matrix, u))
-    return normalise(ops.matmul(v, matrix)), v
+    product = ops.matmul(v, matrix)
+    u = normalise(product)
+    return u, v, ops.sum(product * u)
 
 
-def normalised(matrix, u, v, dtype):
-    """``matrix / (u^T matrix v)`` [in, out] in ``dtype``, computed in the matrix's own.
+def normalised(matrix, u, v, sigma, dtype):
+    """``matrix / sigma`` [in, out] in ``dtype``, computed in the matrix's own.
+
+    ``sigma`` is ``u^T matrix v`` and differentiated as such; ``u`` and ``v`` are constants.
 
     With ``K = W / sigma`` and ``dK`` the gradient that arrives, the gradient in W is
 
@@ -45,12 +53,10 @@ def normalised(matrix, u, v, dtype):
     (Miyato et al. 2018, equation 12): its first part through W, its second through sigma. Written
     out, it reads and writes large kernels half as often as what is derived operation by operation.
     """
-    u, v = (ops.stop_gradient(ops.convert_to_tensor(vector)) for vector in (u, v))
+    u, v, sigma = (ops.stop_gradient(ops.convert_to_tensor(part)) for part in (u, v, sigma))
 
     @ops.custom_gradient
     def divide(matrix):
-        sigma = ops.sum(ops.matmul(v, matrix) * u)
-
         def gradient(*args, upstream=None):
             upstream = args[-1] if upstream is None else upstream
             return _gradient_of_division(upstream, matrix, u, v, sigma)
@@ -139,20 +145,29 @@ class SpectralConv2D(keras.layers.Layer):
         return ops.reshape(self.kernel, (-1, self.filters))
 
     def power_iteration(self):
-        """Takes one power iteration and stores it; a training forward pass does this once."""
-        u, v = power_iteration(ops.stop_gradient(self._matrix()), ops.convert_to_tensor(self.u))
+        """Takes one power iteration, stores u and v, and returns ``(u, v, sigma)``."""
+        matrix = ops.stop_gradient(self._matrix())
+        u, v, sigma = power_iteration(matrix, ops.convert_to_tensor(self.u))
         self.u.assign(u)
         self.v.assign(v)
+        return u, v, sigma
 
-    def normalised_kernel(self):
-        """``W / (u^T W v)`` [k, k, C, filters] in the compute dtype, differentiable in ``W``."""
-        matrix = normalised(self._matrix(), self.u, self.v, self.compute_dtype)
+    def stored_norm(self):
+        """``(u, v, sigma)`` of the stored vectors."""
+        u, v = ops.convert_to_tensor(self.u), ops.convert_to_tensor(self.v)
+        return u, v, ops.sum(ops.matmul(v, ops.stop_gradient(self._matrix())) * u)
+
+    def normalised_kernel(self, norm=None):
+        """``W / sigma`` [k, k, C, filters] in the compute dtype, differentiable in ``W``.
+
+        ``norm``: (u, v, sigma), by default ``stored_norm()``.
+        """
+        matrix = normalised(self._matrix(), *(norm or self.stored_norm()), self.compute_dtype)
         return ops.reshape(matrix, self.kernel.shape)
 
     def call(self, x, training=False):
-        if training:
-            self.power_iteration()
-        y = _CONVOLUTIONS[self.resample](x, self.normalised_kernel())
+        kernel = self.normalised_kernel(self.power_iteration() if training else None)
+        y = _CONVOLUTIONS[self.resample](x, kernel)
         return y + ops.cast(self.bias, self.compute_dtype) if self.use_bias else y
 
     def compute_output_shape(self, input_shape):

@@ -103,7 +103,7 @@ def test_tells_an_untrained_network_apart(golden, monkeypatch):
 
 
 def test_tells_missing_spectral_norm_apart(golden, monkeypatch):
-    monkeypatch.setattr(SpectralConv2D, "normalised_kernel", lambda layer: layer.kernel)
+    monkeypatch.setattr(SpectralConv2D, "normalised_kernel", lambda layer, _: layer.kernel)
     assert failing_outputs(golden) == {*OUTPUTS["generator"], *OUTPUTS["discriminator"]}
 
 
@@ -138,9 +138,9 @@ def test_tells_other_class_weights_apart(golden, monkeypatch, change):
 
 
 def test_tells_missing_gradient_through_sigma_apart(golden, monkeypatch):
-    def blocked(layer):
+    def blocked(layer, norm):
         kernel = layer.kernel.value
-        return kernel * tf.stop_gradient(right(layer) / kernel)
+        return kernel * tf.stop_gradient(right(layer, norm) / kernel)
 
     right = SpectralConv2D.normalised_kernel
     monkeypatch.setattr(SpectralConv2D, "normalised_kernel", blocked)
@@ -174,7 +174,7 @@ def test_tells_biased_running_variance_apart(golden, monkeypatch):
 def test_tells_another_power_iteration_apart(golden, monkeypatch):
     def twice(layer):
         right(layer)
-        right(layer)
+        return right(layer)
 
     right = SpectralConv2D.power_iteration
     monkeypatch.setattr(SpectralConv2D, "power_iteration", twice)
