@@ -1,0 +1,365 @@
+"""The inference engine: the generator as it is used, with folded weights and shared work.
+
+What the generator does outside training, to rounding, with fewer operations:
+
+* *Spectral norm* divides constants: ``W / (u^T W v)`` is stored.
+* *Batch norm* with running statistics is ``(x - mean) * rstd``, and SPADE makes of it
+  ``(x - mean) * rstd * (1 + gamma) + beta``. Gamma is affine in the hidden values, so rstd goes
+  into gamma's kernel and bias. Whatever gives ``x`` adds a bias at its end, so the mean goes in
+  there: features are *centred*, ``x - mean``, wherever a norm follows. An identity shortcut hands a
+  centred ``x`` on; the bias beside it gives the mean back. Zero padding comes behind the modulation
+  and is what it was. (In half precision, centred values lose fewer bits than
+  ``x * scale - mean * scale``.)
+* *Modulation*: gamma and beta are one kernel, the label kernels of a block's norms another. Both
+  are applied once for every distinct surroundings (``layers/patterns.py``), or to all pixels where
+  few repeat: which is the same with every pixel as a kind of its own, so that all that follows is
+  the same.
+* *Noise* is vectors and a map of their numbers: where it is constant over the image, a class or a
+  region, surroundings repeat as those of labels do.
+
+Images of a batch are painted one after the other inside one graph. So the way that is taken at a
+resolution, and with it every bit of an image, depends on that image alone. On a GPU this costs
+throughput (not measured). XLA is not used: TensorFlow Serving runs the same graph.
+"""
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from oasis_tf.layers.activation import LEAKY_SLOPE
+from oasis_tf.layers.label_conv import conditional_conv, downsample, split_channels
+from oasis_tf.layers.patterns import find_patterns, hidden_table, modulation_table
+from oasis_tf.layers.resampling import upsample
+
+# Distinct surroundings per pixel up to which they are worth telling apart.
+_LARGEST_SHARE = 0.5
+
+_MAP = tf.TensorSpec([None, None, None], tf.int32)
+
+
+class InferenceEngine:
+    """Paints with a snapshot of a generator's weights.
+
+    Args:
+        generator: ``Generator``.
+        dtype: str, type of the convolutions, default the generator's compute dtype. Their kernels
+            are cast once; what is computed once for all pixels alike, and the image, stay in the
+            generator's variable dtype.
+
+    Attributes:
+        weights: ``tf.Variable`` by name, everything that painting needs; no u, v or statistics.
+
+    All calls run graphs of dynamic sizes, traced once.
+    """
+
+    def __init__(self, generator, dtype=None):
+        self._generator = generator
+        self._dtype = dtype or generator.compute_dtype
+        self.weights = {
+            name: tf.Variable(value, trainable=False, name=name)
+            for name, value in folded_weights(generator, self._dtype).items()
+        }
+        self._fold_again = tf.function(self._assign_folded, autograph=False)
+        self._without_noise = self._over_batch(_paint_without_noise, _MAP)
+        self._with_vector = self._over_batch(_paint_with_vector, _MAP, self._floats())
+        self._with_field = self._over_batch(_paint_with_field, _MAP, self._floats(None, None))
+        self._with_index = self._over_batch(paint_image, _MAP, _MAP, self._floats(None))
+
+    def refresh(self):
+        """Folds the weights again, as they are in the generator now; nothing is traced again."""
+        self._fold_again()
+
+    def _assign_folded(self):
+        for name, value in folded_weights(self._generator, self._dtype).items():
+            self.weights[name].assign(value)
+
+    def __call__(self, label_map, noise=None):
+        """Images of label maps, by the weights of the last ``refresh``.
+
+        Args:
+            label_map: int [B, H, W], values 0..N-1, sides divisible by ``size_multiple``.
+            noise: float [B, Z] (one vector per image) or [B, H, W, Z] (local), None if Z = 0. Where
+                local noise repeats itself it is recognised, by exact comparison.
+
+        Returns:
+            [B, H, W, 3] in [-1, 1], in the generator's variable dtype.
+
+        Raises:
+            ValueError: sizes that do not divide, or noise that does not fit.
+        """
+        label_map = tf.cast(label_map, tf.int32)
+        noise = None if noise is None else tf.cast(noise, self._generator.variable_dtype)
+        self._generator.check_inputs(label_map, noise)
+        if noise is None:
+            return self._without_noise(label_map)
+        paint = self._with_vector if len(noise.shape) == 2 else self._with_field
+        return paint(label_map, noise)
+
+    def paint(self, label_map, noise_index, vectors):
+        """Images whose noise is given as vectors and a map of their numbers.
+
+        Args:
+            label_map: as in ``__call__``.
+            noise_index: int [B, H, W], values 0..K-1.
+            vectors: float [B, K, Z] with Z > 0.
+
+        Returns:
+            what ``__call__`` returns for ``noise[b, i, j] = vectors[b, noise_index[b, i, j]]``.
+
+        Raises:
+            ValueError: sizes that do not divide, or an index or vectors that do not fit.
+        """
+        label_map, noise_index = tf.cast(label_map, tf.int32), tf.cast(noise_index, tf.int32)
+        vectors = tf.cast(vectors, self._generator.variable_dtype)
+        if len(vectors.shape) != 3 or not noise_index.shape.is_compatible_with(label_map.shape):
+            raise ValueError(
+                "`noise_index` must be [B, H, W] like the label map and `vectors` [B, K, Z]. "
+                f"Received: {tuple(noise_index.shape)} and {tuple(vectors.shape)} for a label map "
+                f"{tuple(label_map.shape)}."
+            )
+        self._generator.check_inputs(label_map, vectors[:, 0])
+        return self._with_index(label_map, noise_index, vectors)
+
+    def _floats(self, *sides):
+        shape = [None, *sides, self._generator.noise_channels]
+        return tf.TensorSpec(shape, self._generator.variable_dtype)
+
+    def _over_batch(self, paint_one, *signature):
+        """A graph that calls ``paint_one(weights, ...)`` for one row of its arguments at a time."""
+        result = tf.TensorSpec([None, None, 3], self._generator.variable_dtype)
+
+        def over_rows(*batches):
+            return tf.map_fn(
+                lambda rows: paint_one(self.weights, *rows),
+                batches,
+                fn_output_signature=result,
+                parallel_iterations=1,
+            )
+
+        def over_batch(*batches):
+            shape = tf.shape(batches[0])
+            # No rows, no size to be learned from them.
+            empty = lambda: tf.zeros([0, shape[1], shape[2], 3], result.dtype)  # noqa: E731
+            return tf.cond(shape[0] == 0, empty, lambda: over_rows(*batches))
+
+        return tf.function(over_batch, input_signature=signature, autograph=False)
+
+
+# === Folding ===
+
+
+def folded_weights(generator, dtype):
+    """All that painting needs, by name; kernels of convolutions and their biases in ``dtype``.
+
+    Label kernels: ``stem`` and ``block_I/shared`` (of the block's norms 0, 1, s in this order).
+    Convolutions: ``block_I/norm_J`` (to scale and shift), ``block_I/conv_J``, ``to_rgb``.
+    """
+    # What features in front of a block are less; behind the last block they are whole.
+    means = [*(_mean(block.batch_norm_0) for block in generator.blocks), 0]
+    weights = _named("stem", generator.stem.kernel, generator.stem.bias - means[0])
+    for index, block in enumerate(generator.blocks):
+        folded = _folded_block(block, means[index], means[index + 1], dtype)
+        weights |= {f"block_{index}/{name}": value for name, value in folded.items()}
+    kernel = tf.cast(generator.to_rgb.kernel, dtype)
+    return weights | _named("to_rgb", kernel, generator.to_rgb.bias)
+
+
+def _folded_block(block, mean_before, mean_behind, dtype):
+    """Weights of a block whose input and output are less a mean each."""
+    norms = {"norm_0": block.batch_norm_0, "norm_1": block.batch_norm_1}
+    norms |= {"norm_s": block.batch_norm_0} if block.learned_shortcut else {}
+    shared = [getattr(block, name).shared for name in norms]
+    kernel = tf.concat([tf.convert_to_tensor(conv.kernel) for conv in shared], axis=-1)
+    weights = _named("shared", kernel, tf.concat([conv.bias + 0 for conv in shared], axis=0))
+    for name, batch_norm in norms.items():
+        kernel, bias = _folded_norm(getattr(block, name), batch_norm)
+        weights |= _named(name, tf.cast(kernel, dtype), bias)
+    bias_0 = block.conv_0.bias - _mean(block.batch_norm_1)
+    weights |= _named("conv_0", _kernel(block.conv_0), bias_0, dtype)
+    bias_1 = block.conv_1.bias - mean_behind
+    if block.learned_shortcut:
+        weights |= _named("conv_s", _kernel(block.conv_s), None, dtype)
+    else:
+        bias_1 += mean_before
+    return weights | _named("conv_1", _kernel(block.conv_1), bias_1, dtype)
+
+
+def _folded_norm(norm, batch_norm):
+    """Kernel [3, 3, hidden, 2C] and bias [2C] to scale and shift of centred features."""
+    rstd, _ = batch_norm.affine(None, training=False)
+    factor = tf.concat([rstd, tf.ones_like(rstd)], axis=0)
+    return tuple(part * factor for part in norm.kernel_and_bias())
+
+
+def _mean(batch_norm):
+    mean, _ = batch_norm.moments(None, training=False)
+    return mean
+
+
+def _kernel(conv):
+    _, _, sigma = conv.stored_norm()
+    return conv.kernel / sigma
+
+
+def _named(name, kernel, bias, dtype=None):
+    parts = {f"{name}/kernel": kernel} | ({} if bias is None else {f"{name}/bias": bias})
+    return {key: tf.cast(part, dtype or part.dtype) for key, part in parts.items()}
+
+
+# === Painting ===
+
+
+class _Condition(NamedTuple):
+    """What an image is painted from: int32 [1, H, W] twice, and float [K, Z] or None if Z = 0."""
+
+    label_map: Any
+    noise_index: Any
+    vectors: Any
+
+    def at(self, factor):
+        """The condition at the ``factor``-th part of the resolution."""
+        maps = (downsample(part, factor) for part in (self.label_map, self.noise_index))
+        return _Condition(*maps, self.vectors)
+
+    @property
+    def noise_channels(self):
+        return 0 if self.vectors is None else self.vectors.shape[-1]
+
+
+def paint_image(weights, label_map, noise_index, vectors):
+    """Paints one image with folded weights.
+
+    Args:
+        weights: dict of tensors or variables, as ``folded_weights`` gives them.
+        label_map, noise_index: int32 [H, W].
+        vectors: float [K, Z], or None if Z = 0.
+
+    Returns:
+        [H, W, 3] in [-1, 1].
+    """
+    blocks = sum(name.endswith("/conv_0/kernel") for name in weights)
+    whole, factor = _Condition(label_map[None], noise_index[None], vectors), 2 ** (blocks - 1)
+    x = _label_conv(weights["stem/kernel"], weights["stem/bias"], whole.at(factor))
+    x = tf.cast(x, weights["to_rgb/kernel"].dtype)
+    for index in range(blocks):
+        factor //= 2 if index else 1
+        x = upsample(x) if index else x
+        x = _block(_of(weights, f"block_{index}"), x, whole.at(factor))
+    x = _conv(tf.nn.leaky_relu(x, LEAKY_SLOPE), weights["to_rgb/kernel"])
+    bias = tf.convert_to_tensor(weights["to_rgb/bias"])
+    return tf.tanh(tf.nn.bias_add(tf.cast(x, bias.dtype), bias))[0]
+
+
+def _paint_without_noise(weights, label_map):
+    return paint_image(weights, label_map, tf.zeros_like(label_map), None)
+
+
+def _paint_with_vector(weights, label_map, vector):
+    return paint_image(weights, label_map, tf.zeros_like(label_map), vector[None])
+
+
+def _paint_with_field(weights, label_map, field):
+    """With noise [H, W, Z]: the distinct vectors of all pixels, compared in every bit."""
+    rows = tf.reshape(field, (-1, field.shape[-1]))
+    vectors, index = tf.raw_ops.UniqueV2(x=rows, axis=[0])
+    vectors = tf.ensure_shape(vectors, (None, field.shape[-1]))
+    return paint_image(weights, label_map, tf.reshape(index, tf.shape(label_map)), vectors)
+
+
+def _of(weights, part):
+    start = f"{part}/"
+    return {name.removeprefix(start): w for name, w in weights.items() if name.startswith(start)}
+
+
+def _block(weights, x, condition):
+    """``SPADEResBlock`` on centred features [1, H, W, C], upsampled already."""
+    modulate = _modulations(weights, condition)
+    y = tf.nn.leaky_relu(modulate("norm_0", x), LEAKY_SLOPE)
+    y = tf.nn.bias_add(_conv(y, weights["conv_0/kernel"]), weights["conv_0/bias"])
+    y = tf.nn.leaky_relu(modulate("norm_1", y), LEAKY_SLOPE)
+    y = tf.nn.bias_add(_conv(y, weights["conv_1/kernel"]), weights["conv_1/bias"])
+    if "conv_s/kernel" not in weights:
+        return y + x
+    return y + _conv(modulate("norm_s", x), weights["conv_s/kernel"])
+
+
+def _conv(x, kernel):
+    return tf.nn.conv2d(x, kernel, 1, "SAME")
+
+
+def _label_conv(kernel, bias, condition):
+    """``conditional_conv`` at every pixel, noise that is the same everywhere apart."""
+    label_map, index, vectors = condition
+
+    def convolve(noise):
+        noise = None if noise is None else tf.cast(noise, kernel.dtype)
+        return conditional_conv(label_map, noise, kernel, bias, condition.noise_channels)
+
+    if vectors is None:
+        return convolve(None)
+    return tf.cond(
+        tf.reduce_all(index == index[0, 0, 0]),
+        lambda: convolve(tf.gather(vectors, index[0, 0, :1])),
+        lambda: convolve(tf.gather(vectors, index)),
+    )
+
+
+# === Modulation ===
+
+
+def _modulations(weights, condition):
+    """function(norm, x) -> ``x * scale + shift`` with what the norm's kernels give."""
+    norms = [name for name in ("norm_0", "norm_1", "norm_s") if f"{name}/kernel" in weights]
+    patterns = find_patterns(condition.label_map, condition.noise_index)
+    kinds, pixels = tf.shape(patterns.neighbours)[0], tf.size(condition.label_map)
+    index, *tables = tf.cond(
+        tf.cast(kinds, tf.float32) <= _LARGEST_SHARE * tf.cast(pixels, tf.float32),
+        lambda: [patterns.index, *_of_kinds(weights, norms, condition, patterns)],
+        lambda: [_numbers(condition.label_map), *_of_pixels(weights, norms, condition)],
+    )
+
+    def modulate(name, x):
+        scale, shift = tables[2 * norms.index(name) :][:2]
+        return x * tf.gather(scale, index) + tf.gather(shift, index)
+
+    return modulate
+
+
+def _numbers(label_map):
+    return tf.reshape(tf.range(tf.size(label_map)), tf.shape(label_map))
+
+
+def _of_kinds(weights, norms, condition, patterns):
+    """Scale and shift [P, C] of all norms, for every kind of surroundings."""
+    shared = [weights["shared/kernel"]], [weights["shared/bias"]]
+    hidden = hidden_table(*shared, condition.noise_channels, patterns, condition.vectors)
+
+    def table(part, kernel):
+        return modulation_table(part, patterns.neighbours, tf.convert_to_tensor(kernel))
+
+    return _tables(weights, norms, hidden, table)
+
+
+def _of_pixels(weights, norms, condition):
+    """Scale and shift [H * W, C] of all norms, for every pixel."""
+    dtype = weights["norm_0/kernel"].dtype
+    shared = (tf.cast(weights[f"shared/{part}"], dtype) for part in ("kernel", "bias"))
+    hidden = tf.nn.relu(_label_conv(*shared, condition))
+
+    def table(part, kernel):
+        return tf.reshape(_conv(part, kernel), (-1, kernel.shape[-1]))
+
+    return _tables(weights, norms, hidden, table)
+
+
+def _tables(weights, norms, hidden, convolve):
+    """Scale and shift by every norm's convolution of its part of the hidden values, in a row."""
+    kernels = [weights[f"{name}/kernel"] for name in norms]
+    parts = split_channels(hidden, [kernel.shape[2] for kernel in kernels])
+    tables = []
+    for name, kernel, part in zip(norms, kernels, parts, strict=True):
+        table = convolve(part, kernel)
+        bias = tf.convert_to_tensor(weights[f"{name}/bias"])
+        table = tf.nn.bias_add(tf.cast(table, bias.dtype), bias)
+        tables += tf.split(tf.cast(table, kernel.dtype), 2, axis=-1)
+    return tables
