@@ -2,26 +2,27 @@
 
 import tensorflow as tf
 
+from oasis_tf.inference import InferenceEngine
 from oasis_tf.noise import sample_noise
 
 
 def serving_module(model):
-    """The generator as a `tf.Module` with a `serving_default` function.
+    """The averaged generator as a `tf.Module` with a `serving_default` function.
 
-    The module holds the plain variables only: `tf.saved_model.save` would trace every layer of a
-    Keras model anew, which fails for layers of several inputs.
+    The module holds the folded weights of an `InferenceEngine` of its own, each once, and nothing
+    that training alone needs.
 
     Args:
         model: `OASIS`.
     """
-    generator, config = model.generator_ema, model.config.model
+    engine, config = InferenceEngine(model.generator_ema), model.config.model
     label_map_spec = tf.TensorSpec([None, None, None], tf.int32, name="label_map")
     seed_spec = tf.TensorSpec([None], tf.int64, name="seed")
 
     @tf.function(input_signature=[label_map_spec, seed_spec])
     def paint(label_map, seed):
         noise = sample_noise(seed, config.noise_channels) if config.noise_channels else None
-        return generator(label_map, noise, training=False)
+        return engine(label_map, noise)
 
     @tf.function(input_signature=[label_map_spec, seed_spec])
     def serving_default(label_map, seed):
@@ -31,7 +32,7 @@ def serving_module(model):
             return {"image": paint(tf.identity(label_map), tf.identity(seed))}
 
     module = tf.Module()
-    module.weights = [variable.value for variable in generator.variables]
+    module.weights = list(engine.weights.values())
     module.paint = paint
     module.serving_default = serving_default
     return module

@@ -13,6 +13,7 @@ from keras import ops
 
 from oasis_tf import losses, noise
 from oasis_tf.config import missing_discriminator
+from oasis_tf.inference import InferenceEngine
 from oasis_tf.layers.fusion import fused
 from oasis_tf.layers.replicas import mean_over_replicas, num_replicas
 
@@ -86,6 +87,7 @@ class OASIS(keras.Model):
             aggregation="only_first_replica",
         )
         self.config = self.label_space = None  # set by `load`
+        self._engine = None  # made by `inference_engine`
         self.generator_optimizer = self.discriminator_optimizer = None  # set by `compile`
         # Keras would otherwise build the model on per-replica values in `fit`, and fail.
         self.built = True
@@ -250,7 +252,7 @@ class OASIS(keras.Model):
     # === Use ===
 
     def generate(self, label_map, seed=0, noise=None):
-        """Images for label maps by the averaged generator.
+        """Images for label maps by the averaged generator, on its ``inference_engine``.
 
         Args:
             label_map: int [B, H, W] or [H, W] in model ids, sides divisible by 32.
@@ -270,9 +272,20 @@ class OASIS(keras.Model):
         self._check_label_map(label_map)
         if noise is None and self.generator.noise_channels:
             noise = self.sample_noise(seed, len(label_map))
-        inputs = [tf.cast(label_map, tf.int32)]
-        inputs += [] if noise is None else [tf.cast(noise, self.generator.variable_dtype)]
-        return self.generator_ema(*inputs, training=False).numpy().astype(np.float32)
+        return self.inference_engine()(label_map, noise).numpy().astype(np.float32)
+
+    def inference_engine(self):
+        """The ``InferenceEngine`` of the averaged generator, with the weights of this moment.
+
+        TensorFlow variables do not tell when they change, so ``generate`` asks for this every time:
+        folding costs a few percent of an image and can never be forgotten. Who paints many times
+        with the same weights may ask once and keep it.
+        """
+        if self._engine is None:
+            self._engine = InferenceEngine(self.generator_ema)
+        else:
+            self._engine.refresh()
+        return self._engine
 
     def sample_noise(self, seed, batch):
         """Noise [batch, Z] of the given seeds, an int or [batch], as ``generate`` draws it."""

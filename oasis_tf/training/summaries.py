@@ -10,6 +10,7 @@ from oasis_tf import images, losses, noise
 
 EVENTS, SAMPLES = "tensorboard", "samples"
 FAKE_COLOR = (0, 0, 0)
+_SEED = 0  # of the noise in pictures
 
 
 class SummaryWriter:
@@ -68,12 +69,13 @@ class Panels:
         label_map = tf.constant(self._label_map, tf.int32)
         real = tf.constant(self._image, tf.float32) / 127.5 - 1.0
         result = {k: v.numpy() for k, v in self._compute(real, label_map).items()}
+        average = self._model.generate(self._label_map, seed=_SEED)
         color = self._label_space.colorize
         samples = [
             color(self._label_map),
             self._image,
             images.to_uint8(result["fake"]),
-            images.to_uint8(result["average"]),
+            images.to_uint8(average),
             color(result["segmentation"]),
         ]
         mask = np.broadcast_to(result["mask"] * 2 - 1, result["mixed"].shape)
@@ -92,7 +94,7 @@ class Panels:
         model, batch = self._model, self._label_map.shape[0]
         inputs = [label_map]
         if model.generator.noise_channels:
-            inputs.append(model.sample_noise(0, batch))
+            inputs.append(model.sample_noise(_SEED, batch))
         fake = model.generator(*inputs, training=False)
         bits = noise.labelmix_bits(model.seed, 0, model.num_classes)
         mask = losses.labelmix_mask(label_map, bits)
@@ -100,7 +102,6 @@ class Panels:
         logits = [model.discriminator(x, training=False) for x in (real, fake, mixed)]
         return {
             "fake": fake,
-            "average": model.generator_ema(*inputs, training=False),
             "segmentation": model.known_argmax(logits[0]),
             "mask": mask,
             "mixed": mixed,

@@ -104,11 +104,18 @@ def test_calls_change_nothing_in_the_artefact_or_the_model(model, exported):
         np.testing.assert_array_equal(old, variable.numpy())
 
 
-def test_weights_are_stored_once(model, exported):
-    weights = sum(variable.numpy().nbytes for variable in model.generator_ema.variables)
+def test_folded_weights_are_stored_once_and_nothing_else(model, exported):
+    engine = model.inference_engine()
+    wanted = sorted((tuple(w.shape), w.numpy().tobytes()) for w in engine.weights.values())
+    weights = tf.saved_model.load(exported[0]).weights
+    assert sorted((tuple(w.shape), w.numpy().tobytes()) for w in weights) == wanted
+    total = sum(w.numpy().nbytes for w in weights)
+    assert total == 4 * sum(np.prod(v.shape) for v in model.generator.trainable_variables)
     folder = os.path.join(exported[0], "variables")
     stored = sum(os.path.getsize(os.path.join(folder, name)) for name in os.listdir(folder))
-    assert weights <= stored < 1.2 * weights
+    assert total <= stored < 1.1 * total
+    names = [name for name, _ in tf.train.list_variables(os.path.join(folder, "variables"))]
+    assert sum("VARIABLE_VALUE" in name for name in names) == len(weights)
 
 
 def test_signature_is_what_the_docs_say(exported):
