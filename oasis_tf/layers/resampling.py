@@ -74,8 +74,12 @@ def conv(x, kernel):
 
 
 def conv_average_pool(x, kernel):
-    """``average_pool(conv(x, kernel))`` for a 3x3 kernel: [B, H, W, C] -> [B, H/2, W/2, F]."""
-    if not _worth_joining(x, scale=1):
+    """``average_pool(conv(x, kernel))`` for a 3x3 kernel: [B, H, W, C] -> [B, H/2, W/2, F].
+
+    Sides that are known only at run time must be even.
+    """
+    odd = any(side is not None and side % 2 for side in x.shape[1:3])  # no whole blocks
+    if odd or not _worth_joining(x, scale=1):
         return average_pool(conv(x, kernel))
     channels, filters = kernel.shape[2:]
     blocks = _blocks_of_2(_summed_shifts(kernel) / 4)
