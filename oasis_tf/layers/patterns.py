@@ -8,11 +8,17 @@ scenes of 256x256 some 3 % of the 3x3 and 9 % of the 5x5 ones. So the two convol
 distinct surroundings, as matrix products, and every pixel looks its result up. Gradients are sums
 over the pixels that looked up the same row, which is the same sum in another order.
 
+A convolution is a sum of nine products, each of one neighbour and one tap. A neighbour's product
+does not depend on where it is met, so it is taken once for each kind of neighbour, not once for
+each kind of window; windows add rows up. They share three of a line, too: first the lines are
+added, then three of them.
+
 Surroundings are told apart exactly: a triple of numbers below M is one number below M^3, and
 ``unique`` renumbers after every triple so that M stays small; no hashing. What lies outside the
 image is a condition of its own, which contributes nothing (zero padding).
 
-TensorFlow only: how many rows there are is known at run time, which XLA and JAX do not allow.
+TensorFlow only, and not for XLA: how many rows there are is known at run time, which JAX does not
+allow, and for which XLA keeps as many rows as there are pixels.
 """
 
 from typing import Any, NamedTuple
@@ -30,17 +36,24 @@ class Patterns(NamedTuple):
 
     Attributes:
         index: [B, H, W], which of P 5x5 surroundings a pixel has.
-        neighbours: [P, 9], the 3x3 surroundings, 0..Q-1, at and around a pixel; Q is outside.
+        columns: [P, 3], which of R lines are above, at and below a pixel.
+        lines: [R, 3], the 3x3 surroundings, 0..Q-1, left of, at and right of a pixel; Q is outside.
         conditions: [Q, 9], the conditions, 0..S-1, at and around a pixel; S is outside.
         labels: [S], label of a condition.
         noises: [S], number of the noise vector of a condition.
     """
 
     index: Any
-    neighbours: Any
+    columns: Any
+    lines: Any
     conditions: Any
     labels: Any
     noises: Any
+
+    @property
+    def neighbours(self):
+        """[P, 9], the 3x3 surroundings, 0..Q-1, at and around a pixel; Q is outside."""
+        return ops.reshape(ops.take(self.lines, self.columns, axis=0), (-1, 9))
 
 
 def find_patterns(label_map, noise_index):
@@ -59,10 +72,10 @@ def find_patterns(label_map, noise_index):
     noise_index = tf.cast(noise_index, tf.int64)
     base = tf.reduce_max(label_map) + 1
     symbols, condition_map = _unique(noise_index * base + label_map)
-    hidden_index, conditions = _surroundings(condition_map, tf.size(symbols, tf.int64))
-    num_hidden = tf.shape(conditions, tf.int64)[0]
-    index, neighbours = _surroundings(hidden_index, num_hidden)
-    parts = (index, neighbours, conditions, symbols % base, symbols // base)
+    hidden_map, columns, lines = _surroundings(condition_map, tf.size(symbols, tf.int64))
+    conditions = tf.reshape(tf.gather(lines, columns), (-1, 9))
+    index, columns, lines = _surroundings(hidden_map, tf.shape(columns, tf.int64)[0])
+    parts = (index, columns, lines, conditions, symbols % base, symbols // base)
     return Patterns(*(tf.cast(part, tf.int32) for part in parts))
 
 
@@ -75,14 +88,16 @@ def _unique(keys):
 
 
 def _surroundings(kinds, count):
-    """Renumbers 3x3 windows: int64 [B, H, W] of 0..count-1 to (the same of 0..R-1, [R, 9])."""
+    """Renumbers 3x3 windows: int64 [B, H, W] of 0..count-1 to (the same of 0..P-1, [P, 3], [R, 3]).
+
+    The tables hold the three lines of a window and the three kinds of a line.
+    """
     import tensorflow as tf
 
-    rows, in_row = _triples(kinds, count, axis=2)
-    windows, in_window = _triples(rows, tf.shape(in_row, tf.int64)[0], axis=1)
-    # The row outside the image consists of pixels outside the image.
-    in_row = tf.concat([in_row, tf.fill((1, 3), count)], axis=0)
-    return windows, tf.reshape(tf.gather(in_row, in_window), (-1, 9))
+    in_line, lines = _triples(kinds, count, axis=2)
+    windows, columns = _triples(in_line, tf.shape(lines, tf.int64)[0], axis=1)
+    # The line outside the image consists of pixels outside the image.
+    return windows, columns, tf.concat([lines, tf.fill((1, 3), count)], axis=0)
 
 
 def _triples(kinds, count, axis):
@@ -136,15 +151,26 @@ def _taps(kernel, noise_channels, patterns, vectors):
     return ops.take(label_kernel, patterns.labels, axis=1) + ops.matmul(vectors, noise_kernel)
 
 
-def modulation_table(hidden, neighbours, kernel):
+def modulation_table(hidden, patterns, kernel):
     """3x3 convolution of ``relu(hidden)`` for every 5x5 surroundings.
 
     Args:
-        hidden: float [Q, F]; neighbours: int [P, 9]; kernel: float [3, 3, F, C].
+        hidden: float [Q, F]; patterns: ``Patterns``; kernel: float [3, 3, F, C].
 
     Returns:
         float [P, C] in the dtype of ``kernel``.
     """
+    # The last row is what lies outside the image.
     hidden = ops.cast(ops.pad(ops.relu(hidden), ((0, 1), (0, 0))), kernel.dtype)
-    windows = ops.reshape(lookup(hidden, neighbours), (-1, 9 * kernel.shape[2]))
-    return ops.matmul(windows, ops.reshape(kernel, (-1, kernel.shape[3])))
+    taps = ops.unstack(ops.reshape(kernel, (9, *kernel.shape[2:])), 9)
+
+    def line(taps):
+        return sum(
+            lookup(ops.matmul(hidden, tap), patterns.lines[:, place])
+            for place, tap in enumerate(taps)
+        )
+
+    return sum(
+        lookup(line(taps[3 * place : 3 * place + 3]), patterns.columns[:, place])
+        for place in range(3)
+    )

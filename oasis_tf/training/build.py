@@ -28,6 +28,8 @@ def build_model(config, mixed_precision="none"):
         spade_channels=settings.spade_channels,
         widths=settings.generator_widths,
         remat=remat,
+        # Tables whose size is known at run time gain nothing under XLA: it pads them to all pixels.
+        dense=config.training.jit_compile,
         name="generator",
         **common,
     )
