@@ -311,7 +311,7 @@ def _modulations(weights, condition):
     """function(norm, x) -> ``x * scale + shift`` with what the norm's kernels give."""
     norms = [name for name in ("norm_0", "norm_1", "norm_s") if f"{name}/kernel" in weights]
     patterns = find_patterns(condition.label_map, condition.noise_index)
-    kinds, pixels = tf.shape(patterns.neighbours)[0], tf.size(condition.label_map)
+    kinds, pixels = tf.shape(patterns.columns)[0], tf.size(condition.label_map)
     index, *tables = tf.cond(
         tf.cast(kinds, tf.float32) <= _LARGEST_SHARE * tf.cast(pixels, tf.float32),
         lambda: [patterns.index, *_of_kinds(weights, norms, condition, patterns)],
@@ -335,7 +335,7 @@ def _of_kinds(weights, norms, condition, patterns):
     hidden = hidden_table(*shared, condition.noise_channels, patterns, condition.vectors)
 
     def table(part, kernel):
-        return modulation_table(part, patterns.neighbours, tf.convert_to_tensor(kernel))
+        return modulation_table(part, patterns, tf.convert_to_tensor(kernel))
 
     return _tables(weights, norms, hidden, table)
 

@@ -56,7 +56,7 @@ class _SharedModulation:
     def __init__(self, norm, hidden, patterns):
         self._norm, self._index = norm, patterns.index
         kernel, bias = norm.kernel_and_bias()
-        table = modulation_table(hidden, patterns.neighbours, ops.cast(kernel, norm.compute_dtype))
+        table = modulation_table(hidden, patterns, ops.cast(kernel, norm.compute_dtype))
         self._scale, self._shift = ops.split(ops.cast(table, bias.dtype) + bias, 2, axis=-1)
 
     def __call__(self, x, affine=None):

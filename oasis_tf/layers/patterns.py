@@ -21,6 +21,8 @@ TensorFlow only, and not for XLA: how many rows there are is known at run time, 
 allow, and for which XLA keeps as many rows as there are pixels.
 """
 
+import functools
+import operator
 from typing import Any, NamedTuple
 
 from keras import ops
@@ -164,13 +166,12 @@ def modulation_table(hidden, patterns, kernel):
     hidden = ops.cast(ops.pad(ops.relu(hidden), ((0, 1), (0, 0))), kernel.dtype)
     taps = ops.unstack(ops.reshape(kernel, (9, *kernel.shape[2:])), 9)
 
-    def line(taps):
-        return sum(
-            lookup(ops.matmul(hidden, tap), patterns.lines[:, place])
-            for place, tap in enumerate(taps)
+    def added(tables, numbers):
+        """Sum over the places of a window: row ``numbers[:, place]`` of ``tables[place]``."""
+        return functools.reduce(
+            operator.add, (lookup(table, numbers[:, place]) for place, table in enumerate(tables))
         )
 
-    return sum(
-        lookup(line(taps[3 * place : 3 * place + 3]), patterns.columns[:, place])
-        for place in range(3)
-    )
+    products = [ops.matmul(hidden, tap) for tap in taps]
+    lines = [added(products[first : first + 3], patterns.lines) for first in (0, 3, 6)]
+    return added(lines, patterns.columns)

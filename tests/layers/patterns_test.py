@@ -204,7 +204,7 @@ def test_modulation_table_equals_the_plain_convolution(
 
     def fast():
         hidden = table_of([layer], found, noise)
-        return tf.gather(modulation_table(hidden, found.neighbours, kernel), found.index)
+        return tf.gather(modulation_table(hidden, found, kernel), found.index)
 
     def slow():
         field = dense_condition(label_map, noise, CLASSES)
