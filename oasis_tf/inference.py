@@ -31,8 +31,10 @@ from oasis_tf.layers.label_conv import conditional_conv, downsample, split_chann
 from oasis_tf.layers.patterns import find_patterns, hidden_table, modulation_table
 from oasis_tf.layers.resampling import upsample
 
-# Distinct surroundings per pixel up to which they are worth telling apart.
-_LARGEST_SHARE = 0.5
+# Distinct surroundings per pixel up to which telling them apart costs less than computing every
+# pixel. Measured on street scenes with more and more random pixels, 8x8 to 256x256, on a CPU with
+# AVX512: equal at 0.95 to 1 in float32 and at 0.9 to 0.95 in bfloat16, whatever the resolution.
+_LARGEST_SHARE = 0.9
 
 _MAP = tf.TensorSpec([None, None, None], tf.int32)
 

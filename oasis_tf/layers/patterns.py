@@ -29,7 +29,7 @@ from keras import ops
 
 from oasis_tf.layers.lookup import lookup
 
-# Products of three numbers below this fit into int64.
+# Triples of numbers below this fit into int64; of larger ones, pairs do and are renumbered first.
 _MOST_KINDS = 2**21
 
 
@@ -106,19 +106,23 @@ def _triples(kinds, count, axis):
     """Renumbers (before, at, after) along an axis; ``count`` stands for outside the image."""
     import tensorflow as tf
 
-    base = count + 1
-    tf.debugging.assert_less(
-        base,
-        tf.constant(_MOST_KINDS, tf.int64),
-        message="Too many kinds of surroundings in a batch to number their triples: there must be "
-        f"fewer than {_MOST_KINDS}. Take a smaller batch or `dense=True`.",
-    )
     paddings = [(1, 1) if dimension == axis else (0, 0) for dimension in range(3)]
     padded = tf.pad(kinds, paddings, constant_values=count)
-    size = tf.shape(kinds)[axis]
+    size, base = tf.shape(kinds)[axis], count + 1
     before, at, after = (tf.gather(padded, tf.range(i, size + i), axis=axis) for i in range(3))
-    values, index = _unique((before * base + at) * base + after)
-    return index, tf.stack([values // base**2, values // base % base, values % base], axis=1)
+
+    def at_once():
+        values, index = _unique((before * base + at) * base + after)
+        return index, values // base**2, values // base % base, values % base
+
+    def pairs_first():
+        pairs, pair = _unique(before * base + at)
+        values, index = _unique(pair * base + after)
+        pairs = tf.gather(pairs, values // base)
+        return index, pairs // base, pairs % base, values % base
+
+    index, *triple = tf.cond(base < _MOST_KINDS, at_once, pairs_first)
+    return index, tf.stack(triple, axis=1)
 
 
 def hidden_table(kernels, biases, noise_channels, patterns, vectors):
