@@ -4,8 +4,6 @@ One iteration is a pure function of (state, batch, seed, step): all randomness i
 drawn for the global batch, of which every replica takes its slice.
 """
 
-import functools
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -33,6 +31,11 @@ def to_float_image(image, dtype="float32"):
     if keras.backend.standardize_dtype(image.dtype) == "uint8":
         return ops.cast(image, dtype) / 127.5 - 1.0
     return ops.cast(image, dtype)
+
+
+@fused
+def _weighted_sum(a, b, share_a, share_b):
+    return share_a * a + share_b * b
 
 
 @keras.saving.register_keras_serializable("oasis_tf")
@@ -236,18 +239,15 @@ class OASIS(keras.Model):
         ]
 
         def update(average, value):
-            return average.assign(self._averaged(average, value))
+            # The share of the new value is subtracted here: in float32, 1 - 0.9999 has four digits.
+            shares = (tf.constant(x, average.dtype) for x in (self.ema_decay, 1 - self.ema_decay))
+            return average.assign(_weighted_sum(average, value, *shares))
 
         def update_all(strategy):
             for average, variable in pairs:
                 strategy.extended.update(average, update, args=(variable,), group=False)
 
         tf.distribute.get_replica_context().merge_call(update_all)
-
-    @functools.cached_property
-    def _averaged(self):
-        decay = self.ema_decay
-        return fused(lambda average, value: decay * average + (1 - decay) * value)
 
     # === Use ===
 
