@@ -10,11 +10,12 @@ _BYTES = {"none": 4, "bfloat16": 2, "float16": 2}
 # Weights, gradients, velocity, average: counted. Normalised kernels, their gradients and copies in
 # the layouts of convolutions: measured, as a multiple of what is counted. Under activation
 # checkpointing blocks run back one after the other, and fewer of these exist at a time.
-_WEIGHT_OVERHEAD, _WEIGHT_OVERHEAD_REMAT = 2.3, 1.9
-# Hidden maps of the largest block that exist besides those kept, while it runs back: measured.
-_PASSING_HIDDEN_MAPS = 2.8
+_WEIGHT_OVERHEAD, _WEIGHT_OVERHEAD_REMAT = 1.8, 1.4
+# Tables of the distinct surroundings, numbers per pixel and modulated channel: measured on scenes
+# of squares; how many surroundings a pixel has to itself depends on the label maps.
+_TABLE_NUMBERS = 3
 # What TensorFlow takes to trace a step and to run it, however small the networks: measured.
-_RUNTIME_BYTES = 570 * 2**20
+_RUNTIME_BYTES = 800 * 2**20
 
 
 def parameter_bytes(generator, discriminator):
@@ -37,18 +38,17 @@ def generator_activations(config):
     model, data = config.model, config.data
     pixels = data.crop_height * data.crop_width // model.generator_stride**2
     widths = [width * model.generator_channels for width in model.generator_widths]
-    inner, outer, hidden = [], [], 0
-    for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True):
+    inner, outer = [], []
+    for index, (fan_in, fan_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        pixels *= 4 if index else 1
         middle, shortcut = min(fan_in, fan_out), fan_in != fan_out
-        hidden = pixels * (3 if shortcut else 2) * model.spade_channels
-        # Hidden maps behind the ReLU; of every modulation what was normalised, the scale, and the
-        # sides of the LeakyReLU; the convolutions' outputs.
-        modulated = (2 + shortcut) * fan_in + middle
-        inner.append(hidden + pixels * (4 * modulated + middle + 2 * fan_out))
-        outer.append(pixels * (fan_in + fan_out))
-        pixels *= 4
-    passing = int(_PASSING_HIDDEN_MAPS * hidden)
-    return _kept(config, inner, outer) + passing
+        # The input before the upsampling, centred, and behind it; what goes into every convolution;
+        # the first one's output, centred too; the block's output.
+        kept = fan_in // 2 + (2 + shortcut) * fan_in + 3 * middle + fan_out
+        tables = _TABLE_NUMBERS * ((1 + shortcut) * fan_in + middle)
+        inner.append(pixels * (kept + tables))
+        outer.append(pixels * (fan_in // 4 + fan_out))
+    return _kept(config, inner, outer)
 
 
 def discriminator_activations(config):
@@ -58,16 +58,19 @@ def discriminator_activations(config):
     pixels, fan_in = data.crop_height * data.crop_width, 3
     inner, outer = [], []
     for fan_out in widths:
-        inner.append(pixels * (2 * fan_in + 3 * fan_out))
+        # The first convolution's input, the second one's as pixels and as blocks.
+        full = pixels * (fan_in + 2 * fan_out)
         pixels //= 4
+        inner.append(full + pixels * (fan_in + fan_out))
         outer.append(pixels * fan_out)
         fan_in = fan_out
     outputs = [*widths[-2::-1], model.discriminator_channels]
     for index, fan_out in enumerate(outputs):
         fan_in = widths[-1] if index == 0 else outputs[index - 1] + widths[-1 - index]
-        small = pixels * 2 * fan_in
+        small = pixels * fan_in
         pixels *= 4
-        inner.append(small + pixels * (fan_in + 4 * fan_out))
+        # Input, its activation and that padded; the second convolution's input and output.
+        inner.append(3 * small + pixels * 2 * fan_out)
         outer.append(small + pixels * fan_out)
     logits = pixels * 3 * (model.num_classes + 1)
     return _kept(config, inner, outer) + logits

@@ -38,6 +38,7 @@ def test_modes_compute_the_same(peer, mode):
     """Up to the precision of the mode, in evaluation and through a step."""
     from benchmarks.pytorch_peer import torch
 
+    torch.manual_seed(1)
     label_map, noise = torch.randint(5, (2, 64, 64)), torch.randn(2, 4)
     image, bits = torch.rand(2, 3, 64, 64), torch.randint(2, (5,))
     images, losses = [], []
