@@ -5,9 +5,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from oasis_tf.layers import fusion
 from oasis_tf.layers.fusion import fused
 
 TOLERANCE = {"float64": 1e-14, "float32": 1e-6}
+
+
+@pytest.fixture(autouse=True)
+def tensors_count_as_large(monkeypatch):
+    monkeypatch.setattr(fusion, "_SMALLEST_SIZE", 1)
 
 
 def moved(rate, value, gradient):
@@ -90,3 +96,16 @@ def test_one_pass_over_memory():
 def test_other_backends_get_the_function_itself(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     assert fused(moved) is moved
+
+
+def test_small_tensors_are_not_compiled(rng, monkeypatch):
+    monkeypatch.setattr(fusion, "_SMALLEST_SIZE", 13)
+    function, arguments = fused(moved), make_arguments(rng, "float32")
+
+    @tf.function(autograph=False)
+    def step(*arguments):
+        return function(*arguments)
+
+    operations = {op.type for op in step.get_concrete_function(*arguments).graph.get_operations()}
+    assert "Sqrt" in operations and not any("Call" in name for name in operations)
+    check(function(*arguments), moved(*arguments), "float32")

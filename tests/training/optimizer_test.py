@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from oasis_tf.layers import fusion
 from oasis_tf.training.optimizer import Adam
 
 
@@ -32,9 +33,11 @@ def problem(scale=1.0, steps=5):
     return rng.normal(size=(3, 4)), scale * rng.normal(size=(steps, 3, 4))
 
 
+@pytest.mark.parametrize("smallest_size", [1, 1000], ids=["compiled", "not compiled"])
 @pytest.mark.parametrize("beta_1", [0.0, 0.5, 0.9])
 @pytest.mark.parametrize("scale", [1.0, 1e-8])
-def test_equals_numpy(beta_1, scale):
+def test_equals_numpy(monkeypatch, beta_1, scale, smallest_size):
+    monkeypatch.setattr(fusion, "_SMALLEST_SIZE", smallest_size)
     value, gradients = problem(scale)
     got = run(Adam(1e-3, beta_1, 0.999), value, gradients)
     want = numpy_adam(value, gradients, np.float32(1e-3), beta_1, 0.999)
