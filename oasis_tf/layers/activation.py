@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from oasis_tf.layers.gradients import of_upstream
+
 LEAKY_SLOPE = 0.2
 
 
@@ -16,11 +18,7 @@ def leaky_relu(x):
     @ops.custom_gradient
     def activate(x):
         y = ops.leaky_relu(x, negative_slope=LEAKY_SLOPE)
-
-        def gradient(*args, upstream=None):
-            return _gradient(args[-1] if upstream is None else upstream, y)
-
-        return y, gradient
+        return y, of_upstream(lambda upstream: _gradient(upstream, y))
 
     return activate(x)
 

@@ -20,6 +20,8 @@ is padding (by 2) an upsampled one.
 
 from keras import ops
 
+from oasis_tf.layers.gradients import of_upstream
+
 # Below this side (in high-resolution pixels), summing and sorting the kernel costs more than fewer
 # multiplications save: measured with the widths of the discriminator.
 _SMALLEST_SIDE = 32
@@ -28,13 +30,8 @@ _SMALLEST_SIDE = 32
 @ops.custom_gradient
 def upsample(x):
     """Nearest-neighbour upsampling by 2: [B, H, W, C] -> [B, 2H, 2W, C]."""
-
-    def gradient(*args, upstream=None):
-        # The sum over the four copies; on other backends the gradient comes as an argument too.
-        upstream = args[-1] if upstream is None else upstream
-        return average_pool(upstream) * 4
-
-    return _copies_of_4(x), gradient
+    # The gradient is the sum over the four copies.
+    return _copies_of_4(x), of_upstream(lambda upstream: average_pool(upstream) * 4)
 
 
 def _copies_of_4(x):

@@ -13,6 +13,7 @@ from keras import ops
 
 from oasis_tf.layers import resampling
 from oasis_tf.layers.fusion import fused
+from oasis_tf.layers.gradients import of_upstream
 from oasis_tf.layers.initializers import UnitVector, xavier_normal
 
 _EPSILON = 1e-12
@@ -57,11 +58,8 @@ def normalised(matrix, u, v, sigma, dtype):
 
     @ops.custom_gradient
     def divide(matrix):
-        def gradient(*args, upstream=None):
-            upstream = args[-1] if upstream is None else upstream
-            return _gradient_of_division(upstream, matrix, u, v, sigma)
-
-        return _divide(dtype)(matrix, sigma), gradient
+        gradient = functools.partial(_gradient_of_division, matrix=matrix, u=u, v=v, sigma=sigma)
+        return _divide(dtype)(matrix, sigma), of_upstream(gradient)
 
     return divide(matrix)
 
