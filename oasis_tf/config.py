@@ -243,11 +243,98 @@ class TrainingConfig:
         minimum=1,
     )
 
+    eval_every: int = _setting(
+        "Steps between evaluations on the validation split; 0: none.",
+        0,
+        minimum=0,
+        changeable=True,
+    )
+    eval_metrics: str = _setting(
+        "Comma list: metrics of those evaluations, as --metrics of the evaluate command.",
+        "fid",
+        changeable=True,
+    )
+    best_metric: str | None = _setting(
+        "Value by which the best checkpoint is chosen and kept, such as fid_inception2015 or "
+        "alignment_compact/miou (default: the first value of the evaluation).",
+        None,
+        changeable=True,
+    )
+
     def __post_init__(self) -> None:
         _check_fields(self)
 
 
-_SECTIONS = {"model": ModelConfig, "data": DataConfig, "training": TrainingConfig}
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """Networks and numbers of samples that metrics use, in training and in the evaluate command.
+
+    Raises:
+        ValueError: a field is outside its limits.
+    """
+
+    inception: str | None = _setting(
+        "Weights of the feature network of fid, kid and precision_recall: the Inception of 2015 "
+        "(classify_image_graph_def.pb or pt_inception-2015-12-05-6726825d.pth) or Keras' ImageNet "
+        "InceptionV3 (.h5). Without, a small seeded network stands in; value names tell which.",
+        None,
+        changeable=True,
+    )
+    vgg16: str | None = _setting(
+        "Weights of torchvision's VGG-16 (vgg16-397923af.pth): precision_recall takes its second "
+        "fully connected layer then.",
+        None,
+        changeable=True,
+    )
+    lpips_backbone: str | None = _setting(
+        "Weights of torchvision's AlexNet or VGG-16 for LPIPS; without, a small seeded network "
+        "stands in.",
+        None,
+        changeable=True,
+    )
+    lpips_heads: str | None = _setting(
+        "Linear heads of LPIPS 0.1 for that network (alex.pth or vgg.pth).", None, changeable=True
+    )
+    segmenter: str = _setting(
+        "Segmenter of the metric alignment: a SavedModel folder or a Keras file, or auto: a "
+        "compact one, trained on the real training images and kept beside the data.",
+        "auto",
+        changeable=True,
+    )
+    segmenter_labels: str | None = _setting(
+        "JSON file that maps the outputs of --segmenter to the classes of the data set.",
+        None,
+        changeable=True,
+    )
+    segmenter_steps: int | None = _setting(
+        "Training steps of the compact segmenter; default: five epochs, at least 400.",
+        None,
+        minimum=1,
+        changeable=True,
+    )
+    diversity_samples: int = _setting(
+        "Images painted for a label map by the metrics of diversity.",
+        20,
+        minimum=2,
+        changeable=True,
+    )
+    diversity_maps: int | None = _setting(
+        "Label maps used by the metrics of diversity, spread over the split; default: all.",
+        None,
+        minimum=1,
+        changeable=True,
+    )
+
+    def __post_init__(self) -> None:
+        _check_fields(self)
+
+
+_SECTIONS = {
+    "model": ModelConfig,
+    "data": DataConfig,
+    "training": TrainingConfig,
+    "evaluation": EvaluationConfig,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -261,6 +348,7 @@ class Config:
     model: ModelConfig
     data: DataConfig
     training: TrainingConfig
+    evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
     label_space: LabelSpace
 
     def __post_init__(self) -> None:
@@ -306,10 +394,12 @@ class Config:
                 f"{source} must have format_version {FORMAT_VERSION}. Received: {version!r}. Use "
                 "the release of oasis_tf that wrote it."
             )
-        _check_keys({*_SECTIONS, "label_space", "format_version"}, contents, source)
+        optional = {"evaluation"}  # younger than the format
+        required = {*_SECTIONS, "label_space", "format_version"} - optional
+        _check_keys(required, contents, source, optional)
         try:
             parts = {name: _section_from_json(kind, contents[name], name)
-                     for name, kind in _SECTIONS.items()}  # fmt: skip
+                     for name, kind in _SECTIONS.items() if name in contents}  # fmt: skip
             return cls(**parts, label_space=LabelSpace.from_json(contents["label_space"]))
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{source} does not hold a usable configuration: {error}") from error
@@ -393,6 +483,8 @@ def _as_type(field: dataclasses.Field, value: Any) -> Any:
 
 
 def _check_limits(field: dataclasses.Field, value: Any) -> None:
+    if value is None:
+        return
     minimum, above, below, choices = (
         field.metadata[rule] for rule in ("minimum", "above", "below", "choices")
     )
@@ -487,10 +579,7 @@ def define_setting_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     not; the help text states the default.
     """
     for field in _flag_fields():
-        help_text = field.metadata["help"]
-        if field.default not in (dataclasses.MISSING, None):
-            help_text += f" (default: {_as_text(field.default)})"
-        _define_flag(field, help_text, flag_values)
+        _define_flag(field, flag_values)
     flags.DEFINE_integer(
         "epochs",
         None,
@@ -517,8 +606,23 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     )
 
 
-def _define_flag(field: dataclasses.Field, help_text: str, flag_values: flags.FlagValues) -> None:
-    name, choices = field.name, field.metadata["choices"]
+def define_evaluation_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines a flag for every setting of `EvaluationConfig`, as `define_setting_flags` does."""
+    for field in dataclasses.fields(EvaluationConfig):
+        _define_flag(field, flag_values)
+
+
+def evaluation_settings(previous: EvaluationConfig, flag_values: flags.FlagValues = flags.FLAGS):
+    """Returns the settings that `define_evaluation_flags` defined, else those of `previous`."""
+    given = {name: flag_values[name].value for name in vars(previous)}
+    given = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(previous, **given)
+
+
+def _define_flag(field: dataclasses.Field, flag_values: flags.FlagValues) -> None:
+    name, choices, help_text = field.name, field.metadata["choices"], field.metadata["help"]
+    if field.default not in (dataclasses.MISSING, None):
+        help_text += f" (default: {_as_text(field.default)})"
     if _is_widths(field):
         serializer = flags.ListSerializer(",")
         flags.DEFINE(_WidthsParser(), name, None, help_text, flag_values, serializer)

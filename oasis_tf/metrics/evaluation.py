@@ -1,21 +1,43 @@
-"""Runs evaluators by name over the validation split."""
+"""Runs evaluators by name over the validation split, and measures model directories."""
 
-import json
+import datetime
+import importlib
+import itertools
 import math
 import os
+import time
 
-from oasis_tf import files
+import keras
+import tensorflow as tf
+
+import oasis_tf
 from oasis_tf.config import Config
 from oasis_tf.data import damage, pipeline
 from oasis_tf.data.tfrecord import PreparedDataset
-from oasis_tf.metrics import evaluator, segmentation_evaluators
+from oasis_tf.metrics import evaluator, report
+from oasis_tf.metrics.painting import Painter
 from oasis_tf.models.oasis import OASIS
 from oasis_tf.progress import progress_bar
 
-EVALUATORS = {
-    "segmentation": segmentation_evaluators.SegmentationEvaluator,
-    "alignment": segmentation_evaluators.AlignmentEvaluator,
+# Metric -> module of this package and class. Imported when asked for: some need extras.
+_EVALUATORS = {
+    "fid": "feature_evaluators.FIDEvaluator",
+    "kid": "feature_evaluators.KIDEvaluator",
+    "precision_recall": "feature_evaluators.PrecisionRecallEvaluator",
+    "segmentation": "segmentation_evaluators.SegmentationEvaluator",
+    "alignment": "segmentation_evaluators.AlignmentEvaluator",
+    "diversity": "diversity.DiversityEvaluator",
+    "class_diversity": "diversity.ClassDiversityEvaluator",
+    "colour": "histogram_evaluators.ColourEvaluator",
+    "texture": "histogram_evaluators.TextureEvaluator",
 }
+METRICS = tuple(_EVALUATORS)
+
+
+def evaluator_class(name):
+    """The `Evaluator` subclass of a metric."""
+    module, _, attribute = _EVALUATORS[name].partition(".")
+    return getattr(importlib.import_module(f"oasis_tf.metrics.{module}"), attribute)
 
 
 def check_names(names):
@@ -24,34 +46,57 @@ def check_names(names):
     Raises:
         ValueError: no names, a repeated or an unknown one; the message lists those that exist.
     """
-    known = ", ".join(EVALUATORS)
+    known = ", ".join(METRICS)
     if not names:
         raise ValueError(f"At least one metric must be named. Known metrics: {known}")
-    unknown = [name for name in names if name not in EVALUATORS]
+    unknown = [name for name in names if name not in METRICS]
     if unknown:
         raise ValueError(f"Unknown metrics: {', '.join(unknown)}. Known metrics: {known}")
     if len(set(names)) < len(names):
         raise ValueError(f"Each metric may be named once. Received: {', '.join(names)}")
 
 
-def evaluate(context, names, *, seed=0):
-    """Computes metrics on the validation split, at the size of the model's training crop.
+def check(names, settings, model_config, label_space):
+    """Refuses an evaluation that cannot work, before any network is loaded.
+
+    Args:
+        names: metric names.
+        settings: `EvaluationConfig`.
+        model_config: `ModelConfig`.
+        label_space: `LabelSpace` of the data set.
+
+    Raises:
+        ValueError, OSError: unknown metrics, a model without the discriminator that one needs, or
+            files that are missing or hold something else.
+    """
+    check_names(names)
+    for name in names:
+        if evaluator_class(name).needs_discriminator:
+            model_config.check_discriminator(f"be measured by the metric {name}")
+        evaluator_class(name).check(settings, label_space)
+
+
+def make_evaluators(context, names):
+    """Evaluators by metric name; networks are loaded, and trained where that is their way."""
+    return {name: evaluator_class(name)(context) for name in names}
+
+
+def collect(context, evaluators, painter, *, seed=0, worker=0, workers=1):
+    """Shows evaluators the validation split, at the size of the model's training crop.
 
     Args:
         context: `EvaluationContext`.
-        names: metric names, keys of `EVALUATORS`.
+        evaluators: what `make_evaluators` gave.
+        painter: `Painter`.
         seed: the i-th validation image is generated with noise seed `seed + i`.
+        worker, workers: of several workers, each takes every `workers`-th batch.
 
     Returns:
-        dict of value name -> float; NaN where a value does not exist.
+        list of states, one for each evaluator.
 
     Raises:
-        ValueError: unknown metric, no validation split, or a data set of other classes than the
-            model's.
+        ValueError: no validation split, a damaged record, or images that are not finite.
     """
-    check_names(names)
-    check_dataset(context.model.label_space, context.dataset)
-    evaluators = [EVALUATORS[name](context) for name in names]
     batches = pipeline.evaluation_batches(
         context.dataset.data_dir,
         "val",
@@ -60,14 +105,50 @@ def evaluate(context, names, *, seed=0):
         batch_size=context.batch_size,
         skip_corrupt=context.skip_corrupt,
     ).as_numpy_iterator()
-    batches = evaluator.padded_batches(batches, context.model, context.batch_size, seed)
+    batches = evaluator.padded_batches(batches, painter, context.batch_size, seed)
     total = math.ceil(context.num_images / context.batch_size)
     with damage.plain_errors(), progress_bar(total, "batch", "evaluate") as progress:
-        for batch in batches:
-            for one in evaluators:
+        for batch in itertools.islice(batches, worker, None, workers):
+            for one in evaluators.values():
                 one.update(batch)
-            progress.update()
-    return {name: value for one in evaluators for name, value in one.result().items()}
+            progress.update(min(workers, total - progress.n))
+    return [one.state() for one in evaluators.values()]
+
+
+def results(evaluators, states):
+    """The `Result` of each metric, by name.
+
+    Args:
+        evaluators: what `make_evaluators` gave.
+        states: for each worker, what `collect` gave there.
+    """
+    by_metric = zip(*states, strict=True)
+    return {
+        name: one.result(list(of_workers))
+        for (name, one), of_workers in zip(evaluators.items(), by_metric, strict=True)
+    }
+
+
+def evaluate(context, names, *, seed=0):
+    """Computes metrics on the validation split with one process.
+
+    Args:
+        context: `EvaluationContext`.
+        names: metric names, of `METRICS`.
+        seed: the i-th validation image is generated with noise seed `seed + i`.
+
+    Returns:
+        dict of metric name -> `Result`.
+
+    Raises:
+        ValueError: unknown metric, no validation split, or a data set of other classes than the
+            model's.
+    """
+    check_names(names)
+    check_dataset(context.model.label_space, context.dataset)
+    evaluators = make_evaluators(context, names)
+    states = collect(context, evaluators, Painter(context.model), seed=seed)
+    return results(evaluators, [states])
 
 
 def check_dataset(label_space, dataset):
@@ -88,59 +169,92 @@ def check_dataset(label_space, dataset):
     dataset.num_examples("val")  # refuses a data set without this split
 
 
+def make_report(context, found, *, seed, step, seconds):
+    """What is published of an evaluation: values, and everything that they depend on.
+
+    Args:
+        context: `EvaluationContext`.
+        found: dict of metric name -> `Result`.
+        seed: noise seed of the first image.
+        step: of the checkpoint.
+        seconds: that it took.
+    """
+    values = {key: float(v) for one in found.values() for key, v in one.values.items()}
+    return {
+        "format_version": report.FORMAT_VERSION,
+        "model_dir": os.path.abspath(context.model_dir),
+        "step": step,
+        "data_dir": os.path.abspath(context.dataset.data_dir),
+        "dataset": context.dataset.label_space.dataset,
+        "split": "val",
+        "num_images": context.num_images,
+        "height": context.height,
+        "width": context.width,
+        "seed": seed,
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        "versions": {
+            "oasis_tf": oasis_tf.__version__,
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+        },
+        "protocols": {name: dict(one.protocol) for name, one in found.items()},
+        "metrics": values,
+    }
+
+
 def evaluate_model(
     model_dir,
     data_dir,
     names,
+    settings,
     *,
+    checkpoint=None,
     seed=0,
     batch_size=16,
-    segmenter_steps=None,
     skip_corrupt=False,
     json_path=None,
+    plots=None,
 ):
     """Measures a model directory; what can be refused is refused before the model is read.
 
     Args:
         model_dir: model directory.
         data_dir: prepared data set; None takes the one the model was trained on.
-        names, seed, batch_size, segmenter_steps, skip_corrupt: as in `evaluate` and
-            `EvaluationContext`.
-        json_path: file to write the report to, or None.
+        names: metric names, of `METRICS`.
+        settings: `EvaluationConfig`.
+        checkpoint: as in `OASIS.load`.
+        seed, batch_size, skip_corrupt: as in `evaluate` and `EvaluationContext`.
+        json_path: file to write the report to; None takes `report.default_path`.
+        plots: folder for plots, or None.
 
     Returns:
-        dict with model_dir, step, data_dir, split, num_images, height, width, seed and `metrics`, a
-        dict of value name -> float (null in the file where a value does not exist).
+        the report: `make_report`, which is also written as JSON (null for values that do not
+        exist).
     """
-    check_names(names)
     config = Config.load(model_dir)
-    for name in names:
-        if EVALUATORS[name].needs_discriminator:
-            config.model.check_discriminator(f"be measured by the metric {name}")
     dataset = PreparedDataset.load(
         _data_dir(data_dir, config, model_dir), skip_corrupt=skip_corrupt
     )
+    check_names(names)
+    check(names, settings, config.model, dataset.label_space)
     check_dataset(config.label_space, dataset)
-    if json_path:
-        os.makedirs(os.path.dirname(os.path.abspath(json_path)), exist_ok=True)
-    model = OASIS.load(model_dir)
+    if plots:
+        from oasis_tf.metrics import plots as plotting  # needs an extra
+    start = time.monotonic()
+    model = OASIS.load(model_dir, checkpoint)
     context = evaluator.EvaluationContext(
-        model, dataset, model_dir, batch_size, segmenter_steps, skip_corrupt
+        model, dataset, model_dir, batch_size, skip_corrupt, settings
     )
-    report = {
-        "model_dir": os.path.abspath(model_dir),
-        "step": int(model.step),
-        "data_dir": os.path.abspath(dataset.data_dir),
-        "split": "val",
-        "num_images": context.num_images,
-        "height": context.height,
-        "width": context.width,
-        "seed": seed,
-        "metrics": evaluate(context, names, seed=seed),
-    }
-    if json_path:
-        write_report(report, json_path)
-    return report
+    step = int(model.step)
+    json_path = json_path or report.default_path(model_dir, step)
+    os.makedirs(os.path.dirname(os.path.abspath(json_path)), exist_ok=True)
+    found = evaluate(context, names, seed=seed)
+    contents = make_report(context, found, seed=seed, step=step, seconds=time.monotonic() - start)
+    report.write(contents, json_path)
+    if plots:
+        plotting.write_all(plots, contents, found)
+    return contents
 
 
 def _data_dir(data_dir, config, model_dir):
@@ -150,13 +264,3 @@ def _data_dir(data_dir, config, model_dir):
             "one to measure on, --data_dir=DIR."
         )
     return data_dir or config.data.data_dir
-
-
-def write_report(report, path):
-    """Writes a report as JSON, with null for values that do not exist."""
-    metrics = {
-        name: None if math.isnan(value) else value for name, value in report["metrics"].items()
-    }
-    with files.written_aside(path) as aside, open(aside, "w", encoding="utf-8") as file:
-        json.dump(report | {"metrics": metrics}, file, indent=2, allow_nan=False)
-        file.write("\n")
