@@ -6,18 +6,15 @@ under a name that hashes everything that decides its weights.
 """
 
 import dataclasses
-import hashlib
-import json
 import math
-import os
 
 import keras
 import numpy as np
 from absl import logging
 from keras import layers, ops
 
-from oasis_tf import files
 from oasis_tf.data import damage, pipeline
+from oasis_tf.metrics import cache
 from oasis_tf.progress import progress_bar
 
 MIN_STEPS = 400
@@ -106,11 +103,26 @@ class Segmenter:
     Args:
         network: Keras model, image float32 [B,H,W,3] in [-1, 1] -> logits over the known classes.
         label_space: `LabelSpace` of the data set.
+        protocol: what decides its answers, ready for JSON.
+
+    Attributes:
+        name: what the names of its scores carry.
+        classes: model ids that it tells apart: the known ones.
+        notes: sentences for readers of its scores.
     """
 
-    def __init__(self, network, label_space):
+    name = "compact"
+    notes = (
+        "alignment_compact is the mIoU under a small segmenter that was trained on the real "
+        "training images; it is not comparable with published mIoU, which large pretrained "
+        "segmenters give (--segmenter).",
+    )
+
+    def __init__(self, network, label_space, protocol=None):
         self.network = network
         self.label_space = label_space
+        self.classes = list(range(int(label_space.has_unknown), label_space.num_classes))
+        self.protocol = {"name": self.name} | (protocol or {})
 
     def segment(self, image):
         """Most likely known class of every pixel.
@@ -122,7 +134,7 @@ class Segmenter:
             int32 [B,H,W] model ids; never the unknown label.
         """
         logits = self.network.predict_on_batch(_normalize(np.asarray(image)))
-        return np.argmax(logits, axis=-1).astype(np.int32) + int(self.label_space.has_unknown)
+        return np.argmax(logits, axis=-1).astype(np.int32) + self.classes[0]
 
 
 def _normalize(image):
@@ -181,14 +193,14 @@ def train_segmenter(dataset, recipe):
 
 def segmenter_key(dataset, recipe):
     """A hexadecimal name that changes with all that decides a segmenter: data, labels, recipe."""
-    decisive = {
-        "shards": [shard.sha256 for shard in dataset.splits["train"].shards],
-        "label_space": dataset.label_space.to_json(),
-        "recipe": dataclasses.asdict(recipe),
-        "keras": keras.__version__,
-    }
-    text = json.dumps(decisive, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return cache.key(
+        {
+            "shards": cache.split_digests(dataset, "train"),
+            "label_space": dataset.label_space.to_json(),
+            "recipe": dataclasses.asdict(recipe),
+            "keras": keras.__version__,
+        }
+    )
 
 
 def cached_segmenter(dataset, recipe, model_dir):
@@ -208,15 +220,17 @@ def cached_segmenter(dataset, recipe, model_dir):
     Raises:
         ValueError: a kept file cannot be read; the message names it.
     """
-    name = segmenter_key(dataset, recipe) + ".keras"
-    candidates = [os.path.join(root, "segmenters", name) for root in (dataset.data_dir, model_dir)]
-    for path in candidates:
-        if os.path.exists(path):
-            return Segmenter(_read_network(path), dataset.label_space)
-    logging.info("Training the segmenter on %s: %d steps", dataset.data_dir, recipe.steps)
-    network = train_segmenter(dataset, recipe)
-    _keep_network(network, candidates)
-    return Segmenter(network, dataset.label_space)
+    key = segmenter_key(dataset, recipe)
+    places = cache.places(dataset, model_dir, "segmenters", f"{key}.keras")
+    path = cache.find(places)
+    if path is not None:
+        network = _read_network(path)
+    else:
+        logging.info("Training the segmenter on %s: %d steps", dataset.data_dir, recipe.steps)
+        network = train_segmenter(dataset, recipe)
+        cache.keep(places, network.save)
+    protocol = {"digest": key, "recipe": dataclasses.asdict(recipe)}
+    return Segmenter(network, dataset.label_space, protocol)
 
 
 def _read_network(path):
@@ -227,14 +241,3 @@ def _read_network(path):
             f"The kept segmenter cannot be read: {path} ({error}). "
             "Delete the file to train it again."
         ) from error
-
-
-def _keep_network(network, candidates):
-    """Writes to the first path that can be written; a result that cannot be kept is still used."""
-    for path in candidates:
-        try:
-            with files.written_aside(path) as aside:
-                network.save(aside)
-            return
-        except OSError as error:
-            logging.warning("The segmenter cannot be kept as %s: %s", path, error)
