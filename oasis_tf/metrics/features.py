@@ -5,11 +5,14 @@ cannot be compared.
 """
 
 import hashlib
+import os
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from oasis_tf.metrics import seeded
+from oasis_tf.metrics import inception as inception2015
+from oasis_tf.metrics import seeded, torchvision_networks, weight_files
 
 # Every image is computed in a piece of this many, so that its bits do not depend on the batch.
 PIECE = 8
@@ -107,14 +110,28 @@ def feature_network(inception=None):
     """The network of FID and KID.
 
     Args:
-        inception: None for `seeded64`.
+        inception: None for `seeded64`, which compares with nothing published; or a weight file:
+            `classify_image_graph_def.pb` or `pt_inception-2015-12-05-6726825d.pth` (needs PyTorch)
+            for `inception2015`, the network of published numbers; a `.h5` or `.keras` file of
+            Keras' ImageNet InceptionV3 without top for `keras_imagenet`, another protocol.
 
     Returns:
-        `FeatureNetwork`.
+        `FeatureNetwork`; its name ends in `_unverified` if the file is not the published one.
+
+    Raises:
+        ValueError: no such file, a file of another kind, or one that does not fit the network.
     """
     if inception is None:
         return _seeded64()
-    raise NotImplementedError
+    weight_files.check_exists(inception, *(one for one, _ in _INCEPTION_FILES.values()))
+    suffix = os.path.splitext(inception)[1].lower()
+    if suffix not in _INCEPTION_FILES:
+        raise ValueError(
+            f"The weight file of --inception must end in {', '.join(_INCEPTION_FILES)}. Received: "
+            f"{inception}"
+        )
+    published, make = _INCEPTION_FILES[suffix]
+    return make(inception, published)
 
 
 def _seeded64():
@@ -125,4 +142,70 @@ def _seeded64():
         lambda image: network(image / 127.5 - 1),
         digest_of(seeded.weights(), network=seeded.NAME, version=1),
         min_size=seeded.MIN_SIZE,
+    )
+
+
+def _inception2015(path, published):
+    network = inception2015.build_network()
+    kind = "frozen" if published is weight_files.INCEPTION_FROZEN else "torch"
+    weights = inception2015.load_weights(network, path, kind)
+    return FeatureNetwork(
+        weight_files.verified_name("inception2015", (path, published)),
+        inception2015.DIMENSION,
+        lambda image: network(inception2015.to_input(image)),
+        digest_of(weights, network="inception2015", pixels=inception2015.PIXEL_PATH),
+    )
+
+
+def _keras_imagenet(path, published):
+    network = keras.applications.InceptionV3(include_top=False, weights=None, pooling="avg")
+    try:
+        network.load_weights(path)
+    except (ValueError, OSError, KeyError) as error:
+        raise ValueError(
+            f"{path} must hold the weights of Keras' InceptionV3 without top, as {published.name} "
+            f"does. Received: {str(error).splitlines()[0]}"
+        ) from error
+    weights = {f"{k:03d}": array for k, array in enumerate(network.get_weights())}
+    return FeatureNetwork(
+        weight_files.verified_name("keras_imagenet", (path, published)),
+        inception2015.DIMENSION,
+        lambda image: network(inception2015.to_input(image)),
+        digest_of(weights, network="keras_imagenet", pixels=inception2015.PIXEL_PATH),
+    )
+
+
+# Suffix of a weight file -> what it ought to be, how it is read.
+_INCEPTION_FILES = {
+    ".pb": (weight_files.INCEPTION_FROZEN, _inception2015),
+    ".pth": (weight_files.INCEPTION_TORCH, _inception2015),
+    ".h5": (weight_files.INCEPTION_KERAS, _keras_imagenet),
+    ".keras": (weight_files.INCEPTION_KERAS, _keras_imagenet),
+}
+
+
+def vgg16_network(path):
+    """The network of improved precision and recall (Kynkäänniemi et al. 2019).
+
+    The second dense layer of VGG16, after relu; images are resized to 224x224 (bilinear, no
+    antialiasing).
+
+    Args:
+        path: torchvision's `vgg16-397923af.pth` (needs PyTorch).
+
+    Returns:
+        `FeatureNetwork` named `vgg16`, or `vgg16_unverified` if the file is not the published one.
+
+    Raises:
+        ValueError: no such file, or one that does not fit the network.
+    """
+    weight_files.check_exists(path, weight_files.VGG16)
+    network = torchvision_networks.build_vgg16()
+    state_dict = weight_files.read_state_dict(path)
+    weights = torchvision_networks.load_weights(network, state_dict, "vgg", path, dense=True)
+    return FeatureNetwork(
+        weight_files.verified_name("vgg16", (path, weight_files.VGG16)),
+        torchvision_networks.VGG16_DIMENSION,
+        lambda image: network(torchvision_networks.vgg16_input(image)),
+        digest_of(weights, network="vgg16", pixels=inception2015.PIXEL_PATH),
     )
