@@ -21,6 +21,7 @@ def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
     flags.DEFINE_string("model_dir", None, "Model directory.", required=True, **where)
+    commandline.define_checkpoint_flag(flag_values)
     flags.DEFINE_string(
         "output",
         None,
@@ -94,7 +95,7 @@ def main(argv):
     path = version_path(args.output, args.version)
     from oasis_tf import OASIS
 
-    export(OASIS.load(args.model_dir), path)
+    export(OASIS.load(args.model_dir, commandline.checkpoint(args.checkpoint)), path)
     print(f"Wrote {path}")
 
 

@@ -148,6 +148,30 @@ def run(main: MainFunction, define_flags: DefineFlags | None = None) -> None:
         sys.exit(INTERRUPTED)
 
 
+def define_checkpoint_flag(flag_values: flags.FlagValues) -> None:
+    """Defines --checkpoint for commands that use a trained model; `checkpoint` reads it."""
+    flags.DEFINE_string(
+        "checkpoint",
+        None,
+        "Checkpoint to use: a step, or best by the evaluations while training (default: the "
+        "newest).",
+        flag_values=flag_values,
+    )
+
+
+def checkpoint(text: str | None) -> int | str | None:
+    """Returns what `OASIS.load` takes for a value of --checkpoint.
+
+    Raises:
+        ValueError: neither a step nor "best".
+    """
+    if text in (None, "best"):
+        return text
+    if not text.isdecimal():
+        raise ValueError(f"`checkpoint` must be a step or best. Received: checkpoint={text}.")
+    return int(text)
+
+
 def _define_common_flags(flag_values: flags.FlagValues) -> None:
     """Defines what every command has; `--flagfile` for --help only, see `expand_flagfiles`."""
     flags.DEFINE_string(

@@ -324,6 +324,15 @@ class EvaluationConfig:
         minimum=1,
         changeable=True,
     )
+    lvis_annotations: str | None = _setting(
+        "lvis_v1_val.json, for the metric lvis.", None, changeable=True
+    )
+    lvis_detections: str | None = _setting(
+        "What an external detector found on the generated images, for the metric lvis: a JSON "
+        "list in the form of COCO results.",
+        None,
+        changeable=True,
+    )
 
     def __post_init__(self) -> None:
         _check_fields(self)

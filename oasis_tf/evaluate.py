@@ -1,70 +1,92 @@
 """Command: measure a model on the validation split of a prepared data set.
 
-    python -m oasis_tf.evaluate --model_dir=DIR --data_dir=DIR --metrics=segmentation,alignment
+    python -m oasis_tf.evaluate --model_dir=DIR --data_dir=DIR --metrics=fid,segmentation,alignment
+    python -m oasis_tf.evaluate --compare=DIR1,DIR2
 
-Metrics:
+Metrics, one generated image for each validation label map unless said otherwise:
+    fid, kid, precision_recall: features of generated against real images. The network is part of
+        every value's name: fid_inception2015 with --inception, fid_seeded64 without.
     segmentation: the discriminator as a segmenter of the real validation images.
-    alignment: one generated image for each validation label map, segmented by a compact network
-        trained on the real training images; kept beside the data, so that it is trained once.
-        `segmenter/…` are that network's scores on the real validation images.
+    alignment: generated images under a segmenter: IoU with the label maps they were made from.
+    diversity, class_diversity: MS-SSIM and LPIPS among images of one label map.
+    colour, texture: distances of histograms, class by class.
+    lvis: average precision of --lvis_detections, which an external detector found on generated
+        images.
+
+Values, and all that they depend on, are printed and kept in DIR/evaluations/. docs/evaluation.md
+says what is comparable with published numbers.
 """
 
 from absl import flags
 
-from oasis_tf import commandline
+from oasis_tf import commandline, config
 
 
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
-    flags.DEFINE_string("model_dir", None, "Model directory.", required=True, **where)
+    flags.DEFINE_string("model_dir", None, "Model directory.", **where)
     flags.DEFINE_string(
         "data_dir", None, "Prepared data set; default: the one trained on.", **where
     )
     flags.DEFINE_list(
-        "metrics",
-        ["segmentation", "alignment"],
-        "Metrics, separated by commas: segmentation, alignment.",
-        **where,
+        "metrics", ["fid", "segmentation", "alignment"], "Metrics, separated by commas.", **where
     )
+    commandline.define_checkpoint_flag(flag_values)
     flags.DEFINE_integer(
         "seed", 0, "The i-th image is generated with seed --seed + i.", lower_bound=0, **where
     )
     flags.DEFINE_integer("batch_size", 16, "Images at a time.", lower_bound=1, **where)
-    flags.DEFINE_integer(
-        "segmenter_steps",
-        None,
-        "Training steps of the segmenter for `alignment`; default: five epochs, at least 400.",
-        lower_bound=1,
-        **where,
-    )
     flags.DEFINE_bool(
         "skip_corrupt",
         False,
         "Leave out records of the data set that cannot be read or decoded; they are reported.",
         **where,
     )
-    flags.DEFINE_string("json", None, "Also write the values to this file.", **where)
+    flags.DEFINE_string(
+        "json", None, "File of the values; default: in the model directory.", **where
+    )
+    flags.DEFINE_string("plots", None, "Folder for plots, PNG (extra `eval`).", **where)
+    flags.DEFINE_list(
+        "compare",
+        None,
+        "Instead of measuring: print the values of these model directories or JSON files side by "
+        "side, with the published ones.",
+        **where,
+    )
+    config.define_evaluation_flags(flag_values)
 
 
 def main(argv):
     """Checks the request, measures, prints and writes the values."""
     del argv
-    from oasis_tf.metrics import evaluation  # here: bad flags answer without TensorFlow
-
     args = flags.FLAGS
-    report = evaluation.evaluate_model(
+    if args.compare:
+        from oasis_tf.metrics import report, report_compare
+
+        print(report_compare.compare([report.read(path) for path in args.compare]))
+        return
+    if not args.model_dir:
+        raise ValueError("`model_dir` must be given: --model_dir=DIR, or --compare=DIR1,DIR2.")
+    settings = config.evaluation_settings(config.Config.load(args.model_dir).evaluation)
+    from oasis_tf.metrics import (
+        evaluation,
+        report_table,
+    )  # here: bad flags answer without TensorFlow
+
+    contents = evaluation.evaluate_model(
         args.model_dir,
         args.data_dir,
         args.metrics,
+        settings,
+        checkpoint=commandline.checkpoint(args.checkpoint),
         seed=args.seed,
         batch_size=args.batch_size,
-        segmenter_steps=args.segmenter_steps,
         skip_corrupt=args.skip_corrupt,
         json_path=args.json,
+        plots=args.plots,
     )
-    for name, value in report["metrics"].items():
-        print(f"{name:50s} {value:.4f}")
+    print(report_table.table(contents))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ def define_flags(flag_values):
     flags.DEFINE_string(
         "output", None, "Folder for the images, made when needed.", required=True, **where
     )
+    commandline.define_checkpoint_flag(flag_values)
     flags.DEFINE_integer("seed", 0, "First noise seed.", lower_bound=0, **where)
     flags.DEFINE_integer(
         "num_samples",
@@ -71,7 +72,8 @@ def main(argv):
     )
     from oasis_tf import OASIS
 
-    written = synthesis.synthesize(OASIS.load(args.model_dir), plan, batch_size=args.batch_size)
+    model = OASIS.load(args.model_dir, commandline.checkpoint(args.checkpoint))
+    written = synthesis.synthesize(model, plan, batch_size=args.batch_size)
     print(f"Wrote {len(written)} files to {args.output}")
 
 

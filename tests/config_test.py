@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oasis_tf import config as config_lib
-from oasis_tf.config import CONFIG_FILE, Config, DataConfig, ModelConfig, TrainingConfig
+from oasis_tf.config import (
+    CONFIG_FILE,
+    Config,
+    DataConfig,
+    EvaluationConfig,
+    ModelConfig,
+    TrainingConfig,
+)
 from oasis_tf.data.datasets import folder_label_space, published_label_space
 
 SHAPES = published_label_space("shapes")
@@ -37,6 +44,7 @@ widths = st.lists(st.integers(1, 32), min_size=2, max_size=7).map(tuple)
 positive = st.integers(1, 10**9)
 fraction = st.floats(0, 1, exclude_max=True)
 rate = st.floats(0, 1e3, exclude_min=True)
+words = st.from_regex(r"[a-z_/.,]{1,20}", fullmatch=True)
 SETTINGS = {
     "noise_channels": st.integers(0, 10**6),
     "generator_channels": positive,
@@ -65,6 +73,20 @@ SETTINGS = {
     "keep_every": st.integers(0, 10**9),
     "max_to_keep": positive,
     "statistics_batches": positive,
+    "eval_every": st.integers(0, 10**9),
+    "eval_metrics": words,
+    "best_metric": words,
+    "inception": words,
+    "vgg16": words,
+    "lpips_backbone": words,
+    "lpips_heads": words,
+    "segmenter": words,
+    "segmenter_labels": words,
+    "segmenter_steps": positive,
+    "diversity_samples": st.integers(2, 10**9),
+    "diversity_maps": positive,
+    "lvis_annotations": words,
+    "lvis_detections": words,
     "steps": positive,
     "resize_height": st.integers(256, 10**4),
     "resize_width": st.integers(256, 10**4),
@@ -90,6 +112,7 @@ def test_flags_to_config_to_json_and_back(wanted):
         **dataclasses.asdict(config.model),
         **dataclasses.asdict(config.data),
         **dataclasses.asdict(config.training),
+        **dataclasses.asdict(config.evaluation),
     }
     assert {name: sections[name] for name in wanted} == wanted
 
@@ -100,7 +123,7 @@ def test_flags_to_config_to_json_and_back(wanted):
 def test_every_setting_has_a_flag_and_the_strategy_above_covers_it():
     names = {
         f.name
-        for kind in (ModelConfig, DataConfig, TrainingConfig)
+        for kind in (ModelConfig, DataConfig, TrainingConfig, EvaluationConfig)
         for f in dataclasses.fields(kind)
         if f.metadata["flag"]
     }
@@ -172,9 +195,19 @@ def test_save_and_load(tmp_path):
     assert Config.load(model_dir) == config
     assert os.listdir(model_dir) == ["config.json"]
     contents = json.loads((model_dir / "config.json").read_text())
-    assert list(contents) == ["format_version", "model", "data", "training", "label_space"]
+    sections = ["model", "data", "training", "evaluation"]
+    assert list(contents) == ["format_version", *sections, "label_space"]
     assert contents["format_version"] == 1
     assert contents["model"]["generator_widths"] == [16, 16, 16, 8, 4, 2, 1]
+
+
+def test_a_file_older_than_the_settings_of_evaluation_is_read():
+    config = make_config(folder_label_space(12))
+    contents = config.to_json()
+    del contents["evaluation"]
+    for name in ("eval_every", "eval_metrics", "best_metric"):
+        del contents["training"][name]
+    assert Config.from_json(contents) == config
 
 
 def test_text_of_the_file_is_short_and_the_same_json():
@@ -184,7 +217,7 @@ def test_text_of_the_file_is_short_and_the_same_json():
     assert json.loads(config.to_text()) == config.to_json()
     text = make_config(published_label_space("ade20k")).to_text()
     assert '"generator_widths": [16, 16, 16, 8, 4, 2, 1],\n' in text
-    assert text.count("\n") < 210  # a line for each of the 151 colours
+    assert text.count("\n") < 230  # a line for each of the 151 colours
 
 
 def test_load_refuses_what_is_no_model_directory(tmp_path):
@@ -493,7 +526,8 @@ def test_restart_lists_all_contradictions_with_both_values():
 def test_every_setting_is_either_free_or_fixed():
     free = {"data_dir", "steps", "log_every", "image_every", "checkpoint_every", "keep_every"}
     free |= {"max_to_keep", "strategy", "jit_compile", "epochs", "model_dir", "dry_run"}
-    free |= {"skip_corrupt", "remat"}
+    free |= {"skip_corrupt", "remat", "eval_every", "eval_metrics", "best_metric"}
+    free |= {field.name for field in dataclasses.fields(EvaluationConfig)}
     values = flags.FlagValues()
     config_lib.define_flags(values)
     assert set(FIXED) | free == set(values)

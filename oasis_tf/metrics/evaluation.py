@@ -30,6 +30,7 @@ _EVALUATORS = {
     "class_diversity": "diversity.ClassDiversityEvaluator",
     "colour": "histogram_evaluators.ColourEvaluator",
     "texture": "histogram_evaluators.TextureEvaluator",
+    "lvis": "lvis_evaluator.LVISEvaluator",
 }
 METRICS = tuple(_EVALUATORS)
 
@@ -107,9 +108,10 @@ def collect(context, evaluators, painter, *, seed=0, worker=0, workers=1):
     ).as_numpy_iterator()
     batches = evaluator.padded_batches(batches, painter, context.batch_size, seed)
     total = math.ceil(context.num_images / context.batch_size)
+    watching = [one for one in evaluators.values() if one.needs_images]
     with damage.plain_errors(), progress_bar(total, "batch", "evaluate") as progress:
-        for batch in itertools.islice(batches, worker, None, workers):
-            for one in evaluators.values():
+        for batch in itertools.islice(batches if watching else [], worker, None, workers):
+            for one in watching:
                 one.update(batch)
             progress.update(min(workers, total - progress.n))
     return [one.state() for one in evaluators.values()]

@@ -136,9 +136,15 @@ class Result:
 
 
 class Evaluator(abc.ABC):
-    """One family of metrics, collected over batches. Subclasses take an `EvaluationContext`."""
+    """One family of metrics, collected over batches. Subclasses take an `EvaluationContext`.
+
+    Attributes:
+        needs_discriminator: whether the model must have one.
+        needs_images: whether `update` is to be called.
+    """
 
     needs_discriminator = False
+    needs_images = True
 
     @classmethod
     def check(cls, settings, label_space):

@@ -101,7 +101,8 @@ class OASIS(keras.Model):
 
         Args:
             model_dir: str, a directory that ``oasis_tf.train`` or ``oasis_tf.convert`` wrote.
-            checkpoint: int step, default the newest whole one.
+            checkpoint: int step, or "best" by the evaluations while training; default the newest
+                whole one.
 
         Raises:
             ValueError, FileNotFoundError: not a model directory, no whole checkpoint.

@@ -45,7 +45,7 @@ def build_model(config, mixed_precision="none"):
         )
     for network in filter(None, (generator, discriminator)):
         _scale_kernels(network, config.training.init_gain / KERNEL_GAIN)
-    return OASIS(
+    model = OASIS(
         generator,
         discriminator,
         has_unknown=settings.has_unknown,
@@ -55,6 +55,8 @@ def build_model(config, mixed_precision="none"):
         name="oasis",
         **common,
     )
+    model.config, model.label_space = config, config.label_space
+    return model
 
 
 def _scale_kernels(network, factor):

@@ -22,6 +22,7 @@ from absl import logging
 from oasis_tf.config import Config
 from oasis_tf.models.weights import named_weights
 from oasis_tf.training.build import build_model, state_variables
+from oasis_tf.training.metrics_file import best_checkpoint
 
 FOLDER = "checkpoints"
 _MANIFEST = "manifest.json"
@@ -55,8 +56,14 @@ class CheckpointStore:
         names = os.listdir(self.folder) if os.path.isdir(self.folder) else []
         return sorted(int(match[1]) for match in map(_NAME.fullmatch, names) if match)
 
-    def save(self, step, training, inference):
+    def save(self, step, training, inference, best=None):
         """Writes a checkpoint of two mappings from names to arrays, then drops superseded ones.
+
+        Args:
+            step: int.
+            training, inference: the mappings.
+            best: function from the steps that have a checkpoint to the one to keep besides, or
+                None.
 
         Raises:
             OSError: it cannot be written; earlier checkpoints are as they were.
@@ -80,7 +87,7 @@ class CheckpointStore:
                 f"Cannot write checkpoint {path}: {error.strerror or error}. Make room or mend the "
                 "permissions, then repeat the command: it continues from the one before."
             ) from error
-        self._drop_superseded()
+        self._drop_superseded(best)
 
     def read(self, step, name):
         """Arrays of one file, ``training`` or ``inference``, of a checkpoint, verified.
@@ -109,9 +116,11 @@ class CheckpointStore:
             if name.startswith(".step_"):
                 shutil.rmtree(os.path.join(self.folder, name), ignore_errors=True)
 
-    def _drop_superseded(self):
+    def _drop_superseded(self, best):
         steps = self.steps()
         kept = set(steps[-self.max_to_keep :])
+        if best is not None:
+            kept.add(best(steps))
         if self.keep_every:
             periods = {}
             for step in steps:
@@ -187,6 +196,8 @@ def load_model(model_dir, step=None):
     """The ``OASIS`` of a model directory, ready for use: see ``OASIS.load``."""
     config = Config.load(model_dir)
     store = CheckpointStore(model_dir)
+    if step == "best":
+        step = best_checkpoint(model_dir, store.steps())
     if step is None:
         found = store.newest()
         if found is None:
@@ -202,5 +213,4 @@ def load_model(model_dir, step=None):
     assign_all(state_variables(model), arrays, store.path(step))
     statistics, average = store.read(step, "inference"), named_weights(model.generator_ema)
     assign_all({name: average[name] for name in statistics}, statistics, store.path(step))
-    model.config, model.label_space = config, config.label_space
     return model

@@ -14,24 +14,23 @@ import math
 import os
 import signal
 import sys
-import time
 import zlib
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from oasis_tf import files
 from oasis_tf.data import damage
 from oasis_tf.data.tfrecord import PreparedDataset
-from oasis_tf.training import memory
+from oasis_tf.training import memory, validation
 from oasis_tf.training.build import build_model
 from oasis_tf.training.checkpoints import CheckpointStore, assign_all
+from oasis_tf.training.clock import Clock
+from oasis_tf.training.metrics_file import MetricsFile
 from oasis_tf.training.strategies import Workers, check_batch_size, make_strategy
 from oasis_tf.training.summaries import SummaryWriter
 from oasis_tf.training.task import OASISTask
 
-METRICS_FILE = "metrics.jsonl"
 NONFINITE_FOLDER = "nonfinite"
 
 
@@ -52,6 +51,7 @@ def train(config, model_dir):
     """
     strategy = make_strategy(config.training.strategy)
     check_batch_size(strategy, config.training.batch_size)
+    validation.check(config)
     workers = Workers(strategy)
     with workers.loss_explained(lambda: _restart_hint(model_dir)), damage.plain_errors():
         _check_same_settings(config, workers)
@@ -98,7 +98,7 @@ class _Run:
         self._task = task
         self._workers = workers
         self._model_dir = model_dir
-        self._path = os.path.join(model_dir, METRICS_FILE)
+        self._metrics = MetricsFile(model_dir)
         self._store = CheckpointStore(
             model_dir, config.training.max_to_keep, config.training.keep_every
         )
@@ -109,7 +109,7 @@ class _Run:
         self._check_same_step()
         if workers.chief:
             with self._writing():
-                _truncate_metrics(self._path, self._step)
+                self._metrics.truncate(self._step)
                 self._writer.text("configuration", config.to_json(), self._step)
                 self._writer.scalars(self._class_frequencies(config), self._step)
 
@@ -122,7 +122,7 @@ class _Run:
             )
             return
         batches = iter(self._task.batches(self._step))
-        clock = _Clock(self._step, self._settings)
+        clock = Clock(self._step, self._settings)
         with _StopSignals() as signals, clock.progress_bar():
             while self._step < self._settings.steps:
                 with clock.waiting():
@@ -153,9 +153,12 @@ class _Run:
 
     def _after_step(self, clock):
         settings, step = self._settings, self._step
+        evaluated = settings.eval_every and step % settings.eval_every == 0
         if step % settings.log_every == 0:
             self._log(clock)
-        if step % settings.checkpoint_every == 0:
+        if evaluated:
+            self._evaluate(clock)
+        if evaluated or step % settings.checkpoint_every == 0:
             self._save()
         if step % settings.image_every == 0:
             self._draw()
@@ -202,8 +205,12 @@ class _Run:
             raise self._diverged(self._step, f"These weights are not finite: {names}")
         inference = self._task.inference_arrays(self._step)
         if self._workers.chief:
-            self._store.save(self._step, arrays | self._pending_arrays(), inference)
+            arrays |= self._pending_arrays()
+            self._store.save(self._step, arrays, inference, self._best)
         self._saved = self._step
+
+    def _best(self, steps):
+        return self._metrics.best_step(self._settings.best_metric, steps)
 
     def _pending_arrays(self):
         """The metrics of an unfinished line, so that a restarted run writes the same line."""
@@ -275,10 +282,23 @@ class _Run:
         if not self._workers.chief:
             return
         with self._writing():
-            with open(self._path, "a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": self._step, **averages}) + "\n")
+            self._metrics.append({"step": self._step, **averages})
             self._writer.scalars(averages | speed | self._task.scalars(), self._step)
         clock.show(averages, speed)
+
+    def _evaluate(self, clock):
+        """Measures on the validation split; before saving, so that a checkpoint has its line."""
+        self._check_losses()
+        with clock.evaluating():
+            values = self._task.measure(self._step, self._model_dir, self._workers)
+        if not self._workers.chief:
+            return
+        with self._writing():
+            self._metrics.append_evaluation(self._step, values)
+            scalars = {f"evaluation/{name}": value for name, value in values.items()}
+            seconds = {"speed/evaluation_seconds": clock.evaluation_seconds}
+            self._writer.scalars(scalars | seconds, self._step)
+        clock.show_evaluation(values)
 
     @contextlib.contextmanager
     def _writing(self):
@@ -298,86 +318,6 @@ class _Run:
         names = config.label_space.class_names
         frequencies = zip(names, prepared.class_frequency, strict=True)
         return {f"class_frequency/{name}": frequency for name, frequency in frequencies}
-
-
-def _truncate_metrics(path, step):
-    """Drops the lines behind ``step``, which the run is about to write again."""
-    if not os.path.exists(path):
-        return
-    with open(path, encoding="utf-8") as file:
-        lines = [line for line in file if line.endswith("\n") and json.loads(line)["step"] <= step]
-    with files.written_aside(path) as aside, open(aside, "w", encoding="utf-8") as file:
-        file.writelines(lines)
-
-
-class _Clock:
-    """Speed, waiting and the progress line."""
-
-    def __init__(self, step, settings):
-        self._settings = settings
-        self._step = step
-        self._lap_step, self._lap_start, self._waited = step, time.monotonic(), 0.0
-        self._bar = None
-
-    def progress_bar(self):
-        """A bar on a terminal; in a log, ``show`` prints plain lines instead."""
-        self._bar = tqdm(
-            total=self._settings.steps,
-            initial=self._step,
-            unit="it",
-            disable=not sys.stderr.isatty(),
-            dynamic_ncols=True,
-        )
-        return self._bar
-
-    def waiting(self):
-        return _Stopwatch(self)
-
-    def add_waiting(self, seconds):
-        self._waited += seconds
-
-    def tick(self):
-        self._step += 1
-        self._bar.update()
-
-    def lap(self):
-        """Speed since the last lap: steps/s, images/s and the share of time spent on waiting."""
-        now = time.monotonic()
-        seconds = max(now - self._lap_start, 1e-9)
-        rate = (self._step - self._lap_step) / seconds
-        speed = {
-            "speed/steps_per_second": rate,
-            "speed/images_per_second": rate * self._settings.batch_size,
-            "speed/data_wait_fraction": self._waited / seconds,
-        }
-        self._lap_step, self._lap_start, self._waited = self._step, now, 0.0
-        return speed
-
-    def show(self, averages, speed):
-        rate = speed["speed/steps_per_second"]
-        values = " ".join(f"{name} {value:.3f}" for name, value in averages.items())
-        images = speed["speed/images_per_second"]
-        if not self._bar.disable:
-            self._bar.set_postfix_str(f"{images:.1f} images/s {values}")
-            return
-        left = time.gmtime((self._settings.steps - self._step) / rate)
-        days = f"{left.tm_yday - 1}d " if left.tm_yday > 1 else ""
-        print(
-            f"step {self._step}/{self._settings.steps} {rate:.2f} it/s {images:.1f} images/s "
-            f"ETA {days}{time.strftime('%H:%M:%S', left)} {values}",
-            flush=True,
-        )
-
-
-class _Stopwatch:
-    def __init__(self, clock):
-        self._clock = clock
-
-    def __enter__(self):
-        self._start = time.monotonic()
-
-    def __exit__(self, *_):
-        self._clock.add_waiting(time.monotonic() - self._start)
 
 
 class _StopSignals:

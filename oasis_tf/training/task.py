@@ -14,6 +14,7 @@ from oasis_tf.training.build import build_for_training, state_variables
 from oasis_tf.training.statistics import StatisticsEstimator, borrowed_state
 from oasis_tf.training.strategies import distribute
 from oasis_tf.training.summaries import Panels
+from oasis_tf.training.validation import Validation
 
 _PREVIEW_EXAMPLES = 4
 # Keeps the batches of re-estimation apart from those of training, whatever seed a user takes.
@@ -44,6 +45,9 @@ class Task(Protocol):
     def pictures(self, step):
         """uint8 pictures [H, W, 3] of what the model does after ``step`` steps, by name."""
 
+    def measure(self, step, model_dir, workers):
+        """Values of the validation split by name, on the chief; every worker takes part."""
+
 
 class OASISTask:
     """OASIS in training.
@@ -61,6 +65,7 @@ class OASISTask:
         self._statistics = StatisticsEstimator(self.model, strategy)
         self._inference = (None, None)
         self._panels = None
+        self._validation = None
         # No Python control flow to translate: tracing is faster and errors are clearer without.
         self._step = tf.function(self._distributed_step, autograph=False, jit_compile=self._jit())
 
@@ -142,6 +147,13 @@ class OASISTask:
             self._panels = Panels(self.model, self._config.label_space, image, label_map)
         with borrowed_state(self.model.generator_ema, self.inference_arrays(step)):
             return self._panels.draw()
+
+    def measure(self, step, model_dir, workers):
+        if self._validation is None:
+            devices = self._strategy.extended.worker_devices
+            self._validation = Validation(self._config, model_dir, self.model, workers, devices)
+        with borrowed_state(self.model.generator_ema, self.inference_arrays(step)):
+            return self._validation.measure(step)
 
     def _preview_scenes(self):
         """Scenes spread over the validation split; over the training split if there is none."""

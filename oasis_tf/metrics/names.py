@@ -1,0 +1,36 @@
+"""What the name of a value tells without loading anything: its metric, and which way is better."""
+
+# Beginnings of the names of each metric's values.
+PREFIXES = {
+    "fid": ("fid_",),
+    "kid": ("kid_",),
+    "precision_recall": ("precision_", "recall_"),
+    "segmentation": ("segmentation/",),
+    "alignment": ("alignment_", "segmenter_"),
+    "diversity": ("diversity/",),
+    "class_diversity": ("class_diversity/",),
+    "colour": ("colour_emd/",),
+    "texture": ("texture_chi2/",),
+    "lvis": ("lvis/",),
+}
+_LOWER_IS_BETTER = ("fid_", "kid_", "colour_emd/", "texture_chi2/")
+
+
+def metric_of(value_name):
+    """The metric that a value belongs to, or None."""
+    return next((m for m, starts in PREFIXES.items() if value_name.startswith(starts)), None)
+
+
+def higher_is_better(value_name):
+    """Which way a value is better.
+
+    MS-SSIM is a similarity: of images of one label map, less of it is more diversity.
+    """
+    return not value_name.startswith(_LOWER_IS_BETTER) and "ms_ssim" not in value_name
+
+
+def is_summary(value_name):
+    """Whether a value stands for all classes; the others are of one class or a group of them."""
+    if "/" not in value_name or value_name.startswith(("diversity/", "lvis/")):
+        return True
+    return value_name.rpartition("/")[2] in ("miou", "pixel_accuracy", "mean")

@@ -1,0 +1,94 @@
+"""metrics.jsonl: what a run measured, a line for every --log_every steps and every evaluation.
+
+{"step": 100, "loss/generator": 2.1, …}                    means since the line before
+{"step": 5000, "evaluation": {"fid_seeded64": 12.3, …}}    null where a value does not exist
+"""
+
+import json
+import math
+import os
+
+from oasis_tf import files
+from oasis_tf.config import Config
+from oasis_tf.metrics.names import higher_is_better
+
+NAME = "metrics.jsonl"
+
+
+class MetricsFile:
+    """The file of one model directory.
+
+    Args:
+        model_dir: str.
+    """
+
+    def __init__(self, model_dir):
+        self.path = os.path.join(model_dir, NAME)
+
+    def append(self, line):
+        """Writes one line, a dict ready for JSON with ``step`` in it."""
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def append_evaluation(self, step, values):
+        """Writes the line of an evaluation, values by name."""
+        values = {name: None if math.isnan(v) else v for name, v in values.items()}
+        self.append({"step": step, "evaluation": values})
+
+    def truncate(self, step):
+        """Drops the lines behind ``step``, which the run is about to write again."""
+        lines = [text for text, line in self._lines() if line["step"] <= step]
+        if not os.path.exists(self.path):
+            return
+        with files.written_aside(self.path) as aside, open(aside, "w", encoding="utf-8") as file:
+            file.writelines(lines)
+
+    def evaluations(self):
+        """Values by name of every step that was evaluated, ``{step: {name: value or None}}``."""
+        lines = (line for _, line in self._lines() if "evaluation" in line)
+        return {line["step"]: line["evaluation"] for line in lines}
+
+    def best_step(self, metric, steps):
+        """The step whose value is best; of equals, the first.
+
+        Args:
+            metric: value name; None for the first value of each evaluation.
+            steps: those to choose from.
+
+        Returns:
+            int, or None if none of them has the value.
+        """
+        found = {}
+        for step, values in self.evaluations().items():
+            name = metric or next(iter(values), None)
+            if step in steps and values.get(name) is not None:
+                found[step] = values[name] if higher_is_better(name) else -values[name]
+        return max(found, key=found.get) if found else None
+
+    def _lines(self):
+        """Pairs of a whole line's text and contents; a killed process may leave half a line."""
+        if not os.path.exists(self.path):
+            return []
+        with open(self.path, encoding="utf-8") as file:
+            return [(text, json.loads(text)) for text in file if text.endswith("\n")]
+
+
+def best_checkpoint(model_dir, steps):
+    """The step of a model directory's best checkpoint, by ``--best_metric``.
+
+    Args:
+        model_dir: str.
+        steps: the steps that have a checkpoint.
+
+    Raises:
+        ValueError: none of them was evaluated.
+    """
+    metric = Config.load(model_dir).training.best_metric
+    best = MetricsFile(model_dir).best_step(metric, steps)
+    if best is None:
+        raise ValueError(
+            f"{model_dir} has no best checkpoint: none of {steps} was evaluated"
+            f"{f' by {metric}' if metric else ''} while training (--eval_every). Name a step, or "
+            "take the newest."
+        )
+    return best
