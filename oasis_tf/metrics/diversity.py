@@ -95,13 +95,14 @@ class _PairScores:
 
     def notes(self):
         """What a reader must know to compare the values with published ones."""
-        notes = []
-        if self.protocol["samples"] != 20:
-            notes.append(f"{self.protocol['samples']} images a map; published values have 20.")
-        if self.protocol["ms_ssim_scales"] != len(ms_ssim.WEIGHTS):
+        notes, samples = [], self.protocol["samples"]
+        scales = self.protocol["ms_ssim_scales"]
+        if samples != 20:
+            notes.append(f"{samples} images a map; published values have 20.")
+        if scales != len(ms_ssim.WEIGHTS):
             notes.append(
-                f"MS-SSIM of {self.protocol['ms_ssim_scales']} scales, because the images are too small "
-                "for the five of the published definition: not comparable with published values."
+                f"MS-SSIM has {scales} scales, because the images are too small for the five of "
+                "the published definition: not comparable with published values."
             )
         if self._lpips.name not in ("lpips_alex", "lpips_vgg"):
             notes.append(
@@ -210,14 +211,16 @@ class _SampledMaps(evaluator.Evaluator):
         return place[order, 1], scores[order]
 
     def _protocol(self):
-        wanted = self._context.settings.diversity_maps
+        maps, num_images = len(self._chosen), self._context.num_images
+        some = maps < num_images
+        notes = [f"{maps} of {num_images} label maps."] if some else []
         return self._compare.protocol | {
-            "num_maps": len(self._chosen),
-            "maps": "all" if wanted is None else _MAPS,
+            "num_maps": maps,
+            "maps": _MAPS if some else "all",
             "seeds": _SEEDS,
             "noise": self.noise,
             "averaged": "over all pairs of a map's samples, each of whole images, then over maps",
-            "notes": self._compare.notes(),
+            "notes": notes + self._compare.notes(),
         }
 
 

@@ -363,7 +363,8 @@ def test_notes_tell_what_makes_values_incomparable(colour_dataset, tmp_path):
     context = context_of(colour_dataset, tmp_path, diversity_samples=20, diversity_maps=1)
     one = diversity.DiversityEvaluator(context)
     notes = one.result([one.state()]).protocol["notes"]
-    assert [note.split()[0] for note in notes] == ["MS-SSIM", "lpips_seeded64"]
+    assert notes[0] == "1 of 5 label maps."
+    assert [note.split()[0] for note in notes[1:]] == ["MS-SSIM", "lpips_seeded64"]
 
 
 def test_a_model_without_noise_is_refused(context):
