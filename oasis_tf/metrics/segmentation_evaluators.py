@@ -6,8 +6,9 @@ discriminator itself on real images.
 
 import numpy as np
 
-from oasis_tf.metrics import evaluator, segmenter
+from oasis_tf.metrics import evaluator, external_segmenter, segmenter
 from oasis_tf.metrics.segmentation import ConfusionMatrix, frequency_groups
+from oasis_tf.metrics.segmenter_labels import read_usage
 
 _CONVENTIONS = {
     "miou": "mean over the scored classes that occur in the truth or in a prediction",
@@ -40,7 +41,7 @@ class _LabelScores:
         self._matrix.update(batch.label_map[batch.valid], prediction[batch.valid])
 
     def state(self):
-        return {self.prefix: self._matrix.counts}
+        return {self.prefix: self._matrix.counts.copy()}
 
     def merged(self, states):
         """Values, and arrays for plots, of the states of all workers."""
@@ -101,15 +102,19 @@ class SegmentationEvaluator(evaluator.Evaluator):
 
 
 class AlignmentEvaluator(evaluator.Evaluator):
-    """Generated images under a segmenter of real ones: `alignment_SEGMENTER/…`.
+    """Generated images under a segmenter of photographs: `alignment_SEGMENTER/…`.
 
     The segmenter's own scores on the real validation images, `segmenter_SEGMENTER/…`, say how high
     a perfect generator could come.
     """
 
+    @classmethod
+    def check(cls, settings, label_space):
+        external_segmenter.check(settings, label_space)
+
     def __init__(self, context):
         self._num_images = context.num_images
-        self._segmenter = _compact(context)
+        self._segmenter = _segmenter(context)
         name, classes = self._segmenter.name, self._segmenter.classes
         self._generated = _LabelScores(f"alignment_{name}", context.dataset, classes)
         self._real = _LabelScores(f"segmenter_{name}", context.dataset, classes)
@@ -134,6 +139,17 @@ class AlignmentEvaluator(evaluator.Evaluator):
         return evaluator.Result(
             values | real_values, protocol | self._generated.protocol(), arrays | real_arrays
         )
+
+
+def _segmenter(context):
+    settings, label_space = context.settings, context.dataset.label_space
+    external_segmenter.check(settings, label_space)
+    if settings.segmenter == external_segmenter.AUTO:
+        return _compact(context)
+    usage = read_usage(settings.segmenter_labels, label_space)
+    network = external_segmenter.ExternalSegmenter(settings.segmenter, usage, label_space)
+    network.try_out(context.batch_size, context.height, context.width)
+    return network
 
 
 def _compact(context):
