@@ -55,6 +55,8 @@ def test_published_settings(name, tmp_path, monkeypatch):
     assert (model.noise_channels, model.spade_channels) == (64, 128)
     assert (model.generator_widths, model.discriminator_widths) == WIDTHS
     assert training.mixed_precision == "none"
+    assert training.eval_every == (2500 if dataset == "cityscapes" else 5000)
+    assert training.eval_metrics == "fid"
 
 
 def test_quickstart():
