@@ -113,12 +113,12 @@ def _family_heading(metric, protocol, notes):
 
 def _value_lines(values, protocol):
     whole = [name for name in values if class_of(name) is None]
-    width = max((len(name) for name in whole), default=0)
+    width = max(map(len, whole), default=0)
+    units = max((len(unit(name)[0]) for name in whole), default=0)
     lines = []
     for name in whole:
-        line = (
-            f"  {name:<{width}}  {number(name, values[name]):>9} {unit(name)[0]:<9} {arrow(name):1}"
-        )
+        value = f"{number(name, values[name]):>9} {unit(name)[0]:<{units}} {arrow(name):1}"
+        line = f"  {name:<{width}}  {value}"
         line = f"{line}  {_group_text(name, protocol)}".rstrip()
         lines.append(line if len(line) <= WIDTH else line[: WIDTH - 1] + "…")
     return lines
