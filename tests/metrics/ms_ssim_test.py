@@ -125,6 +125,23 @@ def test_anti_correlated_images_have_similarity_zero():
     assert tf.image.ssim_multiscale(images[:1], images[1:], 255).numpy() == 0
 
 
+def test_one_scale_below_zero_makes_the_similarity_zero():
+    rng = np.random.default_rng(0)
+    coarse = scipy.ndimage.gaussian_filter(rng.normal(0, 1500, (176, 176, 3)), (12, 12, 0))
+    fine = rng.normal(0, 30, coarse.shape)
+    images = np.clip([128 + coarse + fine, 128 + coarse - fine], 0, 255).astype(np.uint8)
+    contrasts = []
+    for c in range(3):
+        x, y = images[..., c].astype(np.float64)
+        contrasts.append(contrast_and_similarity(x, y)[0])
+        for _ in range(4):
+            x, y = halved(x), halved(y)
+        assert contrast_and_similarity(x, y)[1] > 0.5  # the coarsest scale
+    assert max(contrasts) < -0.2
+    assert ms_ssim.similarities(images, [[0, 1]]) == 0
+    assert tf.image.ssim_multiscale(images[:1], images[1:], 255).numpy() == 0
+
+
 def test_a_channel_below_zero_leaves_the_others():
     image = photographs(1, 50, 50)
     other = image.copy()
