@@ -122,11 +122,12 @@ class RunningMoments:
         moments = cls(dimensions[0])
         for state in states:
             count = int(state["count"])
-            if count and not moments.count:
-                moments._origin = np.array(state["origin"])
-            if count:
-                offset = state["origin"] - moments._origin + state["offset"]
-                moments._join(count, offset, state["scatter"])
+            if not count:
+                continue
+            if not moments.count:
+                moments._origin = state["origin"].copy()
+            offset = state["origin"] - moments._origin + state["offset"]
+            moments._join(count, offset, state["scatter"])
         return moments
 
 

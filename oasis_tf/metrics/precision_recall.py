@@ -57,27 +57,27 @@ def precision_recall(real, generated, *, neighbours=3, block_size=512):
     covered = np.zeros(len(real), bool)
     for start in range(0, len(generated), block_size):
         rows = slice(start, start + block_size)
-        squared, rounding = _squared_distances(generated[rows], real)
-        squared -= rounding
+        squared, norms = _squared_distances(generated[rows], real)
+        # What rounding can make of equal distances, in the radii as well as here.
+        squared -= norms * (16 * real.shape[1] * np.finfo(np.float64).eps)
         realistic[rows] = (squared <= real_radii).any(1)
         covered |= (squared <= generated_radii[rows, None]).any(0)
     return PrecisionRecall(float(realistic.mean()), float(covered.mean()))
 
 
 def _squared_radii(features, neighbours, block_size):
-    """Squared distance of each vector to its k-th nearest other, rounded up: [N]."""
+    """Squared distance of each vector to its k-th nearest other: [N]."""
     radii = np.empty(len(features))
     for start in range(0, len(features), block_size):
         block = features[start : start + block_size]
-        squared, rounding = _squared_distances(block, features)
+        squared, _ = _squared_distances(block, features)
         rows = np.arange(len(block))
         squared[rows, start + rows] = np.inf
-        squared += rounding
         radii[start + rows] = np.partition(squared, neighbours - 1, axis=1)[:, neighbours - 1]
     return radii
 
 
 def _squared_distances(x, y):
-    """Squared distances [len(x), len(y)] by a matrix product, and how far rounding may put them."""
+    """Squared distances, and the sums of squared norms that they are made of: [len(x), len(y)]."""
     norms = np.sum(x * x, 1)[:, None] + np.sum(y * y, 1)
-    return norms - 2 * (x @ y.T), norms * (8 * x.shape[1] * np.finfo(np.float64).eps)
+    return norms - 2 * (x @ y.T), norms

@@ -115,6 +115,9 @@ def test_state_survives_a_file_and_is_a_copy(tmp_path):
     assert_moments(merged, features)
     assert_moments(moments_of(features[:5]), features[:5])
     assert_moments(RunningMoments.merged([state]), features[:5])
+    for array in moments.state().values():
+        array.fill(7)
+    assert_moments(moments, features)
 
 
 def test_batches_given_are_left_alone():
@@ -242,6 +245,11 @@ def test_variance_below_rounding_counts_as_none():
     cov = np.diag([1.0, 1e-30])
     got = frechet_distance(np.zeros(2), cov, np.zeros(2), np.eye(2)[::-1][:, ::-1])
     assert got == pytest.approx(1.0, abs=1e-15)
+
+
+def test_small_variance_counts():
+    got = frechet_distance(np.zeros(2), np.diag([1, 1e-10]), np.zeros(2), np.eye(2))
+    assert got == pytest.approx((1 - 1e-5) ** 2, rel=1e-12)
 
 
 def test_no_variance_at_all():
