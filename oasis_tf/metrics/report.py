@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: JSON with values and protocol, and how it reads on a terminal.
+"""What an evaluation leaves behind: JSON with values and protocol.
 
 One file holds what was measured of one checkpoint, by one command or by several.
 """
@@ -10,10 +10,6 @@ import re
 
 from oasis_tf import files
 from oasis_tf.metrics import names
-from oasis_tf.metrics.report_compare import compare
-from oasis_tf.metrics.report_table import table
-
-__all__ = ["FOLDER", "FORMAT_VERSION", "compare", "default_path", "read", "table", "write"]
 
 FORMAT_VERSION = 1
 FOLDER = "evaluations"

@@ -13,6 +13,9 @@ _HEADER_ROWS = {
     "seed": "seed",
 }
 
+# Parts of a protocol that say what was found, not how it was measured.
+_FOUND = {"notes", "class_ap", "detections", "num_images_with_detections"}
+
 
 def compare(reports, names=None):
     """Reports side by side, then the published values for their data sets.
@@ -95,7 +98,7 @@ def _protocol_differences(one, other):
     found = {}
     for metric in [m for m in PREFIXES if m in shared]:
         a, b = (contents["protocols"].get(metric, {}) for contents in (one, other))
-        keys = sorted(k for k in (a.keys() | b.keys()) - {"notes"} if a.get(k) != b.get(k))
+        keys = sorted(k for k in (a.keys() | b.keys()) - _FOUND if a.get(k) != b.get(k))
         if keys:
             found[metric] = keys
     return found

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from oasis_tf.metrics import report
+from oasis_tf.metrics.report_compare import compare
+from oasis_tf.metrics.report_table import table
 
 SEEDED_NOTE = "seeded64 is a small seeded network."
 FID = {"fid_seeded64": 12.3456}
@@ -145,7 +147,7 @@ def test_an_infinite_value_is_refused_and_the_file_stays(tmp_path):
 
 
 def test_a_model_directory_gives_its_newest_step(tmp_path):
-    for step in (900, 123_456_789, 20_000):
+    for step in (900, 123_456_789, 99_999_999, 20_000):
         path = report.default_path(str(tmp_path), step)
         report.write(fid(step=step, model_dir=str(tmp_path)), path)
     (tmp_path / "evaluations" / "step_999999999.json.bak").write_text("{}")
@@ -206,7 +208,7 @@ def test_values_have_four_digits_a_unit_and_a_direction():
         "lvis/map": 0.0538,
         "lvis/classes_ap_above_0": 510.0,
     }
-    text = report.table(contents_of(values, {}))
+    text = table(contents_of(values, {}))
     found = {name: " ".join(line_of(text, name)[1:]) for name in values}
     assert found == {
         "fid_seeded64": "12.35 ↓",
@@ -227,7 +229,7 @@ def test_values_have_four_digits_a_unit_and_a_direction():
 def test_the_head_says_what_was_measured_and_when(tmp_path):
     report.write(fid(), tmp_path / "a")
     report.write(alignment(seconds=99.0), tmp_path / "a")
-    text = report.table(report.read(tmp_path / "a"))
+    text = table(report.read(tmp_path / "a"))
     assert text.startswith("/models/first, step 5000\nade20k (/data/ade), split val\n")
     assert "100 images of 256x256, seed 0" in text
     assert "measured fid: 12.5 s, 2026-01-02T03:04:05+00:00, oasis_tf 1.2" in text
@@ -240,7 +242,7 @@ def test_the_head_says_what_was_measured_and_when(tmp_path):
 def test_each_note_is_printed_once():
     kid = {"kid": {"notes": [SEEDED_NOTE, "Another."]}}
     both = contents_of(FID | {"kid_seeded64": 1.0}, fid()["protocols"] | kid)
-    text = report.table(both)
+    text = table(both)
     assert text.count(SEEDED_NOTE) == 1
     assert text.endswith(f"Notes\n  [1] {SEEDED_NOTE}\n  [2] Another.")
     assert "kid  [1][2]" in text
@@ -248,7 +250,7 @@ def test_each_note_is_printed_once():
 
 def test_few_classes_are_all_shown():
     values = {f"alignment_x/iou/class {k}": k / 24 for k in range(24)}
-    lines = report.table(contents_of(values, {})).splitlines()
+    lines = table(contents_of(values, {})).splitlines()
     assert sum(line.count("class ") for line in lines) == 24
     assert any("class 12  50.00" in line for line in lines)
     assert max(map(len, lines)) <= 100
@@ -257,7 +259,7 @@ def test_few_classes_are_all_shown():
 def test_of_many_classes_the_best_and_worst_are_shown():
     values = {f"alignment_x/iou/c{k}": k / 100 for k in range(30)}
     values |= {f"colour_emd/c{k}": float(k) for k in range(30)} | {"colour_emd/none": math.nan}
-    text = report.table(contents_of(values, {}))
+    text = table(contents_of(values, {}))
     assert "alignment_x/iou by class, % ↑: 30 classes, and 0 without a value" in text
     assert "best: c29 29.00, c28 28.00, c27 27.00, c26 26.00, c25 25.00\n" in text
     assert "worst: c0 0.000, c1 1.000, c2 2.000, c3 3.000, c4 4.000\n" in text
@@ -265,17 +267,17 @@ def test_of_many_classes_the_best_and_worst_are_shown():
     assert "best: c0 0.000, c1 1.000, c2 2.000, c3 3.000, c4 4.000\n" in text
     assert "worst: c29 29.00" in text
     assert "c15" not in text
-    assert report.table(contents_of(values, {}), all_classes=True).count("c15") == 2
+    assert table(contents_of(values, {}), all_classes=True).count("c15") == 2
 
 
 def test_a_long_group_does_not_break_the_table():
     contents = alignment()
     contents["protocols"]["alignment"]["groups"][0]["classes"] = ["wall", "building"] * 20
-    assert max(map(len, report.table(contents).splitlines())) == 100
+    assert max(map(len, table(contents).splitlines())) == 100
 
 
 def test_values_of_no_known_metric_are_shown_too():
-    assert line_of(report.table(contents_of({"new/value": 1.0}, {})), "new/value")
+    assert line_of(table(contents_of({"new/value": 1.0}, {})), "new/value")
 
 
 # === Comparison ===
@@ -284,7 +286,7 @@ def test_values_of_no_known_metric_are_shown_too():
 def test_values_stand_side_by_side():
     second = fid(model_dir="/models/second", step=7000)
     second["metrics"] = {"fid_seeded64": 9.0, "kid_seeded64": 0.5}
-    text = report.compare([fid(), second])
+    text = compare([fid(), second])
     assert line_of(text, "step") == ["step", "5000", "7000"]
     assert line_of(text, "size") == ["size", "256x256", "256x256"]
     assert line_of(text, "fid_seeded64") == ["fid_seeded64", "↓", "12.35", "9.000"]
@@ -296,7 +298,7 @@ def test_values_stand_side_by_side():
 def test_published_values_stand_in_rows_of_their_own_protocol_alone():
     metrics = FID | ALIGNMENT | {"fid_inception2015": 31.5, "fid_inception2015_unverified": 31.5}
     metrics |= {"alignment_upernet101/miou": 0.45, "diversity/ms_ssim_3scales": 0.7}
-    text = report.compare([contents_of(metrics, {})])
+    text = compare([contents_of(metrics, {})])
     ours, theirs = text.split("\n\nPublished for ade20k at 256x256.")
     assert not re.search(r"28\.3|48\.8\b|0\.65\b", ours)
     for name in ("seeded64", "compact", "unverified", "3scales"):
@@ -312,7 +314,7 @@ def test_published_values_stand_in_rows_of_their_own_protocol_alone():
 
 def test_differences_are_warned_of():
     other = fid(seed=3, num_images=50, height=64, dataset="shapes", data_dir="/data/shapes")
-    text = report.compare([fid(), other])
+    text = compare([fid(), other])
     assert "WARNING: the reports differ in data, data folder, images, seed, size: not" in text
     assert line_of(text, "seed") == ["seed", "0", "3"]
     assert line_of(text, "size") == ["size", "256x256", "64x256"]
@@ -320,7 +322,7 @@ def test_differences_are_warned_of():
 
 
 def test_data_of_the_same_name_in_other_places_is_told_apart():
-    text = report.compare([fid(), fid(data_dir="/other/ade", model_dir="/b/first")])
+    text = compare([fid(), fid(data_dir="/other/ade", model_dir="/b/first")])
     assert "differ in data folder:" in text
     assert "data/ade  other/ade" in text
     assert text.splitlines()[0].split() == ["models/first", "b/first"]
@@ -329,29 +331,37 @@ def test_data_of_the_same_name_in_other_places_is_told_apart():
 def test_other_protocols_are_warned_of_but_for_notes():
     other = fid()
     other["protocols"]["fid"] |= {"num_real": 99, "notes": []}
-    text = report.compare([fid(), other], names=["a", "b"])
+    text = compare([fid(), other], names=["a", "b"])
     assert "WARNING: fid was measured differently for a and b: num_real.\n" in text
 
 
+def test_what_a_detector_found_is_no_difference_of_protocol():
+    one, other = (
+        contents_of({"lvis/map": k}, {"lvis": {"class_ap": {"cat": k}, "detections": f"{k}.json"}})
+        for k in (0.1, 0.2)
+    )
+    assert "WARNING: lvis" not in compare([one, other])
+
+
 def test_another_size_than_the_published_one_is_warned_of():
-    text = report.compare([fid(height=64, width=64)])
+    text = compare([fid(height=64, width=64)])
     assert "WARNING: these reports are of 64x64, the published values of 256x256." in text
-    outdoors = report.compare([fid(dataset="ade_outdoors")])
+    outdoors = compare([fid(dataset="ade_outdoors")])
     assert "WARNING: Which scenes" in outdoors
     assert "these reports are of" not in outdoors
 
 
 def test_steps_of_one_model_are_told_apart():
-    text = report.compare([fid(), fid(step=6000)])
+    text = compare([fid(), fid(step=6000)])
     assert text.splitlines()[0].split() == ["first@5000", "first@6000"]
 
 
 def test_each_data_set_has_its_own_published_rows():
-    text = report.compare([fid(), fid({"lvis/map": 0.04}, dataset="lvis")])
+    text = compare([fid(), fid({"lvis/map": 0.04}, dataset="lvis")])
     assert line_of(text.split("Published for lvis")[1], "lvis/map")[3:5] == ["4.000", "5.38"]
 
 
 @pytest.mark.parametrize(("reports", "names"), [([], None), ([fid()], ["a", "b"])])
 def test_nothing_to_compare_is_refused(reports, names):
     with pytest.raises(ValueError, match=f"At least one report.*{len(reports)} reports"):
-        report.compare(reports, names)
+        compare(reports, names)
