@@ -69,9 +69,9 @@ def test_batches_and_workers_do_not_matter(image, label_map, split, ignored_clas
 
 def test_counts_beyond_floating_point_merge_exactly():
     states = [Channels(1).state() for _ in range(2)]
-    states[0]["counts"][:] = 2**53
+    states[0]["counts"][:] = 2**53 + 1
     states[1]["counts"][:] = 1
-    assert (Channels.merged(states).counts == 2**53 + 1).all()
+    assert (Channels.merged(states).counts == 2**53 + 2).all()
 
 
 def test_a_state_is_a_copy():

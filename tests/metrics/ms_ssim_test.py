@@ -79,7 +79,7 @@ def test_five_scales_equal_tensorflow(height, width):
     images = photographs(3, height, width)
     expected = tf.image.ssim_multiscale(images[[0, 0, 1]], images[[1, 2, 2]], 255)
     actual = ms_ssim.similarities(images, [[0, 1], [0, 2], [1, 2]])
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=2e-6)  # theirs is float32
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=5e-6)  # theirs is float32
 
 
 def test_one_scale_equals_scikit_image():
