@@ -166,6 +166,7 @@ class _SampledMaps(evaluator.Evaluator):
 
     metric: str
     noise: str
+    averaged: str
     num_scores: int
 
     def __init__(self, context):
@@ -219,7 +220,7 @@ class _SampledMaps(evaluator.Evaluator):
             "maps": _MAPS if some else "all",
             "seeds": _SEEDS,
             "noise": self.noise,
-            "averaged": "over all pairs of a map's samples, each of whole images, then over maps",
+            "averaged": self.averaged,
             "notes": notes + self._compare.notes(),
         }
 
@@ -229,6 +230,7 @@ class DiversityEvaluator(_SampledMaps):
 
     metric = "diversity"
     noise = "one vector for all pixels of an image, as in training"
+    averaged = "over all pairs of a map's samples, then over maps"
     num_scores = 2
 
     def _measure(self, samples):
@@ -253,6 +255,10 @@ class ClassDiversityEvaluator(_SampledMaps):
 
     metric = "class_diversity"
     noise = "the first sample's vector, but for the pixels of one class: there each sample's own"
+    averaged = (
+        "over all pairs of a map's samples, whole images in MS-SSIM and LPIPS; then over the maps "
+        "that hold the class; mean: then over classes"
+    )
     num_scores = 4
 
     def __init__(self, context):

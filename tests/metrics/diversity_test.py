@@ -256,6 +256,14 @@ def test_only_chosen_maps_are_painted(context):
     assert "middle" in result.protocol["maps"]
 
 
+@pytest.mark.parametrize("name", ["diversity", "class_diversity"])
+def test_padding_is_not_measured(context, name):
+    batch = batch_of(np.stack([striped(1), striped(2)]))
+    one = evaluation.evaluator_class(name)(context)
+    one.update(dataclasses.replace(batch, valid=np.array([False, True])))
+    assert one.state()["place"][:, 0].tolist() == [1]
+
+
 # === Noise of one class ===
 
 
@@ -355,7 +363,8 @@ def test_the_protocol_tells_all_that_decides_the_values(context, name):
     assert (protocol["network"], protocol["network_digest"]) == ("lpips_squares", "5e")
     assert protocol["maps"] == "all" and protocol["ms_ssim_scales"] == 3
     assert "j * 2**32" in protocol["seeds"]
-    assert ("one class" in protocol["noise"]) == (name == "class_diversity")
+    of_class = name == "class_diversity"
+    assert ("one class" in protocol["noise"]) == ("classes" in protocol["averaged"]) == of_class
     assert len(protocol["notes"]) == 3  # four images, three scales, no LPIPS
 
 
