@@ -229,7 +229,8 @@ def cached_segmenter(dataset, recipe, model_dir):
         logging.info("Training the segmenter on %s: %d steps", dataset.data_dir, recipe.steps)
         network = train_segmenter(dataset, recipe)
         cache.keep(places, network.save)
-    protocol = {"digest": key, "recipe": dataclasses.asdict(recipe)}
+    used = dataclasses.asdict(recipe)
+    protocol = {"digest": key, "recipe": used | {"widths": list(recipe.widths)}}
     return Segmenter(network, dataset.label_space, protocol)
 
 

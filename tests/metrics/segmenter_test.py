@@ -1,6 +1,7 @@
 """The compact segmenter: it learns, repeats itself, is kept once and under a telling name."""
 
 import dataclasses
+import json
 import os
 import shutil
 
@@ -97,6 +98,16 @@ def test_kept_beside_the_data_and_read_back(own_copy, tmp_path, quick_training):
     assert not (tmp_path / "model").exists()
     for a, b in zip(first.network.weights, again.network.weights, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
+    assert first.protocol == again.protocol
+
+
+def test_tells_what_decides_its_answers(own_copy, tmp_path, quick_training):
+    one = segmenter.cached_segmenter(own_copy, RECIPE, str(tmp_path / "model"))
+    assert (one.name, one.classes) == ("compact", [1, 2, 3])
+    assert one.protocol["digest"] == segmenter.segmenter_key(own_copy, RECIPE)
+    assert one.protocol["recipe"]["steps"] == RECIPE.steps
+    assert json.loads(json.dumps(one.protocol)) == one.protocol
+    assert "not comparable with published mIoU" in one.notes[0]
 
 
 def test_kept_in_the_model_directory_where_the_data_cannot_be_written(
