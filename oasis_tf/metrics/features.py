@@ -6,6 +6,7 @@ cannot be compared.
 
 import hashlib
 import os
+import warnings
 
 import keras
 import numpy as np
@@ -146,9 +147,10 @@ def _seeded64():
 
 
 def _inception2015(path, published):
-    network = inception2015.build_network()
     kind = "frozen" if published is weight_files.INCEPTION_FROZEN else "torch"
-    weights = inception2015.load_weights(network, path, kind)
+    found = inception2015.read_weights(path, kind)
+    network = inception2015.build_network()
+    weights = inception2015.load_weights(network, found, kind, path)
     return FeatureNetwork(
         weight_files.verified_name("inception2015", (path, published)),
         inception2015.DIMENSION,
@@ -159,13 +161,7 @@ def _inception2015(path, published):
 
 def _keras_imagenet(path, published):
     network = keras.applications.InceptionV3(include_top=False, weights=None, pooling="avg")
-    try:
-        network.load_weights(path)
-    except (ValueError, OSError, KeyError) as error:
-        raise ValueError(
-            f"{path} must hold the weights of Keras' InceptionV3 without top, as {published.name} "
-            f"does. Received: {str(error).splitlines()[0]}"
-        ) from error
+    _load_keras_weights(network, path, published)
     weights = {f"{k:03d}": array for k, array in enumerate(network.get_weights())}
     return FeatureNetwork(
         weight_files.verified_name("keras_imagenet", (path, published)),
@@ -173,6 +169,25 @@ def _keras_imagenet(path, published):
         lambda image: network(inception2015.to_input(image)),
         digest_of(weights, network="keras_imagenet", pixels=inception2015.PIXEL_PATH),
     )
+
+
+def _load_keras_weights(network, path, published):
+    # Keras passes over what a file lacks with no more than a warning; NaN tells.
+    network.set_weights([np.full(array.shape, np.nan) for array in network.get_weights()])
+    problem = None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            network.load_weights(path)
+    except (ValueError, OSError, KeyError) as error:
+        problem = (str(error) or type(error).__name__).splitlines()[0]
+    if problem is None and not all(np.isfinite(array).all() for array in network.get_weights()):
+        problem = "a file that lacks weights, or holds some that are not finite"
+    if problem:
+        raise ValueError(
+            f"{path} must hold the weights of Keras' InceptionV3 without top, as {published.name} "
+            f"does. Received: {problem}"
+        )
 
 
 # Suffix of a weight file -> what it ought to be, how it is read.

@@ -288,13 +288,32 @@ def _wanted(network, kind):
     return wanted
 
 
-def load_weights(network, path, kind):
-    """Fills the network from a file.
+def read_weights(path, kind):
+    """What a weight file holds, by its own names.
+
+    Args:
+        path: str.
+        kind: "frozen" for `classify_image_graph_def.pb`, "torch" for the PyTorch weights.
+
+    Returns:
+        dict of name -> array.
+
+    Raises:
+        ValueError: the file is of another kind; PyTorch is not installed, for "torch".
+    """
+    if kind == "frozen":
+        return weight_files.read_frozen_constants(path)
+    return weight_files.read_state_dict(path)
+
+
+def load_weights(network, found, kind, path):
+    """Fills the network.
 
     Args:
         network: what `build_network` returned.
-        path: str.
-        kind: "frozen" for `classify_image_graph_def.pb`, "torch" for the PyTorch weights.
+        found: what `read_weights` returned.
+        kind: "frozen" or "torch", as there.
+        path: of the file, for errors.
 
     Returns:
         dict of our name -> float32 array, what was assigned.
@@ -303,8 +322,7 @@ def load_weights(network, path, kind):
         ValueError: missing, misshapen or non-finite arrays, all of them listed; nothing is
             assigned then.
     """
-    read = {"frozen": weight_files.read_frozen_constants, "torch": weight_files.read_state_dict}
-    values = weight_files.select(read[kind](path), _wanted(network, kind), path)
+    values = weight_files.select(found, _wanted(network, kind), path)
     variables = network_weights(network)
     for name, variable in variables.items():
         variable.assign(values[name])

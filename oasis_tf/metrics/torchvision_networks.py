@@ -77,7 +77,8 @@ def kind_of(state_dict, path):
     Raises:
         ValueError: neither.
     """
-    shape = np.shape(state_dict.get("features.0.weight", ()))
+    name = "features.0.weight"
+    shape = np.shape(state_dict[name]) if name in state_dict else None
     for kind, table in TABLES.items():
         if shape == (table[0].channels, 3, table[0].kernel, table[0].kernel):
             return kind
