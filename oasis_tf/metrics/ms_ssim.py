@@ -31,7 +31,7 @@ WINDOW = 11
 SIGMA = 1.5
 C1 = (0.01 * 255) ** 2
 C2 = (0.03 * 255) ** 2
-PIXELS_AT_ONCE = 2**20  # pairs times pixels: 8 MiB for each tensor of a comparison
+PIXELS_AT_ONCE = 2**20  # images or pairs times pixels: 8 MiB for each tensor in between
 
 
 def num_scales(height, width):
@@ -64,8 +64,8 @@ def similarities(image, pairs):
     """MS-SSIM of pairs of images.
 
     What belongs to one image (its scales, local means and variances) is computed once and serves
-    all of its pairs. Memory: three float64 copies of one colour channel of all images, and 2^20
-    pixels of pairs at a time.
+    all of its pairs. Memory: a few float64 copies of one colour channel of all images and some
+    100 MiB for what is computed in between, however many pairs there are.
 
     Args:
         image: uint8 [B,H,W,3].
@@ -80,6 +80,8 @@ def similarities(image, pairs):
     image, pairs = np.asarray(image), np.asarray(pairs)
     _check(image, pairs)
     scales = num_scales(*image.shape[1:3])
+    if not len(pairs):
+        return np.zeros(0)
     channels = [_channel(image[..., c], pairs, _weights(scales)) for c in range(3)]
     return np.mean(channels, axis=0)
 
@@ -121,9 +123,10 @@ def _channel(plane, pairs, weights):
 
 def _compare(measure, plane, pairs):
     """`measure` of pairs of planes, few at a time: float64 [B,H,W] -> float64 [P]."""
-    mean, variance = _moments(plane)
     at_once = max(1, PIXELS_AT_ONCE // int(plane.shape[1] * plane.shape[2]))
-    values = [np.zeros(0)]
+    moments = [_moments(plane[k : k + at_once]) for k in range(0, len(plane), at_once)]
+    mean, variance = [tf.concat(parts, axis=0) for parts in zip(*moments, strict=True)]
+    values = []
     for start in range(0, len(pairs), at_once):
         chunk = tf.constant(pairs[start : start + at_once], tf.int32)
         values.append(measure(plane, mean, variance, chunk).numpy())

@@ -177,8 +177,10 @@ def test_chunks_do_not_matter(monkeypatch):
         assert sizes[:4] == ([3, 3, 3, 1] if at_once else [1, 1, 1, 1])  # the finest scale
 
 
-def test_no_pairs_give_no_similarities():
-    actual = ms_ssim.similarities(photographs(2, 11, 11), np.zeros((0, 2), np.int64))
+@pytest.mark.parametrize("count", [0, 2])
+def test_no_pairs_give_no_similarities(count):
+    images = np.zeros((count, 11, 11, 3), np.uint8)
+    actual = ms_ssim.similarities(images, np.zeros((0, 2), np.int64))
     assert actual.shape == (0,)
     assert actual.dtype == np.float64
 
