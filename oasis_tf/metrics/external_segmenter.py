@@ -230,8 +230,7 @@ def _load_saved_model(path):
         raise _unreadable(path, f"it has inputs {sorted(inputs)} and outputs {sorted(outputs)}")
     ((name, spec),) = inputs.items()
 
-    def run(image, keeps_variables=loaded):
-        del keeps_variables
+    def run(image):
         (output,) = signature(**{name: _cast(image, spec.dtype.name)}).values()
         return output
 
