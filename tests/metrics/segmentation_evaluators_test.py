@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from oasis_tf.config import EvaluationConfig
+from oasis_tf.data.datasets import published_label_space
 from oasis_tf.metrics import segmentation_evaluators, segmenter
 from oasis_tf.metrics.evaluator import EvaluationBatch, EvaluationContext
 from oasis_tf.metrics.segmentation import NO_CLASS, ConfusionMatrix
 from oasis_tf.metrics.segmentation_evaluators import AlignmentEvaluator, SegmentationEvaluator
+from oasis_tf.metrics.segmenter_labels import read_usage
 
 COLOURS = np.array([(230, 40, 40), (40, 230, 40), (40, 40, 230)], np.float32)
 
@@ -124,6 +126,31 @@ def test_groups_go_by_the_training_pixels(context, colour_dataset):
     by_group = [result.values[f"segmentation/miou_group_{k}"] for k in (1, 2, 3)]
     iou = [result.values[f"segmentation/iou/{name}"] for name in ("blue", "red", "green")]
     assert by_group == iou
+
+
+CITYSCAPES = (
+    "road,sidewalk,building,wall,fence,pole,traffic light,traffic sign,vegetation,terrain,sky,"
+    "person,rider,car,truck,bus,train,motorcycle,bicycle"
+).split(",")
+
+
+def test_the_19_classes_of_cityscapes_are_expressed_by_the_label_file(tmp_path):
+    space = published_label_space("cityscapes")
+    values = {
+        "input": {"range": [0, 1]},
+        "output": "logits",
+        "classes": {str(k): name for k, name in enumerate(CITYSCAPES)},
+    }
+    (tmp_path / "labels.json").write_text(json.dumps(values))
+    usage = read_usage(str(tmp_path / "labels.json"), space)
+    frequency = tuple(np.random.default_rng(0).dirichlet(np.ones(35)))
+    dataset = types.SimpleNamespace(label_space=space, class_frequency=frequency)
+    scores = segmentation_evaluators._LabelScores("alignment_drn", dataset, usage.classes)
+    protocol = scores.protocol()
+    assert sorted(protocol["scored_classes"]) == sorted(CITYSCAPES)
+    assert len(protocol["ignored_classes"]) == 35 - 19
+    assert [len(group["ids"]) for group in protocol["groups"]] == [3, 4, 4, 4, 4]
+    assert sum(group["training_share"] for group in protocol["groups"]) == pytest.approx(1)
 
 
 def test_protocol(context):
