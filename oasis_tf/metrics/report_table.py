@@ -169,9 +169,10 @@ def _class_block(kind, of_classes, values, all_classes):
     title = f"  {label(some, f'{kind} by class,')}"
     cells = {k: f"{k} {number(name, values[name])}" for k, name in of_classes.items()}
     if all_classes or len(cells) <= _MANY_CLASSES:
-        width = max(len(k) for k in cells)
-        pairs = ((k, number(name, values[name])) for k, name in of_classes.items())
-        return [title, *_columns([f"{k:<{width}} {v:>6}" for k, v in pairs])]
+        shown = [number(name, values[name]) for name in of_classes.values()]
+        width, digits = max(map(len, cells)), max(map(len, shown))
+        pairs = zip(of_classes, shown, strict=True)
+        return [title, *_columns([f"{k:<{width}} {v:>{digits}}" for k, v in pairs])]
     has = [k for k, name in of_classes.items() if not math.isnan(values[name])]
     best_first = arrow(some) != "↓"
     has.sort(key=lambda k: values[of_classes[k]], reverse=best_first)

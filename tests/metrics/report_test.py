@@ -252,7 +252,7 @@ def test_few_classes_are_all_shown():
     values = {f"alignment_x/iou/class {k}": k / 24 for k in range(24)}
     lines = table(contents_of(values, {})).splitlines()
     assert sum(line.count("class ") for line in lines) == 24
-    assert any("class 12  50.00" in line for line in lines)
+    assert any("class 12 50.00" in line for line in lines)
     assert max(map(len, lines)) <= 100
 
 
@@ -273,7 +273,7 @@ def test_of_many_classes_the_best_and_worst_are_shown():
 def test_a_class_may_be_called_mean():
     values = {"segmentation/iou/mean": 0.5, "colour_emd/mean": 3.0}
     text = table(contents_of(values, {}))
-    assert "segmentation/iou by class, % ↑\n    mean  50.00\n" in text
+    assert "segmentation/iou by class, % ↑\n    mean 50.00\n" in text
     assert line_of(text, "colour_emd/mean")[1] == "3.000"
 
 
