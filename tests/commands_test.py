@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from oasis_tf import OASIS
-from oasis_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
+from oasis_tf.config import Config, DataConfig, EvaluationConfig, ModelConfig, TrainingConfig
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.data.examples import ShapesScene
 from oasis_tf.data.preparation import prepare
@@ -17,6 +18,7 @@ from oasis_tf.data.shapes import scene
 from oasis_tf.images import to_uint8
 from oasis_tf.label_files import resize_label_map
 from oasis_tf.metrics import evaluation
+from oasis_tf.metrics.names import metric_of
 from oasis_tf.models.weights import forward_state, named_weights
 from oasis_tf.training.build import build_model
 from oasis_tf.training.checkpoints import CheckpointStore
@@ -26,11 +28,11 @@ SPACE = published_label_space("shapes")
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
-    """Eight scenes to train on and three to evaluate with."""
+    """Eight scenes to train on and five to evaluate with."""
     path = str(tmp_path_factory.mktemp("data") / "shapes")
     splits = {
         split: [ShapesScene(f"{split}_{k}", seed, k, 64, 64) for k in range(count)]
-        for split, count, seed in (("train", 8, 0), ("val", 3, 1))
+        for split, count, seed in (("train", 8, 0), ("val", 5, 1))
     }
     prepare(splits, SPACE, path, num_workers=1)
     return path
@@ -112,36 +114,56 @@ def test_synthesize_refuses_without_a_trace(run_module, model_dir, labels, tmp_p
 
 
 def test_evaluate(run_module, model_dir, data_dir, tmp_path):
-    arguments = [f"--model_dir={model_dir}", f"--data_dir={data_dir}", "--segmenter_steps=2"]
-    arguments += ["--metrics=segmentation,alignment", f"--json={tmp_path / 'new' / 'report.json'}"]
-    done = run_module("oasis_tf.evaluate", *arguments)
+    where = [f"--model_dir={model_dir}", f"--data_dir={data_dir}"]
+    few = ["--segmenter_steps=2", "--diversity_samples=2", "--diversity_maps=1"]
+    names = [name for name in evaluation.METRICS if name != "lvis"]
+    outputs = [f"--plots={tmp_path / 'plots'}"]
+    done = run_module("oasis_tf.evaluate", *where, *few, f"--metrics={','.join(names)}", *outputs)
     assert done.returncode == 0, done.stderr
-    report = json.loads((tmp_path / "new" / "report.json").read_text())
-    assert (report["num_images"], report["step"]) == (3, 2)
-    for family in ("segmentation", "alignment", "segmenter"):
-        assert 0 <= report["metrics"][f"{family}/miou"] <= 1
-        assert f"{family}/iou/balloon" in report["metrics"]
+    (path,) = Path(model_dir, "evaluations").iterdir()
+    report = json.loads(path.read_text())
+    assert (report["num_images"], report["step"]) == (5, 2)
+    values = report["metrics"]
+    for family in ("segmentation", "alignment_compact", "segmenter_compact"):
+        assert 0 <= values[f"{family}/miou"] <= 1
+        assert f"{family}/iou/balloon" in values
         assert f"{family}/miou" in done.stdout
+    for name in ("fid_seeded64", "kid_seeded64", "diversity/ms_ssim_3scales", "texture_chi2/mean"):
+        assert np.isfinite(values[name])
+        assert name in done.stdout
+    assert "never with published values" in done.stdout
+    assert {metric_of(name) for name in values} == set(names) == set(report["protocols"])
+    assert list(Path(tmp_path, "plots").glob("*.png"))
+
     kept = os.listdir(os.path.join(data_dir, "segmenters"))
     assert len(kept) == 1
+    settings = EvaluationConfig(segmenter_steps=2)
     again = evaluation.evaluate_model(
-        model_dir, None, ["alignment"], batch_size=2, segmenter_steps=2
-    )
+        model_dir, None, ["alignment", "fid"], settings, batch_size=2,
+        json_path=str(tmp_path / "new" / "report.json"),
+    )  # fmt: skip
     for name, value in again["metrics"].items():
-        np.testing.assert_equal(value, report["metrics"][name] or value)
+        if not name.startswith("fid"):
+            np.testing.assert_equal(value, np.nan if values[name] is None else values[name])
+    assert again["metrics"]["fid_seeded64"] == pytest.approx(values["fid_seeded64"], rel=1e-6)
     assert os.listdir(os.path.join(data_dir, "segmenters")) == kept
+
+    other = str(tmp_path / "new" / "report.json")
+    done = run_module("oasis_tf.evaluate", f"--compare={model_dir},{other}")
+    assert done.returncode == 0, done.stderr
+    assert "fid_seeded64" in done.stdout
 
 
 def test_evaluate_refuses_before_it_reads_the_model(data_dir, tmp_path):
     with pytest.raises(ValueError, match="Unknown metrics: speed"):
-        evaluation.evaluate_model(tmp_path, data_dir, ["speed"])
+        evaluation.evaluate_model(tmp_path, data_dir, ["speed"], EvaluationConfig())
     with pytest.raises(FileNotFoundError, match="not a model directory"):
-        evaluation.evaluate_model(tmp_path, data_dir, ["segmentation"])
+        evaluation.evaluate_model(tmp_path, data_dir, ["segmentation"], EvaluationConfig())
 
 
 def test_evaluate_refuses_what_is_no_data_set(model_dir, tmp_path):
     with pytest.raises(FileNotFoundError, match="not a prepared data set"):
-        evaluation.evaluate_model(model_dir, str(tmp_path), ["segmentation"])
+        evaluation.evaluate_model(model_dir, str(tmp_path), ["segmentation"], EvaluationConfig())
 
 
 def test_export_savedmodel(run_module, model_dir, tmp_path):

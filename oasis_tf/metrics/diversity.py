@@ -164,13 +164,12 @@ class _Samples:
 class _SampledMaps(evaluator.Evaluator):
     """Measures label maps, each for itself; memory is that of one map's samples."""
 
-    metric: str
+    needs_noise = True
     noise: str
     averaged: str
     num_scores: int
 
     def __init__(self, context):
-        self._check_noise(context.model.config.model.noise_channels)
         self._context = context
         self._chosen = chosen_maps(context.num_images, context.settings.diversity_maps)
         self._compare = _PairScores(context)
@@ -180,14 +179,6 @@ class _SampledMaps(evaluator.Evaluator):
     def check(cls, settings, label_space):
         if settings.lpips_backbone or settings.lpips_heads:
             perceptual.lpips(settings.lpips_backbone, settings.lpips_heads)
-
-    def _check_noise(self, noise_channels):
-        if not noise_channels:
-            raise ValueError(
-                f"The metric {self.metric} needs a generator with noise. Received: a model of "
-                "noise_channels=0. It paints one image for a label map, so that MS-SSIM would be 1 "
-                "and LPIPS 0. Leave the metric out."
-            )
 
     def update(self, batch):
         count, batch_size = self._context.settings.diversity_samples, self._context.batch_size
@@ -228,7 +219,6 @@ class _SampledMaps(evaluator.Evaluator):
 class DiversityEvaluator(_SampledMaps):
     """Diversity of images with noise drawn anew as a whole: `diversity/ms_ssim_…`, `…/lpips_…`."""
 
-    metric = "diversity"
     noise = "one vector for all pixels of an image, as in training"
     averaged = "over all pairs of a map's samples, then over maps"
     num_scores = 2
@@ -253,7 +243,6 @@ class ClassDiversityEvaluator(_SampledMaps):
     of all others, in [0, 1], which tells how local an edit stays.
     """
 
-    metric = "class_diversity"
     noise = "the first sample's vector, but for the pixels of one class: there each sample's own"
     averaged = (
         "over all pairs of a map's samples, whole images in MS-SSIM and LPIPS; then over the maps "

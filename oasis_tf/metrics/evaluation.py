@@ -72,9 +72,15 @@ def check(names, settings, model_config, label_space):
     """
     check_names(names)
     for name in names:
-        if evaluator_class(name).needs_discriminator:
+        kind = evaluator_class(name)
+        if kind.needs_discriminator:
             model_config.check_discriminator(f"be measured by the metric {name}")
-        evaluator_class(name).check(settings, label_space)
+        if kind.needs_noise and not model_config.noise_channels:
+            raise ValueError(
+                f"The metric {name} compares images of different noise. Received: a model without "
+                "(noise_channels=0), which paints one image for a label map. Leave it out."
+            )
+        kind.check(settings, label_space)
 
 
 def make_evaluators(context, names):
@@ -234,11 +240,11 @@ def evaluate_model(
         the report: `make_report`, which is also written as JSON (null for values that do not
         exist).
     """
+    check_names(names)
     config = Config.load(model_dir)
     dataset = PreparedDataset.load(
         _data_dir(data_dir, config, model_dir), skip_corrupt=skip_corrupt
     )
-    check_names(names)
     check(names, settings, config.model, dataset.label_space)
     check_dataset(config.label_space, dataset)
     if plots:

@@ -140,10 +140,12 @@ class Evaluator(abc.ABC):
 
     Attributes:
         needs_discriminator: whether the model must have one.
+        needs_noise: whether different seeds must give different images.
         needs_images: whether `update` is to be called.
     """
 
     needs_discriminator = False
+    needs_noise = False
     needs_images = True
 
     @classmethod
