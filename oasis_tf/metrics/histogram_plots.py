@@ -35,8 +35,7 @@ def histograms(path, arrays, class_names, title=""):
     both = np.flatnonzero(~np.isnan(real + generated).any(axis=(1, 2)))
     if not len(both):
         raise ValueError(f"There is nothing to plot in {path}: no class occurs in both sets.")
-    change = np.abs(np.cumsum(real - generated, -1)).sum((1, 2))[both]
-    worst = both[np.argsort(-change, kind="stable")][:_WORST]
+    worst = both[np.argsort(-_distances(real[both], generated[both]), kind="stable")][:_WORST]
     rows = [(f"mean of {len(both)} classes", real[both].mean(0), generated[both].mean(0))]
     rows += [(cut(class_names[k]), real[k], generated[k]) for k in worst]
     figure = _figure(rows, arrays.get("bin_centres", colour.BIN_CENTRES))
@@ -50,6 +49,13 @@ def _shares(counts):
     counts = counts[:, None] if counts.ndim == 2 else counts
     totals = counts.sum(-1, keepdims=True)
     return np.divide(counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
+
+
+def _distances(real, generated):
+    """In the order of the metrics' distances: earth mover's of colours, χ² of patterns."""
+    if real.shape[1] == 3:
+        return np.abs(np.cumsum(real - generated, -1)).sum((1, 2))
+    return ((real - generated) ** 2 / np.maximum(real + generated, 1e-12)).sum((1, 2))
 
 
 def _figure(rows, bin_centres):

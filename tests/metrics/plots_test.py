@@ -183,6 +183,17 @@ def test_classes_without_pixels_are_left_out_and_the_worst_four_shown(drawn):
     assert labels == ["mean of 5 classes", "e", "d", "c", "b"]
 
 
+@pytest.mark.parametrize(("channels", "first"), [(1, "near"), (3, "far")])
+def test_classes_are_ranked_as_the_metrics_rank_them(drawn, channels, first):
+    """All pixels one bin away are more by χ², half of them nine bins away by the earth mover's."""
+    real, near, far = np.zeros((3, channels, 10))
+    real[:, 0] = near[:, 1] = 1
+    far[:, 0] = far[:, 9] = 0.5
+    arrays = {"real": np.stack([real, real]), "generated": np.stack([far, near])}
+    plots.histograms("a.png", arrays | {"bin_centres": np.arange(10.0)}, ["far", "near"])
+    assert drawn["a.png"].axes[channels].get_ylabel().split("\n")[0] == first
+
+
 def test_arrays_that_do_not_fit_are_refused():
     real = np.ones((2, 10))
     with pytest.raises(ValueError, match=r"same shape.*\(2, 1, 10\), \(2, 1, 10\) and 3 names"):
