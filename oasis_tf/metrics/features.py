@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from oasis_tf.metrics import inception as inception2015
-from oasis_tf.metrics import seeded, torchvision_networks, weight_files
+from oasis_tf.metrics import inception_table, seeded, torchvision_networks, weight_files
 
 # Every image is computed in a piece of this many, so that its bits do not depend on the batch.
 PIECE = 8
@@ -153,7 +153,7 @@ def _inception2015(path, published):
     weights = inception2015.load_weights(network, found, kind, path)
     return FeatureNetwork(
         weight_files.verified_name("inception2015", (path, published)),
-        inception2015.DIMENSION,
+        inception_table.DIMENSION,
         lambda image: network(inception2015.to_input(image)),
         digest_of(weights, network="inception2015", pixels=inception2015.PIXEL_PATH),
     )
@@ -165,15 +165,13 @@ def _keras_imagenet(path, published):
     weights = {f"{k:03d}": array for k, array in enumerate(network.get_weights())}
     return FeatureNetwork(
         weight_files.verified_name("keras_imagenet", (path, published)),
-        inception2015.DIMENSION,
+        inception_table.DIMENSION,
         lambda image: network(inception2015.to_input(image)),
         digest_of(weights, network="keras_imagenet", pixels=inception2015.PIXEL_PATH),
     )
 
 
 def _load_keras_weights(network, path, published):
-    # Keras passes over what a file lacks with no more than a warning; NaN tells.
-    network.set_weights([np.full(array.shape, np.nan) for array in network.get_weights()])
     problem = None
     try:
         with warnings.catch_warnings():
@@ -182,7 +180,7 @@ def _load_keras_weights(network, path, published):
     except (ValueError, OSError, KeyError) as error:
         problem = (str(error) or type(error).__name__).splitlines()[0]
     if problem is None and not all(np.isfinite(array).all() for array in network.get_weights()):
-        problem = "a file that lacks weights, or holds some that are not finite"
+        problem = "weights that are not finite"
     if problem:
         raise ValueError(
             f"{path} must hold the weights of Keras' InceptionV3 without top, as {published.name} "

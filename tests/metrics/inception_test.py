@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from oasis_tf import official
-from oasis_tf.metrics import features, inception, weight_files
+from oasis_tf.metrics import features, inception, inception_table, weight_files
 
 FROZEN_LEAVES = {
     "kernel": "conv2d_params",
@@ -65,7 +65,7 @@ def weights(network):
 
 def frozen_names(weights):
     """The same arrays by the constants' names."""
-    scopes = dict(inception.convolutions())
+    scopes = dict(inception_table.convolutions())
     constants = {}
     for name, array in weights.items():
         layer, _, leaf = name.rpartition("/")
@@ -151,12 +151,12 @@ def pictures(count, height, width, seed=0):
     ],
 )
 def test_names_and_shapes(network, name, scope, kernel):
-    assert dict(inception.convolutions())[name] == scope
+    assert dict(inception_table.convolutions())[name] == scope
     assert tuple(network.get_layer(f"{name}.conv").kernel.shape) == kernel
 
 
 def test_every_name_is_there_once(network):
-    names, scopes = zip(*inception.convolutions(), strict=True)
+    names, scopes = zip(*inception_table.convolutions(), strict=True)
     assert len(set(names)) == len(set(scopes)) == len(names) == 94
     assert len(inception.network_weights(network)) == 5 * 94 == len(network.weights)
 
@@ -411,7 +411,7 @@ def relative_error(got, want):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [75, 299])
+@pytest.mark.parametrize("size", [139, 299])
 def test_features_are_those_of_plain_pytorch(network, weights, size):
     pytest.importorskip("torch", reason="the comparison is with PyTorch")
     for name, variable in inception.network_weights(network).items():
@@ -459,6 +459,11 @@ def test_other_keras_weights_are_refused(tmp_path):
     path = str(tmp_path / "other.weights.h5")
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save_weights(path)
     with pytest.raises(ValueError, match=r"other\.weights\.h5 must hold .* InceptionV3 without"):
+        features.feature_network(path)
+    theirs = keras.applications.InceptionV3(include_top=False, weights=None, pooling="avg")
+    theirs.weights[100].assign(np.full(theirs.weights[100].shape, np.nan))
+    theirs.save_weights(path)
+    with pytest.raises(ValueError, match="Received: weights that are not finite"):
         features.feature_network(path)
 
 
