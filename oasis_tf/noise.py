@@ -9,6 +9,8 @@ import tensorflow as tf
 
 # What a draw within a step is for; each gets a stream of its own.
 GENERATOR_STEP, DISCRIMINATOR_STEP, LABELMIX, STATISTICS = range(4)
+# What the vectors of `numbered_noise` belong to.
+CLASSES, SEGMENTS, PIXELS = range(4, 7)
 
 
 def _key(seed, stream):
@@ -56,6 +58,24 @@ def sample_noise(seed, noise_channels):
         return tf.random.stateless_normal([noise_channels], _key(one_seed, 0), alg="philox")
 
     return tf.map_fn(row, seed, fn_output_signature=tf.TensorSpec([noise_channels], tf.float32))
+
+
+def numbered_noise(seed, stream, count, noise_channels):
+    """Vectors 0..count-1 of one seed; vector k is the same whatever the count.
+
+    They are the rows of one draw, so no two of them share a number of the generator, and every
+    (seed, stream) has a key of its own, which `sample_noise` never uses.
+
+    Args:
+        seed: int64 scalar.
+        stream: ``CLASSES``, ``SEGMENTS`` or ``PIXELS``.
+        count: int.
+        noise_channels: int Z.
+
+    Returns:
+        float32 [count, Z], standard normal.
+    """
+    return tf.random.stateless_normal([count, noise_channels], _key(seed, stream), alg="philox")
 
 
 def as_seeds(seed, batch):
