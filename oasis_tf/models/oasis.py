@@ -4,6 +4,8 @@ One iteration is a pure function of (state, batch, seed, step): all randomness i
 drawn for the global batch, of which every replica takes its slice.
 """
 
+from typing import NamedTuple
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -14,6 +16,7 @@ from oasis_tf.config import missing_discriminator
 from oasis_tf.inference import InferenceEngine
 from oasis_tf.layers.fusion import fused
 from oasis_tf.layers.replicas import mean_over_replicas, num_replicas
+from oasis_tf.noise_fields import NoiseField, check_channels, check_same_channels, check_size, stack
 
 METRICS = (
     "loss_g",
@@ -33,9 +36,38 @@ def to_float_image(image, dtype="float32"):
     return ops.cast(image, dtype)
 
 
+def _as_fields(noise):
+    """Noise fields as a list of them, other noise as None."""
+    if isinstance(noise, NoiseField):
+        return [noise]
+    if not isinstance(noise, list | tuple):
+        return None
+    fields = [part for part in noise if isinstance(part, NoiseField)]
+    if fields and len(fields) < len(noise):
+        raise ValueError(
+            "A list of noise must hold noise fields alone, or numbers alone. "
+            f"Received: {len(fields)} noise fields among {len(noise)}."
+        )
+    return fields or None
+
+
 @fused
 def _weighted_sum(a, b, share_a, share_b):
     return share_a * a + share_b * b
+
+
+class LabelMix(NamedTuple):
+    """Real and generated images mixed by class, float32.
+
+    Attributes:
+        mixed: [B, H, W, 3] in [-1, 1].
+        mask: [B, H, W, 1], 1 where ``mixed`` is real, 0 where it is generated.
+        generated: [B, H, W, 3] in [-1, 1].
+    """
+
+    mixed: np.ndarray
+    mask: np.ndarray
+    generated: np.ndarray
 
 
 @keras.saving.register_keras_serializable("oasis_tf")
@@ -258,7 +290,8 @@ class OASIS(keras.Model):
         Args:
             label_map: int [B, H, W] or [H, W] in model ids, sides divisible by 32.
             seed: int or [B]; image i depends on its own seed alone. Unused if ``noise`` is given.
-            noise: float [B, Z] (global) or [B, H, W, Z] (local), default drawn from ``seed``.
+            noise: float [B, Z] (global) or [B, H, W, Z] (local), default drawn from ``seed``; or
+                ``editing.NoiseField`` (the same for all images), or a list of B of them.
 
         Returns:
             float32 array [B, H, W, 3] in [-1, 1]; [H, W, 3] for a single map.
@@ -266,14 +299,36 @@ class OASIS(keras.Model):
         Raises:
             ValueError: sizes, class ids, seeds or noise that do not fit.
         """
-        label_map = np.asarray(label_map)
+        label_map, fields = np.asarray(label_map), _as_fields(noise)
         if label_map.ndim == 2:
-            single = None if noise is None else np.asarray(noise)[None]
+            if isinstance(noise, list | tuple) and fields:
+                raise ValueError(
+                    "A single label map takes a single noise field, a list goes with label maps "
+                    f"[B, H, W]. Received: a list of {len(fields)}."
+                )
+            single = None if noise is None else fields or np.asarray(noise)[None]
             return self.generate(label_map[None], seed, single)[0]
         self._check_label_map(label_map)
+        if fields:
+            return self._generate_from_fields(label_map, fields, isinstance(noise, NoiseField))
         if noise is None and self.generator.noise_channels:
             noise = self.sample_noise(seed, len(label_map))
         return self.inference_engine()(label_map, noise).numpy().astype(np.float32)
+
+    def _generate_from_fields(self, label_map, fields, same_for_all):
+        check_channels(self.generator.noise_channels)
+        if not same_for_all and len(fields) != len(label_map):
+            raise ValueError(
+                "`noise` must be one noise field, or a list of one per label map. "
+                f"Received: {len(fields)} fields for {len(label_map)} label maps."
+            )
+        for field in fields:
+            check_size(field, label_map.shape[1:], "label map")
+            check_same_channels(field.noise_channels, self.generator.noise_channels)
+        index, vectors = stack(fields)
+        if same_for_all:
+            index, vectors = (part.repeat(len(label_map), axis=0) for part in (index, vectors))
+        return self.inference_engine().paint(label_map, index, vectors).numpy().astype(np.float32)
 
     def inference_engine(self):
         """The ``InferenceEngine`` of the averaged generator, with the weights of this moment.
@@ -312,6 +367,54 @@ class OASIS(keras.Model):
             return self.segment(image[None])[0]
         logits = self.discriminator(to_float_image(image, self.variable_dtype), training=False)
         return self.known_argmax(logits).numpy()
+
+    def recreate(self, image, seed=0, noise=None):
+        """Scenes of photographs painted anew: ``generate`` from what ``segment`` makes of them.
+
+        Args:
+            image: as in ``segment``.
+            seed, noise: as in ``generate``.
+
+        Returns:
+            float32 array [B, H, W, 3] in [-1, 1]; [H, W, 3] for a single image.
+
+        Raises:
+            ValueError: as ``segment`` and ``generate``.
+        """
+        return self.generate(self.segment(image), seed, noise)
+
+    def labelmix(self, image, label_map, seed=0):
+        """LabelMix of images with generated ones: every class is taken whole from either side.
+
+        Args:
+            image: float [B, H, W, 3] or [H, W, 3] in [-1, 1] (or uint8).
+            label_map: int [B, H, W] or [H, W] in model ids, sides divisible by 32.
+            seed: int or [B], of the noise and of one fair bit per class; an image depends on its
+                own seed alone.
+
+        Returns:
+            ``LabelMix``; without the axis B for a single image.
+
+        Raises:
+            ValueError: images and label maps that do not fit, and as ``generate``.
+        """
+        image, label_map = np.asarray(image), np.asarray(label_map)
+        if image.shape != (*label_map.shape, 3):
+            raise ValueError(
+                "Images must be [B, H, W, 3] or [H, W, 3] like their label maps. "
+                f"Received: {image.shape} and label maps {label_map.shape}."
+            )
+        if label_map.ndim == 2:
+            return LabelMix(
+                *(part[0] for part in self.labelmix(image[None], label_map[None], seed))
+            )
+        generated = self.generate(label_map, seed)
+        seeds = noise.as_seeds(seed, len(label_map))
+        bits = [noise.labelmix_bits(one, 0, self.num_classes) for one in seeds]
+        rows = zip(label_map, bits, strict=True)
+        mask = np.stack([losses.labelmix_mask(*row).numpy() for row in rows])
+        real = to_float_image(image, "float32").numpy()
+        return LabelMix(losses.mix(mask, real, generated), mask, generated)
 
     def known_argmax(self, logits):
         """Most likely known class per pixel: logits [B, H, W, N+1] -> int32 [B, H, W] model ids."""
