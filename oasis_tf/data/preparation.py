@@ -19,7 +19,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -31,6 +31,7 @@ from oasis_tf.data import tfrecord, workers
 from oasis_tf.data.datasets import LabelSpace
 from oasis_tf.data.examples import EncodedExample, Source
 from oasis_tf.data.tfrecord import PreparedDataset, ShardInfo, SplitInfo
+from oasis_tf.label_files import raw_picture
 from oasis_tf.progress import progress_bar
 
 JOURNAL_FILE = "preparation.json"
@@ -79,6 +80,7 @@ def prepare(
     num_workers: int = 0,
     overwrite: bool = False,
     label_files: str | None = None,
+    synthetic: Mapping | None = None,
 ) -> PreparedDataset:
     """Writes a prepared data set to the folder `output`.
 
@@ -90,6 +92,7 @@ def prepare(
         num_workers: processes that read and check; 0 takes what the machine has, 1 uses none.
         overwrite: replace a data set that `output` holds.
         label_files: folder for the label maps of "val" (see `write_label_files`), or None.
+        synthetic: where generated images come from, noted in `dataset.json`; None: they are real.
 
     Returns:
         The data set, complete and loaded again.
@@ -118,6 +121,7 @@ def prepare(
         _make_room(output, shards)
         finished = _write_shards(output, shards, label_space, ordered_map)
     prepared = _assembled(output, shards, finished, label_space)
+    prepared = dataclasses.replace(prepared, synthetic=synthetic)
     if label_files:
         write_label_files(prepared, "val", label_files)
     prepared.save()  # makes the folder a data set
@@ -347,15 +351,11 @@ def write_label_files(prepared: PreparedDataset, split: str, folder: str) -> int
     Raises:
         ValueError: no such split. OSError: the folder cannot be written.
     """
-    palette = _raw_palette(prepared.label_space)
     names = set()
     for record in tf.data.TFRecordDataset(prepared.shard_paths(split)).as_numpy_iterator():
         example = tfrecord.parse_example(record)
         with Image.open(io.BytesIO(example["label"].numpy())) as label:
-            raw = prepared.label_space.to_raw_ids(np.asarray(label))
-        picture = Image.fromarray(raw.astype(np.uint16 if palette is None else np.uint8))
-        if palette is not None:
-            picture.putpalette(palette.tobytes())
+            picture = raw_picture(np.asarray(label), prepared.label_space)
         name = example["key"].numpy().decode().replace("/", "_")
         _save_picture(picture, os.path.join(folder, f"{name}.png"))
         names.add(name)
@@ -364,15 +364,6 @@ def write_label_files(prepared: PreparedDataset, split: str, folder: str) -> int
         if aside and aside[1] in names:
             os.remove(os.path.join(folder, file))
     return len(names)
-
-
-def _raw_palette(space: LabelSpace) -> np.ndarray | None:
-    """Colours uint8 [256, 3] by raw id; None if there are larger ids."""
-    if max(space.raw_ids) > 255:
-        return None
-    palette = np.zeros((256, 3), np.uint8)
-    palette[list(space.raw_ids)] = space.palette
-    return palette
 
 
 def _save_picture(picture: Image.Image, path: str) -> None:

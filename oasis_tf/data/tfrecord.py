@@ -75,11 +75,15 @@ class SplitInfo:
 
 @dataclasses.dataclass(frozen=True)
 class PreparedDataset:
-    """What `oasis_tf.prepare` left in a folder."""
+    """What `oasis_tf.prepare` left in a folder.
+
+    `synthetic` tells of generated images which model, step and seeds they come from; else None.
+    """
 
     data_dir: str
     label_space: LabelSpace
     splits: Mapping[str, SplitInfo]
+    synthetic: Mapping | None = None
 
     @property
     def class_frequency(self) -> tuple[float, ...]:
@@ -111,6 +115,8 @@ class PreparedDataset:
             "class_frequency": self.class_frequency,
             "splits": splits,
         }
+        if self.synthetic is not None:
+            values["synthetic"] = dict(self.synthetic)
         write_json(os.path.join(self.data_dir, METADATA_FILE), values)
 
     @classmethod
@@ -141,7 +147,8 @@ class PreparedDataset:
             )
             for name, split in values["splits"].items()
         }
-        prepared = cls(data_dir, LabelSpace.from_json(values["label_space"]), splits)
+        label_space = LabelSpace.from_json(values["label_space"])
+        prepared = cls(data_dir, label_space, splits, values.get("synthetic"))
         if not skip_corrupt:
             prepared._check_shards()
         return prepared
