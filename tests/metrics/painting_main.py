@@ -31,12 +31,13 @@ def make_model(noise_channels=3):
 
 
 def randomise(model, seed):
-    """New weights for both generators."""
+    """New weights for both generators, whose images differ."""
     rng = np.random.default_rng(seed)
     for variable in model.generator.trainable_variables:
         fan_in = np.prod(variable.shape[:-1]) if len(variable.shape) == 4 else 4
         variable.assign(rng.normal(0, fan_in**-0.5, variable.shape))
     model.generator_ema.set_weights(model.generator.get_weights())
+    model.generator.to_rgb.kernel.assign(-model.generator.to_rgb.kernel)
 
 
 def make_maps(rows, seed=0):

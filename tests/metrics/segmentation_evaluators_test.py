@@ -128,10 +128,27 @@ def test_groups_go_by_the_training_pixels(context, colour_dataset):
     assert by_group == iou
 
 
-CITYSCAPES = (
-    "road,sidewalk,building,wall,fence,pole,traffic light,traffic sign,vegetation,terrain,sky,"
-    "person,rider,car,truck,bus,train,motorcycle,bicycle"
-).split(",")
+CITYSCAPES = [
+    "road",
+    "sidewalk",
+    "building",
+    "wall",
+    "fence",
+    "pole",
+    "traffic light",
+    "traffic sign",
+    "vegetation",
+    "terrain",
+    "sky",
+    "person",
+    "rider",
+    "car",
+    "truck",
+    "bus",
+    "train",
+    "motorcycle",
+    "bicycle",
+]
 
 
 def test_the_19_classes_of_cityscapes_are_expressed_by_the_label_file(tmp_path):
