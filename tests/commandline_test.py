@@ -6,6 +6,7 @@ import sys
 import textwrap
 
 import pytest
+from absl import flags
 
 import oasis_tf
 from oasis_tf import commandline, config
@@ -94,6 +95,26 @@ def test_lines_that_are_no_flag_are_named(folder, line):
 def test_flagfile_needs_a_name(arguments):
     with pytest.raises(ValueError, match="`--flagfile` needs a file name"):
         commandline.expand_flagfiles(arguments)
+
+
+# === Checkpoints ===
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"), [([], None), (["--checkpoint=best"], "best"), (["--checkpoint=0120"], 120)]
+)
+def test_a_checkpoint_is_a_step_or_the_best(given, taken):
+    flag_values = flags.FlagValues()
+    commandline.define_checkpoint_flag(flag_values)
+    flag_values(["", *given])
+    assert commandline.checkpoint(flag_values.checkpoint) == taken
+
+
+@pytest.mark.parametrize("text", ["", "Best", "newest", "-3", "1.5", "1e3", "²", "+3", " 3"])
+def test_other_checkpoints_are_refused(text):
+    with pytest.raises(ValueError) as error:
+        commandline.checkpoint(text)
+    assert str(error.value) == f"`checkpoint` must be a step or best. Received: checkpoint={text}."
 
 
 # === Running ===

@@ -5,6 +5,7 @@ does not depend on the model: it is computed once and kept beside the data.
 """
 
 import abc
+import functools
 import zipfile
 
 import numpy as np
@@ -143,7 +144,7 @@ class _FeatureEvaluator(evaluator.Evaluator):
 
     @staticmethod
     def _load_network(settings):
-        return features.feature_network(settings.inception)
+        return _loaded(features.feature_network, settings.inception)
 
     def update(self, batch):
         self._real.update(batch, self._network)
@@ -171,6 +172,12 @@ class _FeatureEvaluator(evaluator.Evaluator):
     @abc.abstractmethod
     def _values(self, real, generated):
         """Values by name, and additions to the protocol."""
+
+
+@functools.lru_cache(maxsize=2)
+def _loaded(load, path):
+    """A network, shared by metrics and by the evaluations of a run."""
+    return load(path)
 
 
 def _notes(name):
@@ -250,8 +257,8 @@ class PrecisionRecallEvaluator(_FeatureEvaluator):
     @staticmethod
     def _load_network(settings):
         if settings.vgg16:
-            return features.vgg16_network(settings.vgg16)
-        return features.feature_network(settings.inception)
+            return _loaded(features.vgg16_network, settings.vgg16)
+        return _loaded(features.feature_network, settings.inception)
 
     def _values(self, real, generated):
         precision, recall = precision_recall(

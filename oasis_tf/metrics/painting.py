@@ -16,7 +16,7 @@ class Painter:
     """Paints batches, each device a part of it.
 
     Args:
-        model: `OASIS`; the weights are those of this moment.
+        model: `OASIS`; the weights are those of this moment, or of the last `refresh`.
         devices: names of devices, each gets a copy of the weights; default: TensorFlow's choice.
     """
 
@@ -27,6 +27,12 @@ class Painter:
         for device in devices or [None]:
             with tf.device(device):
                 self._engines.append((device, InferenceEngine(model.generator_ema)))
+
+    def refresh(self):
+        """Takes the weights of this moment; nothing is traced again."""
+        for device, engine in self._engines:
+            with tf.device(device):
+                engine.refresh()
 
     def __call__(self, label_map, seed):
         """Images of label maps: float32 [B,H,W,3] in [-1, 1].

@@ -95,3 +95,4 @@ class Clock:
             f"evaluated step {self._step} in {self.evaluation_seconds:.1f} s: {text}",
             file=sys.stdout,
         )
+        sys.stdout.flush()

@@ -121,6 +121,8 @@ class _Run:
                 "on, give larger --steps or --epochs."
             )
             return
+        if self._settings.eval_every:
+            self._task.prepare_measuring(self._model_dir, self._workers)
         batches = iter(self._task.batches(self._step))
         clock = Clock(self._step, self._settings)
         with _StopSignals() as signals, clock.progress_bar():
@@ -156,10 +158,11 @@ class _Run:
         evaluated = settings.eval_every and step % settings.eval_every == 0
         if step % settings.log_every == 0:
             self._log(clock)
-        if evaluated:
-            self._evaluate(clock)
+        values = self._evaluate(clock) if evaluated else {}
         if evaluated or step % settings.checkpoint_every == 0:
             self._save()
+        if values:  # those of the chief; saved before, so that nothing of the run is lost
+            validation.check_best(settings.best_metric, values, step)
         if step % settings.image_every == 0:
             self._draw()
 
@@ -195,7 +198,8 @@ class _Run:
                 "share, then start all again."
             )
 
-    def _save(self):
+    def _finite_arrays(self):
+        """The state of the run by name; raises FloatingPointError if something is not finite."""
         self._check_losses()
         # Every worker takes part: reading distributed state may need all of them.
         arrays = {name: variable.numpy() for name, variable in self._task.variables().items()}
@@ -203,6 +207,10 @@ class _Run:
         if bad:
             names = f"{', '.join(bad[:10])} ({len(bad)} in all)"
             raise self._diverged(self._step, f"These weights are not finite: {names}")
+        return arrays
+
+    def _save(self):
+        arrays = self._finite_arrays()
         inference = self._task.inference_arrays(self._step)
         if self._workers.chief:
             arrays |= self._pending_arrays()
@@ -287,18 +295,23 @@ class _Run:
         clock.show(averages, speed)
 
     def _evaluate(self, clock):
-        """Measures on the validation split; before saving, so that a checkpoint has its line."""
-        self._check_losses()
+        """Measures on the validation split; before saving, so that a checkpoint has its line.
+
+        Returns:
+            values by name on the chief, nothing on other workers.
+        """
+        self._finite_arrays()
         with clock.evaluating():
-            values = self._task.measure(self._step, self._model_dir, self._workers)
+            values = self._task.measure(self._step)
         if not self._workers.chief:
-            return
+            return {}
         with self._writing():
             self._metrics.append_evaluation(self._step, values)
             scalars = {f"evaluation/{name}": value for name, value in values.items()}
             seconds = {"speed/evaluation_seconds": clock.evaluation_seconds}
             self._writer.scalars(scalars | seconds, self._step)
         clock.show_evaluation(values)
+        return values
 
     @contextlib.contextmanager
     def _writing(self):

@@ -26,9 +26,11 @@ class MetricsFile:
         self.path = os.path.join(model_dir, NAME)
 
     def append(self, line):
-        """Writes one line, a dict ready for JSON with ``step`` in it."""
+        """Writes one line, a dict ready for JSON with ``step`` in it; it is on disk then."""
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # no later than the checkpoint that it belongs to
 
     def append_evaluation(self, step, values):
         """Writes the line of an evaluation, values by name."""
@@ -52,18 +54,21 @@ class MetricsFile:
         """The step whose value is best; of equals, the first.
 
         Args:
-            metric: value name; None for the first value of each evaluation.
+            metric: value name; None for the first value of the newest evaluation. (Metrics may
+                change during a run; values of different names do not compare.)
             steps: those to choose from.
 
         Returns:
             int, or None if none of them has the value.
         """
-        found = {}
-        for step, values in self.evaluations().items():
-            name = metric or next(iter(values), None)
-            if step in steps and values.get(name) is not None:
-                found[step] = values[name] if higher_is_better(name) else -values[name]
-        return max(found, key=found.get) if found else None
+        evaluations = self.evaluations()
+        if metric is None and evaluations:
+            metric = next(iter(evaluations[max(evaluations)]), None)
+        found = {step: evaluations[step].get(metric) for step in sorted(evaluations)}
+        found = {step: v for step, v in found.items() if step in steps and v is not None}
+        if not found:
+            return None
+        return (max if higher_is_better(metric) else min)(found, key=found.get)
 
     def _lines(self):
         """Pairs of a whole line's text and contents; a killed process may leave half a line."""

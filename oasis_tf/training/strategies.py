@@ -87,6 +87,13 @@ def distribute(strategy, batch_size, batches):
     return strategy.distribute_datasets_from_function(of_worker)
 
 
+def own_devices(strategy):
+    """Names of the devices that this process has in a strategy; none where TensorFlow chooses."""
+    if strategy is tf.distribute.get_strategy():
+        return ()  # the default one refuses the question
+    return tuple(strategy.extended.worker_devices)
+
+
 class Workers:
     """The processes of a run, and what they tell each other.
 
@@ -115,9 +122,13 @@ class Workers:
     def gather_bytes(self, data):
         """The bytes that all workers gave, the chief's first; each waits for all others.
 
+        A single worker does nothing for it.
+
         Raises:
             tf.errors.OpError: another worker is lost.
         """
+        if self.count == 1:
+            return [data]
         lengths = self.gather(len(data))
         everything = np.zeros((self.count, -(-max(lengths) // 4)), np.int32)
         everything[self.index].view(np.uint8)[: len(data)] = np.frombuffer(data, np.uint8)

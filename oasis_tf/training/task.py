@@ -12,7 +12,7 @@ from oasis_tf.data.pipeline import evaluation_batches, training_batches
 from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.training.build import build_for_training, state_variables
 from oasis_tf.training.statistics import StatisticsEstimator, borrowed_state
-from oasis_tf.training.strategies import distribute
+from oasis_tf.training.strategies import distribute, own_devices
 from oasis_tf.training.summaries import Panels
 from oasis_tf.training.validation import Validation
 
@@ -45,7 +45,10 @@ class Task(Protocol):
     def pictures(self, step):
         """uint8 pictures [H, W, 3] of what the model does after ``step`` steps, by name."""
 
-    def measure(self, step, model_dir, workers):
+    def prepare_measuring(self, model_dir, workers):
+        """Makes ready for ``measure``, which may cost; refuses here what cannot be measured."""
+
+    def measure(self, step):
         """Values of the validation split by name, on the chief; every worker takes part."""
 
 
@@ -148,10 +151,11 @@ class OASISTask:
         with borrowed_state(self.model.generator_ema, self.inference_arrays(step)):
             return self._panels.draw()
 
-    def measure(self, step, model_dir, workers):
-        if self._validation is None:
-            devices = self._strategy.extended.worker_devices
-            self._validation = Validation(self._config, model_dir, self.model, workers, devices)
+    def prepare_measuring(self, model_dir, workers):
+        devices = own_devices(self._strategy)
+        self._validation = Validation(self._config, model_dir, self.model, workers, devices)
+
+    def measure(self, step):
         with borrowed_state(self.model.generator_ema, self.inference_arrays(step)):
             return self._validation.measure(step)
 

@@ -1,8 +1,8 @@
 """Evaluation while training: the metrics of the evaluate command, on the weights of the moment.
 
 All workers share the batches of the validation split and all devices of a worker paint, each with
-a copy of the folded weights. Networks are loaded, and a compact segmenter is trained, before the
-first evaluation only; what concerns the real images alone is computed once.
+a copy of the folded weights. A compact segmenter is trained before the first step only; what
+concerns the real images alone is computed once.
 """
 
 import io
@@ -48,8 +48,22 @@ def check(config):
         )
 
 
+def check_best(best_metric, values, step):
+    """Refuses a ``best_metric`` that an evaluation did not give, once its step is saved.
+
+    Raises:
+        ValueError: it is not among the values.
+    """
+    if best_metric is not None and best_metric not in values:
+        raise ValueError(
+            "`best_metric` must be one of the values of an evaluation. Received: "
+            f"best_metric={best_metric}; values: {', '.join(values)}. Repeat the command with one "
+            f"of these as --best_metric: it continues from step {step}."
+        )
+
+
 class Validation:
-    """The evaluations of one run.
+    """The evaluations of one run. Making it loads all networks, so that bad files are found early.
 
     Args:
         config: ``Config``.
@@ -57,6 +71,9 @@ class Validation:
         model: ``OASIS``.
         workers: ``Workers``.
         devices: names of this process' devices.
+
+    Raises:
+        ValueError, OSError: a metric cannot work with this model, size, or file.
     """
 
     def __init__(self, config, model_dir, model, workers, devices):
@@ -68,13 +85,13 @@ class Validation:
             skip_corrupt=data.skip_corrupt,
             settings=config.evaluation,
         )
-        self._best_metric = config.training.best_metric
         self._workers = workers
         self._devices = devices
-        self._evaluators = self._made_by_the_chief_first()
+        self._painter = None
+        self._prepared = self._made_by_the_chief_first()
 
     def _made_by_the_chief_first(self):
-        """Evaluators; what is trained for them is trained once and kept for the other workers."""
+        """New evaluators, for they collect; what is trained for them is trained by one worker."""
         if not self._workers.chief:
             self._workers.gather()
         evaluators = evaluation.make_evaluators(self._context, self._names)
@@ -89,32 +106,45 @@ class Validation:
             step: int, that the weights are of.
 
         Raises:
-            ValueError: ``best_metric`` is not among the values.
+            ValueError: a damaged record, or images that are not finite.
+            OSError: the report cannot be written.
         """
         start = time.monotonic()
+        evaluators = self._prepared or self._made_by_the_chief_first()
+        self._prepared = None
         states = evaluation.collect(
             self._context,
-            self._evaluators,
-            Painter(self._context.model, self._devices),
+            evaluators,
+            self._fresh_painter(),
             worker=self._workers.index,
             workers=self._workers.count,
         )
         states = self._gathered(states)
         if not self._workers.chief:
             return {}
-        found = evaluation.results(self._evaluators, states)
+        found = evaluation.results(evaluators, states)
         seconds = time.monotonic() - start
         contents = evaluation.make_report(self._context, found, seed=0, step=step, seconds=seconds)
-        self._check_best(contents["metrics"])
-        report.write(contents, report.default_path(self._context.model_dir, step))
+        self._write(contents, step)
         return contents["metrics"]
 
-    def _check_best(self, values):
-        if self._best_metric is not None and self._best_metric not in values:
-            raise ValueError(
-                "`best_metric` must be one of the values of an evaluation. Received: "
-                f"best_metric={self._best_metric}; values: {', '.join(values)}."
-            )
+    def _fresh_painter(self):
+        """A painter with the weights of this moment; its graphs are traced once."""
+        if self._painter is None:
+            self._painter = Painter(self._context.model, self._devices)
+        else:
+            self._painter.refresh()
+        return self._painter
+
+    def _write(self, contents, step):
+        path = report.default_path(self._context.model_dir, step)
+        try:
+            report.write(contents, path)
+        except OSError as error:
+            raise OSError(
+                f"Cannot write {path}: {error.strerror or error}. Make room or mend the "
+                "permissions, then repeat the command: it continues from the last checkpoint."
+            ) from error
 
     def _gathered(self, states):
         """The states of every worker, the chief's first."""

@@ -11,6 +11,7 @@ from oasis_tf import OASIS
 from oasis_tf.models.weights import forward_state, named_weights
 from oasis_tf.training.build import build_model
 from oasis_tf.training.checkpoints import CheckpointStore, DamagedCheckpointError, assign_all
+from oasis_tf.training.metrics_file import MetricsFile
 
 ARRAYS = {"a/kernel": np.arange(6.0).reshape(2, 3), "step": np.int64(4)}
 STATE = {"a/u": np.ones(3, np.float32)}
@@ -106,6 +107,23 @@ def test_keeps_the_newest_and_the_first_of_every_period(tmp_path):
     assert plain.steps() == [32]
 
 
+@pytest.mark.parametrize(
+    ("best", "kept"), [(8, [8, 20, 24]), (24, [20, 24]), (12, [12, 20, 24]), (None, [20, 24])]
+)
+def test_the_best_is_kept_besides(store, best, kept):
+    asked = []
+    for step in (4, 8, 12, 16, 20, 24):
+        store.save(step, ARRAYS, STATE, lambda steps: asked.append(steps) or best)
+    assert store.steps() == kept
+    assert asked[0] == [4] and asked[-1][-2:] == [20, 24]
+
+
+def test_the_best_of_before_is_dropped_once_there_is_a_better(store):
+    for step, best in ((4, 4), (8, 4), (12, 4), (16, 16), (20, 16)):
+        store.save(step, ARRAYS, STATE, lambda _, best=best: best)
+    assert store.steps() == [16, 20]
+
+
 def test_leftovers_of_a_killed_process_are_removed(store):
     leftover = os.path.join(store.folder, ".step_00000003.123")
     os.makedirs(leftover)
@@ -190,6 +208,24 @@ def test_load_gives_the_average_its_own_statistics(saved, step):
     for key, variable in named_weights(model.generator_ema).items():
         want = statistics.get(key, arrays[f"generator_ema/{key}"])
         np.testing.assert_array_equal(variable.numpy(), want)
+
+
+def test_load_takes_the_best_by_the_evaluations(saved, make_config, tmp_path):
+    path, contents = saved
+    with pytest.raises(ValueError, match=r"no best checkpoint: none of \[3, 7\] was evaluated"):
+        OASIS.load(path, "best")
+    with pytest.raises(ValueError, match=r"has no checkpoint newest. It has: \[3, 7\]"):
+        OASIS.load(path, "newest")
+    make_config(best_metric="segmentation/miou").save(tmp_path)
+    store, metrics = CheckpointStore(str(tmp_path)), MetricsFile(str(tmp_path))
+    for step, score in ((3, 0.5), (5, 0.9), (7, 0.4)):
+        metrics.append_evaluation(step, {"fid_seeded64": score, "segmentation/miou": score})
+        if step in contents:
+            store.save(step, *contents[step])
+    assert int(OASIS.load(str(tmp_path), "best").step.numpy()) == 3
+    damage(store, 3)
+    with pytest.raises(DamagedCheckpointError, match="step_00000003 is damaged"):
+        OASIS.load(str(tmp_path), checkpoint="best")
 
 
 def test_load_errors(saved, make_config, tmp_path):

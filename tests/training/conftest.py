@@ -70,6 +70,7 @@ class SharedTask:
         for name, variable in self._task.variables().items():
             variable.assign(self._start[name])
         self._task._inference = (None, None)
+        self._task._validation, self._task._config = None, config
         return self._task
 
 
