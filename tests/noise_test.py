@@ -79,6 +79,21 @@ def test_noise_of_an_image_does_not_depend_on_its_batch():
     assert len({row.tobytes() for row in together}) == 3
 
 
+def test_numbered_noise_is_decided_by_seed_stream_and_number():
+    few = noise.numbered_noise(3, noise.CLASSES, 2, 5).numpy()
+    assert few.dtype == np.float32 and few.shape == (2, 5)
+    np.testing.assert_array_equal(noise.numbered_noise(3, noise.CLASSES, 1000, 5)[:2], few)
+    draws = [
+        noise.numbered_noise(seed, stream, 3, 5).numpy().ravel()
+        for seed in (-1, 0, 3, 2**40)
+        for stream in (noise.CLASSES, noise.SEGMENTS, noise.PIXELS)
+    ]
+    seeds = tf.constant([-1, 0, 3, 2**40, noise.CLASSES], tf.int64)
+    draws.append(noise.sample_noise(seeds, 5).numpy().ravel())
+    values = np.concatenate(draws)
+    assert len(np.unique(values)) == len(values) == 12 * 15 + 25
+
+
 def test_as_seeds():
     np.testing.assert_array_equal(noise.as_seeds(5, 3), [5, 5, 5])
     np.testing.assert_array_equal(noise.as_seeds([1, 2], 2), [1, 2])
