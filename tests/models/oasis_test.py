@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from oasis_tf import OASIS
+from oasis_tf import OASIS, editing
+from oasis_tf.losses import labelmix_mask
 from oasis_tf.models import Discriminator, Generator
 from oasis_tf.models.oasis import METRICS, to_float_image
 from oasis_tf.noise import (
@@ -255,6 +256,133 @@ def test_segment_refuses_other_channels(model):
 def test_segment_refuses_sizes_that_do_not_divide(model):
     with pytest.raises(ValueError, match="height of an image .* Received: height=32. .*: 64"):
         model.segment(np.zeros((32, 64, 3)))
+
+
+# === Edit ===
+
+
+def regions(seed=0):
+    """A label map of a few regions, int [64, 64]."""
+    return np.random.default_rng(seed).integers(0, CLASSES, (4, 4)).repeat(16, 0).repeat(16, 1)
+
+
+def make_fields(label_map):
+    """One noise field of every kind."""
+    size, image = label_map.shape, editing.image_noise(*label_map.shape, 1, NOISE)
+    segments = editing.segment_noise(label_map, 2, NOISE)
+    return {
+        "image": image,
+        "class": editing.class_noise(label_map, 2, NOISE),
+        "segment": segments,
+        "pixel": editing.pixel_noise(*size, 2, NOISE),
+        "region": editing.resample(image, label_map == label_map[0, 0], 5),
+        "between": editing.interpolate(image, segments, 0.3, region=np.eye(*size) > 0),
+    }
+
+
+def test_fields_are_painted_as_their_dense_noise(model):
+    label_map = regions()
+    fields = make_fields(label_map)
+    label_maps = np.stack([label_map] * len(fields))
+    got = model.generate(label_maps, noise=list(fields.values()))
+    assert got.shape == (len(fields), 64, 64, 3) and got.dtype == np.float32
+    dense = np.stack([field.dense() for field in fields.values()])
+    want = model.generator_ema(label_maps, dense, training=False)
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(model.generate(label_maps, noise=dense), got)
+    assert all((a != b).any() for a, b in zip(got, got[1:], strict=False))
+    for image, field in zip(got, fields.values(), strict=True):  # alone, the very same bits
+        np.testing.assert_array_equal(model.generate(label_map, noise=field), image)
+
+
+def test_one_field_for_all_label_maps(model):
+    label_maps = np.stack([regions(), regions(1)])
+    field = make_fields(regions())["segment"]
+    got = model.generate(label_maps, noise=field)
+    np.testing.assert_array_equal(got, model.generate(label_maps, noise=[field, field]))
+    assert model.generate(label_maps[:0], noise=field).shape == (0, 64, 64, 3)
+
+
+def test_edits_of_nothing_and_of_everything(model):
+    label_map = regions()
+    whole = np.ones(label_map.shape, bool)
+    field = editing.resample(make_fields(label_map)["segment"], whole, 2**40)
+    want = model.generate(label_map, seed=2**40)
+    np.testing.assert_array_equal(model.generate(label_map, noise=field), want)
+    field = editing.resample(field, ~whole, 3)
+    np.testing.assert_array_equal(model.generate(label_map, noise=field), want)
+
+
+def test_an_edit_ends_where_the_network_sees_no_further():
+    model = randomised(make_model(shallow=True))
+    label_map = np.tile(regions(), (1, 3))
+    base = editing.image_noise(*label_map.shape, 1, NOISE)
+    region = np.zeros(label_map.shape, bool)
+    region[:, :16] = True
+    images = [
+        model.generate(label_map, noise=field)
+        for field in (base, editing.resample(base, region, 2))
+    ]
+    inside, outside = editing.change(*images, region)
+    assert inside > 0.01 and 0 < outside < inside
+    np.testing.assert_allclose(images[0][:, 96:], images[1][:, 96:], rtol=0, atol=1e-6)
+
+
+def test_generate_refuses_fields_that_do_not_fit(model):
+    label_map = regions()
+    label_maps = np.stack([label_map] * 2)
+    field, other = make_fields(label_map)["class"], editing.image_noise(64, 32, 0, NOISE)
+    for maps, noise, message in [
+        (label_map, other, r"size of the label map, \(64, 64\). Received: \(64, 32\)"),
+        (label_map, editing.image_noise(64, 64, 0, NOISE + 1), "one length. Received: 4 and 3"),
+        (label_map, [field], "A single label map takes a single noise field"),
+        (label_maps, [field], "Received: 1 fields for 2 label maps"),
+        (label_maps, [field, np.ones(NOISE)], "noise fields alone, or numbers alone. .* 1 .* 2"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            model.generate(maps, noise=noise)
+    with pytest.raises(ValueError, match="has no noise to edit"):
+        make_model(noise_channels=0, shallow=True).generate(label_map, noise=field)
+
+
+def test_recreate_paints_what_it_segments(model):
+    image = make_batch()[0]
+    label_map = model.segment(image)
+    got = model.recreate(image, seed=[4, 5])
+    np.testing.assert_array_equal(got, model.generate(label_map, seed=[4, 5]))
+    again = model.recreate(image[0], 4)
+    assert again.shape == (64, 64, 3) and again.dtype == np.float32
+    np.testing.assert_array_equal(again, model.generate(model.segment(image[0]), 4))
+    field = editing.pixel_noise(64, 64, 0, NOISE)
+    want = model.generate(label_map, noise=field)
+    np.testing.assert_array_equal(model.recreate(image, noise=field), want)
+
+
+def test_recreate_needs_a_discriminator():
+    model = OASIS(make_model(shallow=True).generator, None, has_unknown=True)
+    with pytest.raises(ValueError, match="discriminator"):
+        model.recreate(make_batch()[0])
+
+
+def test_labelmix_takes_every_class_from_one_side(model):
+    image, label_map = make_batch()
+    mixed, mask, generated = model.labelmix(image, label_map, seed=[3, 2**40])
+    np.testing.assert_array_equal(generated, model.generate(label_map, seed=[3, 2**40]))
+    for k, seed in enumerate([3, 2**40]):
+        bits = labelmix_bits(seed, 0, CLASSES)
+        np.testing.assert_array_equal(mask[k], labelmix_mask(label_map[k], bits))
+    assert set(np.unique(mask)) == {0, 1} and mixed.dtype == mask.dtype == np.float32
+    want = np.where(mask == 1, image / np.float32(127.5) - 1, generated)
+    np.testing.assert_allclose(mixed, want, atol=1e-6)
+    single = model.labelmix(image[1], label_map[1], seed=2**40)
+    for part, batch in zip(single, (mixed, mask, generated), strict=True):
+        np.testing.assert_array_equal(part, batch[1])
+
+
+def test_labelmix_refuses_images_of_another_size(model):
+    image, label_map = make_batch()
+    with pytest.raises(ValueError, match=r"like their label maps. Received: \(2, 32, 64, 3\)"):
+        model.labelmix(image[:, :32], label_map)
 
 
 # === Configuration ===
