@@ -18,30 +18,34 @@ def to_uint8(image):
 
 
 def write_png(path, image, text=None):
-    """Writes uint8 [H, W, 3] as a PNG file.
+    """Writes uint8 [H, W, 3] as a PNG file; `text`: see `save_png`."""
+    save_png(path, Image.fromarray(image), text)
+
+
+def save_png(path, picture, text=None):
+    """Writes a Pillow image as a PNG file, whole or not at all.
 
     Args:
         path: of the file; its folder is made when needed.
-        image: uint8 [H, W, 3].
+        picture: `PIL.Image.Image`.
         text: dict of str to str, kept in the file as its text chunks; or None.
     """
     chunks = PngImagePlugin.PngInfo()
     for key, value in (text or {}).items():
         chunks.add_text(key, value)
     with files.written_aside(path) as aside:
-        Image.fromarray(image).save(aside, pnginfo=chunks)
+        picture.save(aside, pnginfo=chunks)
 
 
-def read_png(path):
-    """What `write_png` wrote: (uint8 [H, W, 3], dict of the texts).
+def read_texts(path):
+    """Text chunks of a PNG file as a dict; its pixels are not read.
 
     Raises:
-        ValueError: not a readable PNG file.
+        ValueError: not a PNG file.
     """
     try:
         with Image.open(path, formats=["PNG"]) as image:
-            pixels = np.asarray(image.convert("RGB"))
-            return pixels, dict(image.text)
+            return {key: value for key, value in image.info.items() if isinstance(value, str)}
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"Cannot be read as a PNG file: {path} ({error})") from error
 

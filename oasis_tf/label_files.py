@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from oasis_tf import files
+from oasis_tf import images
 
 FORMATS = ("auto", "ids", "colors")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -214,14 +214,12 @@ def _check_palette(path, label_map, indices, palette, label_space):
         )
 
 
-def write_label_map(path, label_map, label_space):
+def write_label_map(path, label_map, label_space, text=None):
     """Writes model ids [H, W] as a PNG of raw ids, whole or not at all.
 
-    With palette colours, unless raw ids exceed 255: then 16-bit grey.
+    With palette colours, unless raw ids exceed 255: then 16-bit grey. `text`: see `save_png`.
     """
-    picture = raw_picture(label_map, label_space)
-    with files.written_aside(path) as aside:
-        picture.save(aside)
+    images.save_png(path, raw_picture(label_map, label_space), text)
 
 
 def raw_picture(label_map, label_space):

@@ -1,0 +1,83 @@
+"""Records of a prepared data set one by one, in any order."""
+
+import dataclasses
+import io
+
+import numpy as np
+from PIL import Image
+
+from oasis_tf.data import tfrecord
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordPlace:
+    """Where a record lies: bytes [start, end) of a shard of this SHA-256."""
+
+    shard_path: str
+    shard_sha256: str
+    start: int
+    end: int
+
+    def fields(self):
+        """Key (str), image and label map files (bytes) of the record.
+
+        Raises:
+            ValueError: the record is damaged; its shard and place are named.
+        """
+        contents = tfrecord.contents_unchecked(self.shard_path, self.start, self.end)
+        try:
+            parsed = tfrecord.parse_example(contents)
+            return parsed["key"].numpy().decode(), parsed["image"].numpy(), parsed["label"].numpy()
+        except Exception as error:  # TensorFlow's errors have no common base with Python's
+            raise ValueError(
+                f"The record at byte {self.start} of {self.shard_path} is damaged. "
+                f"{tfrecord.REMEDY}"
+            ) from error
+
+    def read(self):
+        """(key, image uint8 [H, W, 3], label map of model ids [H, W]) of the record.
+
+        Raises:
+            ValueError: the record is damaged.
+        """
+        key, image, label = self.fields()
+        return key, self._decoded(image, "RGB"), self._decoded(label, None)
+
+    def read_label(self):
+        """(key, label map of model ids [H, W]) of the record; its image is not decoded."""
+        key, _, label = self.fields()
+        return key, self._decoded(label, None)
+
+    def _decoded(self, contents, mode):
+        try:
+            with Image.open(io.BytesIO(contents)) as picture:
+                return np.asarray(picture.convert(mode) if mode else picture)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise ValueError(
+                f"A picture in the record at byte {self.start} of {self.shard_path} is damaged. "
+                f"{tfrecord.REMEDY}"
+            ) from error
+
+
+def record_places(prepared, split):
+    """Places of all records of a split, in file order.
+
+    Args:
+        prepared: `PreparedDataset`.
+        split: one of its splits.
+
+    Raises:
+        ValueError: no such split, or a shard that does not hold as many records as recorded.
+    """
+    places = []
+    shards = prepared.shard_paths(split), prepared.splits[split].shards
+    for path, shard in zip(*shards, strict=True):
+        starts = tfrecord.record_starts(path)
+        if len(starts) - 1 != shard.num_examples:
+            raise ValueError(
+                f"{path} holds {len(starts) - 1} whole records; {shard.num_examples} are recorded. "
+                f"{tfrecord.REMEDY}"
+            )
+        bounds = zip(starts[:-1], starts[1:], strict=True)
+        places += [RecordPlace(path, shard.sha256, start, end) for start, end in bounds]
+    return places
