@@ -1,0 +1,344 @@
+// The page: what is painted, with which noise, and what the model makes of it.
+
+import * as client from "./client.js";
+import { History } from "./history.js";
+import * as noise from "./noise.js";
+import { Pane } from "./pane.js";
+import { decodePng, encodePng } from "./png.js";
+import { Palette } from "./palette.js";
+import { Pen } from "./pen.js";
+import { connectKeys } from "./keys.js";
+
+const MESSAGE_MS = 9000;
+const MODEL_SIZE = { mapName: "oasis_labels.png", imageName: "oasis_image.png" };
+
+const $ = (id) => document.getElementById(id);
+const panes = { map: new Pane($("map")), image: new Pane($("image")) };
+let model, palette, pen, history, newest;
+let imageBlob = null;
+let messageTimer;
+
+// === Messages ===
+
+function complain(error) {
+  if (!(error instanceof client.Failure)) console.error(error);
+  $("message").textContent = error.message;
+  $("message").hidden = false;
+  clearTimeout(messageTimer);
+  messageTimer = setTimeout(forgive, MESSAGE_MS);
+}
+
+function forgive() {
+  $("message").hidden = true;
+}
+
+function speak(text) {
+  $("spoken").textContent = text;
+}
+
+/** Runs what a person asked for; failures become a message. */
+function attempt(action) {
+  return async (...inputs) => {
+    try {
+      forgive();
+      await action(...inputs);
+    } catch (error) {
+      complain(error);
+    }
+  };
+}
+
+// === State ===
+
+function commit(change, said) {
+  history.commit({ ...history.state, ...change });
+  show();
+  if (said) speak(said);
+}
+
+/** A label map and nothing of what was: from an example, a file or a photograph. */
+function begin(map, photograph = null) {
+  pen.drop();
+  commit({ map, photograph });
+}
+
+function show() {
+  const { state } = history;
+  panes.map.showLabels(state.map, palette.colours);
+  $("undo").disabled = !history.canUndo;
+  $("redo").disabled = !history.canRedo;
+  $("share").value = Math.round(state.noise.share * 100);
+  showPhotograph(state.photograph);
+  newest.want();
+}
+
+function step(direction) {
+  pen.cancel();
+  if (!history[direction]()) return;
+  show();
+  speak(direction === "undo" ? "Undone" : "Done again");
+}
+
+// === The model's image ===
+
+async function ask() {
+  const { width, height } = model;
+  const map = pen.draft ?? history.state.map;
+  const labels = encodePng(map, width, height);
+  if (!model.noise_channels) {
+    return client.predict("png", { label_map_bytes: await labels, seed: 0 });
+  }
+  const { index, first, second } = noise.noiseOf(history.state.noise, map);
+  const index_bytes = await encodePng(index, width, height);
+  return client.predict("png_edit", {
+    label_map_bytes: await labels,
+    noise_index_bytes: index_bytes,
+    seed: first,
+    other_seed: second,
+    share: history.state.noise.share,
+  });
+}
+
+async function showImage({ prediction, modelMs }, milliseconds) {
+  const bytes = client.fromB64(prediction);
+  imageBlob = new Blob([bytes], { type: "image/png" });
+  await panes.image.showImage(imageBlob);
+  const inModel = modelMs === null ? "" : `, model ${modelMs.toFixed(0)} ms`;
+  $("latency").textContent = `${milliseconds.toFixed(0)} ms${inModel}`;
+  $("latency").hidden = false;
+  $("save-image").disabled = false;
+}
+
+function showWorking(working) {
+  document.body.dataset.state = working ? "working" : "idle";
+}
+
+// === Noise ===
+
+function reroll(change, said) {
+  if (!model.noise_channels) return;
+  commit({ noise: change(history.state.noise) }, said);
+}
+
+const rerollAll = () => reroll((now) => noise.rerollAll(now), "New noise everywhere");
+
+function rerollClass() {
+  const { id, name } = palette.selected;
+  reroll((now) => noise.rerollClass(now, history.state.map, id), `New noise for ${name}`);
+}
+
+function rerollRegion() {
+  if (!pen.region) return;
+  reroll((now) => noise.rerollRegion(now, pen.region.mask), "New noise in the region");
+}
+
+let shareBefore = null;
+
+function slide() {
+  shareBefore ??= history.state;
+  history.state = {
+    ...history.state,
+    noise: noise.withShare(history.state.noise, $("share").valueAsNumber / 100),
+  };
+  newest.want();
+}
+
+function slideEnd() {
+  if (!shareBefore) return;
+  const { noise: now } = history.state;
+  history.state = shareBefore;
+  shareBefore = null;
+  commit({ noise: now });
+}
+
+// === Files ===
+
+function checkSize(file) {
+  if (file.width !== model.width || file.height !== model.height) {
+    throw new Error("The server sent a picture of another size.");
+  }
+  return file.values;
+}
+
+const readIds = async (bytes) => checkSize(await decodePng(bytes));
+
+const openLabels = attempt(async (file) => {
+  const answer = await client.upload("api/labels", file, model.max_upload);
+  begin(await readIds(client.fromB64(answer.label_map_bytes)));
+  const { width, height } = answer;
+  const same = width === model.width && height === model.height;
+  speak(same ? `${file.name} opened` : `${file.name} opened, resized from ${width} × ${height}`);
+});
+
+const openPhotograph = attempt(async (file) => {
+  showWorking(true);
+  try {
+    const answer = await client.upload("api/photograph", file, model.max_upload);
+    const blob = new Blob([client.fromB64(answer.image_bytes)], { type: "image/png" });
+    // Not under the page's own name, which would drop a picture that is being asked for.
+    const { prediction } = await client.predict("png_segment", { image_bytes: blob }, "");
+    begin(await readIds(client.fromB64(prediction)), blob);
+    speak(`${file.name} segmented and painted again`);
+  } finally {
+    showWorking(false);
+  }
+});
+
+let photographUrl = null;
+let photographShown = null;
+
+function showPhotograph(blob) {
+  if (blob !== photographShown) {
+    if (photographUrl) URL.revokeObjectURL(photographUrl);
+    photographUrl = blob && URL.createObjectURL(blob);
+    if (blob) $("photograph").src = photographUrl;
+    photographShown = blob;
+    compare(false);
+  }
+  $("compare").hidden = !blob;
+}
+
+function compare(on = $("photograph").hidden) {
+  on = on && photographShown !== null;
+  $("photograph").hidden = !on;
+  $("compare").setAttribute("aria-pressed", on);
+  $("compare").textContent = on ? "Show image" : "Show photograph";
+}
+
+function save(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+const saveImage = attempt(async () => imageBlob && save(imageBlob, MODEL_SIZE.imageName));
+
+/** A label PNG of raw ids, in colours where a palette can hold them, as the commands read it. */
+const saveLabels = attempt(async () => {
+  const raw = palette.toRaw(history.state.map);
+  const blob = await encodePng(raw, model.width, model.height, palette.rawColours());
+  save(blob, MODEL_SIZE.mapName);
+});
+
+// === Examples ===
+
+async function addExamples() {
+  addExample("Blank", blank());
+  for (const [number, name] of model.examples.entries()) {
+    addExample(name, await readIds(await client.getBytes(`api/examples/${number}`)));
+  }
+}
+
+function blank() {
+  return new Uint16Array(model.width * model.height).fill(palette.eraser.id);
+}
+
+function addExample(name, map) {
+  const button = document.createElement("button");
+  const thumbnail = document.createElement("canvas");
+  button.type = "button";
+  button.title = name;
+  button.setAttribute("aria-label", `Begin with ${name}`);
+  button.className = "thumbnail";
+  Object.assign(thumbnail, { width: model.width, height: model.height });
+  const image = thumbnail.getContext("2d").createImageData(model.width, model.height);
+  const pixels = new Uint32Array(image.data.buffer);
+  map.forEach((id, i) => (pixels[i] = palette.colours[id]));
+  thumbnail.getContext("2d").putImageData(image, 0, 0);
+  button.append(thumbnail);
+  button.addEventListener("click", () => {
+    begin(map);
+    speak(`${name} opened`);
+  });
+  $("examples").append(button);
+}
+
+async function firstMap() {
+  return model.examples.length ? readIds(await client.getBytes("api/examples/0")) : blank();
+}
+
+// === Connections ===
+
+function describe() {
+  const { dataset, width, height, step: trained, classes } = model;
+  $("about").textContent =
+    `${dataset} · ${classes.length} classes · ${width} × ${height} · step ${trained}`;
+  document.documentElement.style.setProperty("--aspect", width / height);
+  for (const pane of Object.values(panes)) pane.setSize(width, height);
+  const photographs = model.signatures.includes("png_segment");
+  $("open-photograph").hidden = !photographs;
+  if (model.noise_channels) return;
+  $("no-noise").hidden = false;
+  for (const id of ["reroll-all", "reroll-class", "reroll-region", "share"]) $(id).disabled = true;
+}
+
+function showClass({ name, css }) {
+  $("reroll-class").querySelector(".label").textContent = `Re-roll ${name}`;
+  $("reroll-class").querySelector(".swatch").style.background = css;
+}
+
+function showRegion(region) {
+  $("reroll-region").disabled = !region || !model.noise_channels;
+}
+
+function onFile(button, input, open) {
+  $(button).addEventListener("click", () => $(input).click());
+  $(input).addEventListener("change", () => {
+    const [file] = $(input).files;
+    $(input).value = ""; // so that the same file can be chosen again
+    if (file) open(file);
+  });
+}
+
+function connect() {
+  const onClick = {
+    undo: () => step("undo"),
+    redo: () => step("redo"),
+    "reroll-all": rerollAll,
+    "reroll-class": rerollClass,
+    "reroll-region": rerollRegion,
+    compare: () => compare(),
+    "save-image": saveImage,
+    "save-labels": saveLabels,
+    "open-help": () => $("help").showModal(),
+  };
+  for (const [id, action] of Object.entries(onClick)) $(id).addEventListener("click", action);
+  $("share").addEventListener("input", slide);
+  $("share").addEventListener("change", slideEnd);
+  $("message").addEventListener("click", forgive);
+  onFile("open-labels", "labels-file", openLabels);
+  onFile("open-photograph", "photograph-file", openPhotograph);
+  connectKeys({ palette, pen });
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", (event) => event.preventDefault());
+  new ResizeObserver(() => pen.showMarks()).observe($("panes"));
+}
+
+async function start() {
+  model = await client.getJson("api/model");
+  palette = new Palette(model, showClass);
+  describe();
+  newest = new client.Newest({ ask, done: showImage, failed: complain, working: showWorking });
+  pen = new Pen({
+    panes,
+    palette,
+    size: model,
+    map: () => history.state.map,
+    changed: (draft) => {
+      panes.map.showLabels(draft, palette.colours);
+      newest.want();
+    },
+    finished: (map) => commit({ map }),
+    cancelled: () => show(),
+    regionChanged: showRegion,
+    speak,
+  });
+  history = new History({ map: await firstMap(), noise: noise.firstNoise(), photograph: null });
+  connect();
+  show();
+  await addExamples();
+}
+
+start().catch(complain);

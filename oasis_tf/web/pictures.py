@@ -1,0 +1,119 @@
+"""Pictures as bytes, from people nobody knows: decoded within limits, refused with a reason."""
+
+import io
+
+import numpy as np
+from PIL import Image, ImageOps
+
+PHOTOGRAPH_FORMATS = ("PNG", "JPEG", "WEBP")
+_BIT_DEPTH_OFFSET = 24  # of the byte in a PNG file that tells the bits of a channel
+
+
+def encode_png(values):
+    """A PNG file, bytes.
+
+    Args:
+        values: uint8 [H, W, 3], or integers [H, W] written with 8 bits, with 16 where they need it.
+    """
+    if values.ndim == 2:
+        values = values.astype(np.uint8 if values.max(initial=0) < 256 else np.uint16)
+    file = io.BytesIO()
+    Image.fromarray(values).save(file, "PNG", compress_level=1)  # fast: read once, then dropped
+    return file.getvalue()
+
+
+def decode_ids(contents, name, max_pixels):
+    """Integers of a PNG with one channel of 8 or 16 bits, int32 [H, W].
+
+    Args:
+        contents: bytes of the file.
+        name: what the file is, for errors.
+        max_pixels: most pixels that are decoded.
+
+    Raises:
+        ValueError: no such PNG, or one that is too large.
+    """
+    image = _decoded(contents, name, ("PNG",), max_pixels)
+    depth = contents[_BIT_DEPTH_OFFSET]
+    if image.mode not in ("L", "I", "I;16") or depth not in (8, 16):
+        raise ValueError(
+            f"{name} must be a grey PNG of 8 or 16 bits that holds integers. "
+            f"Received: channels {image.mode}, {depth} bits."
+        )
+    return np.asarray(image).astype(np.int32)
+
+
+def decode_image(contents, name, max_pixels):
+    """Colours of a PNG, JPEG or WebP file as it is, uint8 [H, W, 3].
+
+    Raises:
+        ValueError: no such file, or one that is too large.
+    """
+    return _colours(_decoded(contents, name, PHOTOGRAPH_FORMATS, max_pixels))
+
+
+def decode_photograph(contents, name, height, width, max_pixels):
+    """A photograph brought to a size: its middle of the right proportions, resampled.
+
+    Args:
+        contents: bytes of a PNG, JPEG or WebP file of any size, turned as its EXIF data say.
+        name: what the file is, for errors.
+        height, width: wanted size.
+        max_pixels: most pixels that are decoded.
+
+    Returns:
+        uint8 [height, width, 3], and (height, width) of the file as it is looked at.
+
+    Raises:
+        ValueError: no such file, or one that is too large.
+    """
+    image = _decoded(contents, name, PHOTOGRAPH_FORMATS, max_pixels)
+    image = Image.fromarray(_colours(ImageOps.exif_transpose(image)))
+    fitted = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
+    return np.asarray(fitted), (image.height, image.width)
+
+
+def check_pixels(contents, name, formats, max_pixels):
+    """Reads no more than the head of a file.
+
+    Raises:
+        ValueError: not one of the formats, or more pixels than `max_pixels`.
+    """
+    _opened(contents, name, formats, max_pixels)
+
+
+def _opened(contents, name, formats, max_pixels):
+    try:
+        image = Image.open(io.BytesIO(contents), formats=formats)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _unreadable(name, formats) from error
+    if image.width * image.height > max_pixels:
+        raise ValueError(
+            f"{name} may have {max_pixels:,} pixels at most. "
+            f"Received: {image.width} x {image.height}. Make it smaller."
+        )
+    return image
+
+
+def _decoded(contents, name, formats, max_pixels):
+    image = _opened(contents, name, formats, max_pixels)
+    try:
+        image.load()
+    # Damaged files make decoders raise whatever they run into.
+    except Exception as error:
+        raise _unreadable(name, formats) from error
+    return image
+
+
+def _unreadable(name, formats):
+    *others, last = formats
+    kinds = f"{', '.join(others)} or {last}" if others else last
+    return ValueError(f"{name} cannot be read as {kinds}. The file is damaged or of another kind.")
+
+
+def _colours(image):
+    """uint8 [H, W, 3]; 16 bits of grey lose their lower 8, which `convert` would clip instead."""
+    if image.mode.startswith("I"):
+        grey = np.clip(np.asarray(image).astype(np.int32) >> 8, 0, 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=-1)
+    return np.asarray(image.convert("RGB"))

@@ -1,0 +1,134 @@
+"""TensorFlow Serving's REST form of predictions, rows only.
+
+Its rules, so that a page cannot tell this server from TensorFlow Serving: every instance has
+exactly the inputs of its signature; strings arrive as `{"b64": "…"}`; outputs whose names end in
+`_bytes` leave in that form; an only output stands without its name; failures are
+`{"error": "…"}`.
+"""
+
+import base64
+import binascii
+import json
+import math
+import re
+
+MAX_INSTANCES = 8
+MAX_LIST = 4096
+_INT64 = range(-(2**63), 2**63)
+_PATH = re.compile(r"(?P<name>[\w.-]+)(?P<verb>:predict|/metadata)?")
+
+
+def split_path(path):
+    """`NAME`, `NAME:predict` or `NAME/metadata` as (name, verb); (None, None) for others."""
+    match = _PATH.fullmatch(path)
+    return match.group("name", "verb") if match else (None, None)
+
+
+def parse(body, signatures):
+    """What a request asks for.
+
+    Args:
+        body: bytes, a JSON object with `instances` and `signature_name` (default
+            "serving_default").
+        signatures: dict from names to dicts from inputs to kinds: "bytes", "integer", "integers"
+            (a list), "share" (a number in 0..1).
+
+    Returns:
+        the signature's name, and a list of dicts of inputs.
+
+    Raises:
+        ValueError: what does not follow the form.
+    """
+    try:
+        request = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("The request must be JSON.") from error
+    if not isinstance(request, dict):
+        raise ValueError("The request must be a JSON object with `instances`.")
+    name = request.get("signature_name", "serving_default")
+    if not isinstance(name, str) or name not in signatures:
+        raise ValueError(
+            f"`signature_name` must be one of {', '.join(signatures)}. Received: {_short(name)}."
+        )
+    instances = request.get("instances")
+    if not isinstance(instances, list) or not 1 <= len(instances) <= MAX_INSTANCES:
+        raise ValueError(f"`instances` must be a list of 1 to {MAX_INSTANCES} objects.")
+    return name, [_inputs(instance, signatures[name]) for instance in instances]
+
+
+def _inputs(instance, kinds):
+    if not isinstance(instance, dict) or set(instance) != set(kinds):
+        received = sorted(instance) if isinstance(instance, dict) else type(instance).__name__
+        raise ValueError(
+            f"An instance must have exactly the inputs {', '.join(kinds)}. "
+            f"Received: {_short(received)}."
+        )
+    return {name: _READERS[kind](name, instance[name]) for name, kind in kinds.items()}
+
+
+def _bytes(name, value):
+    if not isinstance(value, dict) or set(value) != {"b64"} or not isinstance(value["b64"], str):
+        raise ValueError(f'`{name}` must be {{"b64": "…"}}. Received: {_short(value)}.')
+    try:
+        return base64.b64decode(value["b64"], validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError(f"`{name}` is not base64.") from error
+
+
+def _integer(name, value):
+    if not isinstance(value, int) or isinstance(value, bool) or value not in _INT64:
+        raise ValueError(f"`{name}` must be an integer of 64 bits. Received: {_short(value)}.")
+    return value
+
+
+def _integers(name, value):
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_LIST:
+        raise ValueError(
+            f"`{name}` must be a list of 1 to {MAX_LIST} integers. Received: {_short(value)}."
+        )
+    return [_integer(name, item) for item in value]
+
+
+def _share(name, value):
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    if not known or not math.isfinite(value) or not 0 <= value <= 1:
+        raise ValueError(f"`{name}` must be a number in 0..1. Received: {_short(value)}.")
+    return float(value)
+
+
+_READERS = {"bytes": _bytes, "integer": _integer, "integers": _integers, "share": _share}
+
+
+def _short(value, length=60):
+    text = repr(value)
+    return text if len(text) <= length else f"{text[:length]}…"
+
+
+def as_b64(contents):
+    """Bytes in the form that strings have."""
+    return {"b64": base64.b64encode(contents).decode("ascii")}
+
+
+def predictions(rows):
+    """The answer to a list of dicts of outputs, all of them bytes."""
+    return {"predictions": [_row({k: as_b64(v) for k, v in row.items()}) for row in rows]}
+
+
+def _row(outputs):
+    return next(iter(outputs.values())) if len(outputs) == 1 else outputs
+
+
+def metadata(model_name, version, signatures):
+    """What `GET …/metadata` tells, without the details of tensors."""
+    return {
+        "model_spec": {"name": model_name, "signature_name": "", "version": str(version)},
+        "metadata": {"signature_def": {name: dict(kinds) for name, kinds in signatures.items()}},
+    }
+
+
+def status(version):
+    """What `GET /v1/models/NAME` tells."""
+    state = {"error_code": "OK", "error_message": ""}
+    return {
+        "model_version_status": [{"version": str(version), "state": "AVAILABLE", "status": state}]
+    }
