@@ -17,6 +17,8 @@ import tensorflow as tf
 # How long a worker waits for another one that is alive but stuck. TensorFlow notices by itself when
 # one has died or frozen (5 and 15 s were measured) or never starts (after an hour).
 _PATIENCE_SECONDS = 3600
+# Of one size, so that one graph gathers all bytes; and TensorFlow crashes on sums of nothing.
+_PIECE_BYTES = 1 << 18
 _JOBS = ("chief", "worker")
 _ADDRESS = re.compile(r"\S+:\d{1,5}")
 _EXAMPLE = (
@@ -130,10 +132,13 @@ class Workers:
         if self.count == 1:
             return [data]
         lengths = self.gather(len(data))
-        everything = np.zeros((self.count, -(-max(lengths) // 4)), np.int32)
-        everything[self.index].view(np.uint8)[: len(data)] = np.frombuffer(data, np.uint8)
-        rows = self._sum(everything).numpy()
-        return [row.tobytes()[:n] for row, n in zip(rows, lengths, strict=True)]
+        pieces = []
+        for first in range(0, max(lengths), _PIECE_BYTES):
+            piece = np.zeros((self.count, _PIECE_BYTES), np.uint8)
+            own = np.frombuffer(data[first : first + _PIECE_BYTES], np.uint8)
+            piece[self.index, : len(own)] = own
+            pieces.append(self._sum(piece.view(np.int32)).numpy())
+        return [b"".join(p[k].tobytes() for p in pieces)[:n] for k, n in enumerate(lengths)]
 
     def ask(self, number):
         """What `gather` gives, as a tensor: devices may still be at work on it."""

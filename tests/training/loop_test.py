@@ -1,10 +1,14 @@
 """The loop: a run that is stopped and repeated is the run that never stopped."""
 
+import contextlib
 import dataclasses
 import errno
+import io
 import itertools
 import json
+import math
 import os
+import re
 import resource
 import shutil
 import signal
@@ -16,8 +20,11 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from oasis_tf import OASIS, files
+from oasis_tf.metrics import evaluation
+from oasis_tf.metrics.reports import report
 from oasis_tf.training import loop
 from oasis_tf.training.checkpoints import CheckpointStore
+from oasis_tf.training.metrics_file import MetricsFile
 from oasis_tf.training.strategies import Workers
 from oasis_tf.training.task import OASISTask
 
@@ -66,6 +73,10 @@ def stop_at(monkeypatch, shared_task, make_config, step, act):
 def assert_same_run(got, want, steps):
     """Same metrics and bit for bit the same last checkpoint."""
     assert metrics(got) == metrics(want)
+    assert_same_arrays(got, want, steps)
+
+
+def assert_same_arrays(got, want, steps):
     for name in ("training", "inference"):
         ours, theirs = (CheckpointStore(str(path)).read(steps, name) for path in (got, want))
         assert list(ours) == list(theirs)
@@ -302,6 +313,196 @@ def test_the_loss_scale_is_shown_where_there_is_one(make_config, shared_task):
     assert task.scalars() == rates | scales | {"loss_scale/discriminator": 4.0}
 
 
+# === Evaluation ===
+
+
+@pytest.fixture(scope="module")
+def evaluated(straight, train, changed, tmp_path_factory):
+    """(configuration, directory, what was printed) of the same six steps, evaluated twice."""
+    path = tmp_path_factory.mktemp("evaluated")
+    config = changed(straight[0], eval_every=3, eval_metrics="fid,segmentation")
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        train(config, path)
+    return config, path, printed.getvalue()
+
+
+def evaluations(path):
+    return {row["step"]: row["evaluation"] for row in metrics(path) if "evaluation" in row}
+
+
+def test_evaluating_does_not_change_training(straight, evaluated):
+    path = evaluated[1]
+    assert CheckpointStore(str(path)).steps() == [3, 6]
+    assert [row for row in metrics(path) if "evaluation" not in row] == metrics(straight[1])
+    assert_same_arrays(path, straight[1], 6)
+
+
+def test_an_evaluation_leaves_all_that_is_promised(evaluated):
+    _, path, printed = evaluated
+    found = evaluations(path)
+    assert [row["step"] for row in metrics(path)] == [2, 3, 4, 6, 6]
+    assert list(found) == [3, 6] and "evaluation" in metrics(path)[-1]
+    for step, values in found.items():
+        assert list(values)[:2] == ["fid_seeded64", "segmentation/miou"] and len(values) > 15
+        contents = report.read(report.default_path(str(path), step))
+        assert contents["step"] == step
+        assert contents["metrics"] == pytest.approx(
+            {k: math.nan if v is None else v for k, v in values.items()}, nan_ok=True
+        )
+        (line,) = re.findall(rf"evaluated step {step} in \d+\.\d s: .*", printed)
+        assert f"fid_seeded64 {values['fid_seeded64']:.4g} segmentation/miou" in line
+        assert "/iou/" not in line
+    assert found[3]["fid_seeded64"] != found[6]["fid_seeded64"]
+    events = EventAccumulator(str(path / "tensorboard"), {"tensors": 0}).Reload()
+    for name, value in found[6].items():
+        shown = events.Tensors(f"evaluation/{name}")
+        assert [event.step for event in shown] == [3, 6]
+        got = float(tf.make_ndarray(shown[1].tensor_proto))
+        assert got == pytest.approx(math.nan if value is None else value, nan_ok=True, rel=1e-6)
+    seconds = [tf.make_ndarray(e.tensor_proto) for e in events.Tensors("speed/evaluation_seconds")]
+    assert len(seconds) == 2 and min(seconds) > 0
+
+
+def test_the_evaluate_command_finds_the_same(evaluated, tmp_path):
+    config, path, _ = evaluated
+    names = ["fid", "segmentation"]
+    contents = evaluation.evaluate_model(
+        str(path), None, names, config.evaluation, checkpoint=3, json_path=tmp_path / "report.json"
+    )
+    want = {k: math.nan if v is None else v for k, v in evaluations(path)[3].items()}
+    assert contents["metrics"] == pytest.approx(want, rel=1e-6, nan_ok=True)
+
+
+def test_a_run_killed_anywhere_around_an_evaluation_ends_as_if_undisturbed(
+    evaluated, train, shared_task, make_config, tmp_path, monkeypatch, capsys
+):
+    """Before the line, between line and checkpoint, told to stop while evaluating, after it."""
+    config = evaluated[0]
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    stages = [
+        (MetricsFile, "append_evaluation", killed, [2]),
+        (CheckpointStore, "save", killed, [2, 3]),
+    ]
+    for owner, name, act, lines in stages:
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, act)
+            with pytest.raises(KeyboardInterrupt):
+                train(config, tmp_path)
+        assert CheckpointStore(str(tmp_path)).steps() == []
+        assert [row["step"] for row in metrics(tmp_path)] == lines
+    append = MetricsFile.append_evaluation
+
+    def told_to_stop(*args):
+        os.kill(os.getpid(), signal.SIGTERM)
+        append(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MetricsFile, "append_evaluation", told_to_stop)
+        with pytest.raises(SystemExit):
+            train(config, tmp_path)
+    assert "Stopped by SIGTERM after step 3, saved" in capsys.readouterr().err
+    assert CheckpointStore(str(tmp_path)).steps() == [3]
+    with monkeypatch.context() as patch:
+        stop_at(patch, shared_task, make_config, 5, killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path)
+    train(config, tmp_path)
+    for step in (3, 6):
+        assert_same_run(tmp_path, evaluated[1], step)
+
+
+@pytest.fixture
+def scripted(shared_task, make_config, monkeypatch):
+    """function(step -> values): what evaluations find, instead of measuring."""
+
+    def script(found):
+        task = shared_task(make_config(), None)
+        monkeypatch.setattr(task, "prepare_measuring", lambda *_: None)
+        monkeypatch.setattr(task, "measure", found)
+
+    return script
+
+
+def test_the_best_checkpoint_is_kept(straight, train, changed, scripted, tmp_path):
+    """By another value than the first, of which step 1 has the best; NaN is never best."""
+    scores = {1: 0.3, 2: 0.5, 3: math.nan, 4: 0.4}
+    scripted(lambda step: {"fid_x": float(step), "alignment_x/miou": scores[step]})
+    settings = {"eval_every": 1, "max_to_keep": 1, "steps": 4, "eval_metrics": "fid,alignment"}
+    train(changed(straight[0], best_metric="alignment_x/miou", **settings), tmp_path)
+    assert CheckpointStore(str(tmp_path)).steps() == [2, 4]
+    assert evaluations(tmp_path)[3] == {"fid_x": 3.0, "alignment_x/miou": None}
+    assert int(OASIS.load(str(tmp_path), checkpoint="best").step.numpy()) == 2
+
+
+def test_a_best_metric_of_another_network_costs_nothing(
+    straight, train, changed, scripted, tmp_path
+):
+    scripted(lambda step: {"fid_seeded64": 8.0 - step, "kid_seeded64": 1.0})
+    right = changed(straight[0], eval_every=2, max_to_keep=1, best_metric="fid_seeded64", steps=4)
+    message = (
+        "one of the values .* best_metric=fid_inception2015; values: fid_seeded64, kid_seeded64. "
+        ".* continues from step 2"
+    )
+    with pytest.raises(ValueError, match=message):
+        train(changed(right, best_metric="fid_inception2015"), tmp_path)
+    assert CheckpointStore(str(tmp_path)).steps() == [2]
+    train(right, tmp_path)
+    assert [row["step"] for row in metrics(tmp_path)] == [2, 2, 4, 4]
+    assert CheckpointStore(str(tmp_path)).steps() == [4]
+
+
+def test_what_cannot_be_measured_is_found_before_the_first_step(
+    straight, train, shared_task, make_config, changed, tmp_path, monkeypatch
+):
+    def refuse(context, names):
+        raise ValueError(f"{', '.join(names)} need larger images.")
+
+    monkeypatch.setattr(evaluation, "make_evaluators", refuse)
+    stop_at(monkeypatch, shared_task, make_config, 1, lambda logs: pytest.fail("a step"))
+    with pytest.raises(ValueError, match="fid, kid need larger images"):
+        train(changed(straight[0], eval_every=2, eval_metrics="fid,kid"), tmp_path)
+
+
+def test_weights_that_are_not_finite_are_not_evaluated(
+    straight, train, shared_task, make_config, changed, scripted, tmp_path, monkeypatch
+):
+    scripted(lambda step: pytest.fail("evaluated"))
+    bias = shared_task(make_config(), None).model.generator.to_rgb.bias
+    spoil = lambda logs: bias.assign(np.full(3, np.nan)) is None or logs  # noqa: E731
+    stop_at(monkeypatch, shared_task, make_config, 1, spoil)
+    with pytest.raises(FloatingPointError, match="not finite: generator/to_rgb/bias .* step 1"):
+        train(changed(straight[0], eval_every=1), tmp_path)
+    assert (tmp_path / "nonfinite" / "step_00000001.npz").exists()
+
+
+def test_an_evaluation_that_cannot_be_written_is_named(
+    straight, train, changed, scripted, tmp_path, monkeypatch
+):
+    """A full disk: half of the line is there. The repeated command writes all of it."""
+    scripted(lambda step: {"fid_seeded64": 8.0 - step})
+    config = changed(straight[0], eval_every=1, steps=2)
+    append = MetricsFile.append
+
+    def full(file, line):
+        if "evaluation" not in line or line["step"] == 1:
+            return append(file, line)
+        with open(file.path, "a") as opened:
+            opened.write(json.dumps(line)[:20])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MetricsFile, "append", full)
+        message = "^Cannot write into .*: No space left .* Make room .* continues from step 1"
+        with pytest.raises(OSError, match=message):
+            train(config, tmp_path)
+    train(config, tmp_path)
+    assert evaluations(tmp_path) == {1: {"fid_seeded64": 7.0}, 2: {"fid_seeded64": 6.0}}
+    assert [row["step"] for row in metrics(tmp_path)] == [1, 2, 2]
+
+
 # === Several workers ===
 
 
@@ -354,6 +555,39 @@ def test_workers_must_find_the_same_checkpoint(
     second_worker(0)
     with pytest.raises(ValueError, match="worker 0: 4, worker 1: none. Give .* one --model_dir"):
         train(straight[0], tmp_path)
+
+
+def test_a_worker_lost_during_an_evaluation_is_explained(
+    straight, train, changed, second_worker, scripted, tmp_path
+):
+    def lost(step):
+        raise tf.errors.UnavailableError(None, None, "Collective ops is aborted by: task 1 is gone")
+
+    scripted(lost)
+    second_worker()
+    message = (
+        "Another worker no longer answers: .* begin again, nothing is saved. .* task 1 is gone"
+    )
+    with pytest.raises(ConnectionError, match=message):
+        train(changed(straight[0], eval_every=1), tmp_path)
+
+
+def test_another_worker_than_the_chief_writes_nothing(
+    straight, train, changed, second_worker, scripted, tmp_path, monkeypatch
+):
+    """It takes part in evaluations, which give it no values."""
+    steps = []
+    scripted(lambda step: steps.append(step) or {})
+    second_worker()
+    workers = loop.Workers
+    monkeypatch.setattr(loop, "Workers", lambda strategy: as_second(workers(strategy)))
+    train(changed(straight[0], eval_every=1, steps=2, best_metric="fid_x"), tmp_path)
+    assert steps == [1, 2] and os.listdir(tmp_path) == []
+
+
+def as_second(workers):
+    workers.index, workers.chief = 1, False
+    return workers
 
 
 def test_a_signal_on_another_worker_stops_this_one(

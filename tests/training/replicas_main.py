@@ -1,4 +1,4 @@
-"""Trains always the same model, on the devices or with the workers asked for; writes the outcome.
+"""Trains and evaluates always the same, on the devices or with the workers asked for.
 
     python replicas_main.py OUTPUT.npz none|mirrored_2|mirrored_4|auto float64|float32
 
@@ -6,17 +6,26 @@ A process of its own, because TensorFlow can split its CPU into devices, and joi
 only before it starts. `auto` is for one of several workers.
 """
 
+import json
+import os
 import sys
+import tempfile
 
 import numpy as np
 import tensorflow as tf
 
 from oasis_tf import OASIS
+from oasis_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
+from oasis_tf.data.datasets import published_label_space
+from oasis_tf.data.examples import ShapesScene
+from oasis_tf.data.preparation import prepare
+from oasis_tf.metrics.painting import Painter
 from oasis_tf.models import Discriminator, Generator
-from oasis_tf.training.build import state_variables
+from oasis_tf.training.build import build_model, state_variables
 from oasis_tf.training.optimizer import Adam
 from oasis_tf.training.statistics import StatisticsEstimator
-from oasis_tf.training.strategies import Workers, distribute, make_strategy
+from oasis_tf.training.strategies import Workers, distribute, make_strategy, own_devices
+from oasis_tf.training.validation import Validation
 
 BATCH, CLASSES, DEVICES = 4, 5, 4
 STEPS = {"float64": 10, "float32": 2}
@@ -76,7 +85,8 @@ def train(strategy, dtype):
     estimated = StatisticsEstimator(model, strategy).estimate(distributed(), STEPS[dtype])
     found |= {f"statistics/{k}": v for k, v in estimated.items()}
     check_assignment(strategy, model)
-    return found | {"replicas": strategy.num_replicas_in_sync}
+    check_gathering(Workers(strategy))
+    return found | evaluate(strategy) | {"replicas": strategy.num_replicas_in_sync}
 
 
 def check_assignment(strategy, model):
@@ -89,6 +99,65 @@ def check_assignment(strategy, model):
         assert len(copies) == replicas, variable.path
         for copy in copies:
             np.testing.assert_array_equal(copy.numpy(), variable.numpy(), err_msg=variable.path)
+
+
+def check_gathering(workers):
+    """Bytes of every length come from every worker, those of the chief first."""
+    for lengths in ((0, 0), (5, 0), (0, 3), (4, 8), (600_000, 1)):
+        every = [np.random.default_rng(k).bytes(n) for k, n in enumerate(lengths)][: workers.count]
+        assert workers.gather_bytes(every[workers.index]) == every, lengths
+
+
+def small_config(data_dir):
+    """Of a model for 32×32 scenes of shapes."""
+    space = published_label_space("shapes")
+    model = ModelConfig(
+        num_classes=space.num_classes,
+        has_unknown=False,
+        noise_channels=3,
+        generator_channels=1,
+        discriminator_channels=1,
+        spade_channels=4,
+        generator_widths=(2, 2, 1),
+        discriminator_widths=(2, 2),
+    )
+    data = DataConfig(data_dir=data_dir, crop_height=32, crop_width=32)
+    training = TrainingConfig(steps=1, batch_size=BATCH, eval_metrics="fid,kid,segmentation")
+    return Config(model=model, data=data, training=training, label_space=space)
+
+
+def evaluate(strategy):
+    """Painted images, and what the evaluations of training find, by name.
+
+    19 images are two batches: one for each of two workers, the second one padded. Other weights are
+    evaluated first, so that what is left of them would show.
+    """
+    workers = Workers(strategy)
+    with tempfile.TemporaryDirectory() as folder:
+        scenes = [ShapesScene(f"{k}", 1, k, 32, 32) for k in range(19)]
+        prepare({"train": scenes[:4], "val": scenes}, published_label_space("shapes"), folder)
+        config = small_config(folder)
+        with strategy.scope():
+            model = build_model(config)
+        validation = Validation(config, folder, model, workers, own_devices(strategy))
+        for seed in (1, 0):
+            randomise(model, seed)
+            values = validation.measure(seed)
+        written = os.path.isdir(os.path.join(folder, "evaluations"))
+        assert written == workers.chief and bool(values) == workers.chief
+        values = json.loads(workers.gather_bytes(json.dumps(values).encode())[0])
+    label_map = np.random.default_rng(2).integers(0, 12, (5, 4, 4)).repeat(8, 1).repeat(8, 2)
+    painted = Painter(model, own_devices(strategy))(label_map, np.arange(5))
+    return {f"evaluation/{k}": v for k, v in values.items()} | {"painted": painted}
+
+
+def randomise(model, seed):
+    """Random weights, the same everywhere: a new model paints the same for all maps."""
+    rng = np.random.default_rng(seed)
+    for network in (model.generator, model.discriminator):
+        for variable in network.trainable_variables:
+            variable.assign(rng.normal(0, 0.3, variable.shape))
+    model.generator_ema.set_weights(model.generator.get_weights())
 
 
 def strategy_of(name):

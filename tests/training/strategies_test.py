@@ -76,6 +76,39 @@ def test_batch_size_must_divide():
         strategies.check_batch_size(Strategy(4), 2)
 
 
+def test_a_process_knows_its_own_devices():
+    assert strategies.own_devices(strategies.make_strategy("none")) == ()
+    (device,) = strategies.own_devices(tf.distribute.MirroredStrategy(["CPU:0"]))
+    assert device.endswith("CPU:0")
+
+
+def test_a_single_worker_has_all_bytes():
+    workers = strategies.Workers(Strategy())
+    assert workers.gather_bytes(b"abc") == [b"abc"] and workers.gather_bytes(b"") == [b""]
+
+
+@pytest.mark.parametrize(
+    "given", [(b"", b""), (b"abcde", b""), (b"", b"abc"), (b"\xff" * 4, b"\x00" * 9), (b"a", b"bc")]
+)
+def test_bytes_of_all_lengths_are_gathered(monkeypatch, given):
+    """The sum over workers is made by hand; two real ones are in replicas_main.py."""
+    pair = [strategies.Workers(Strategy(resolver=resolver("worker", k, worker=2))) for k in (0, 1)]
+    monkeypatch.setattr(strategies, "_PIECE_BYTES", 4)
+    rows = {0: [], 1: []}
+    for worker, data in zip(pair, given, strict=True):
+        monkeypatch.setattr(worker, "gather", lambda number: [len(one) for one in given])
+        monkeypatch.setattr(
+            worker, "_sum", lambda own, k=worker.index: rows[k].append(own) or tf.constant(own)
+        )
+        worker.gather_bytes(data)
+    totals = [tf.constant(sum(parts)) for parts in zip(*rows.values(), strict=True)]
+    assert len(totals) == -(-max(map(len, given)) // 4)
+    for worker, data in zip(pair, given, strict=True):
+        left = iter(totals)
+        monkeypatch.setattr(worker, "_sum", lambda own, left=left: next(left))
+        assert worker.gather_bytes(data) == list(given)
+
+
 def test_distribute_asks_for_the_rows_of_this_worker():
     asked = []
 
@@ -287,11 +320,21 @@ def on_one_device(tmp_path_factory):
     return reference
 
 
+def assert_same_evaluation(one, many):
+    """Images bit for bit; values to float64 rounding."""
+    np.testing.assert_array_equal(many["painted"], one["painted"])
+    names = [name for name in one if name.startswith("evaluation/")]
+    assert len(names) > 15 and one["painted"].std() > 0.1
+    for name in names:
+        np.testing.assert_allclose(many[name], one[name], rtol=1e-9, err_msg=name)
+
+
 def assert_equal_in_float64(one, many, replicas):
-    """Losses, weights, optimizers, statistics to 1e-9 after ten steps."""
+    """Losses, weights, optimizers, statistics to 1e-9 after ten steps; evaluations."""
+    assert_same_evaluation(one, many)
     assert (one["replicas"], many["replicas"]) == (1, replicas)
     assert set(one) == set(many) and len(one) > 400
-    for name in set(one) - {"replicas"}:
+    for name in {name for name in one if not name.startswith("evaluation/")} - {"replicas"}:
         if not NO_GRADIENT.search(name):
             difference = np.linalg.norm(many[name] - one[name])
             # A LabelMix loss of 1e-15, where all bits are alike, is rounding too.

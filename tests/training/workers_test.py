@@ -13,8 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from oasis_tf.config import Config
+from oasis_tf.metrics import evaluation
 from oasis_tf.training import loop
 from oasis_tf.training.checkpoints import CheckpointStore
+from oasis_tf.training.metrics_file import MetricsFile
 
 FLAGS = [
     *("--crop_height=32", "--crop_width=32", "--resize_height=36", "--resize_width=36"),
@@ -23,6 +26,7 @@ FLAGS = [
     *("--batch_size=2", "--ema_decay=0.5", "--statistics_batches=1"),
     *("--log_every=5", "--checkpoint_every=10"),
 ]
+EVALUATIONS = ("--eval_every=10", "--eval_metrics=fid,kid,segmentation")
 WORKERS = 2
 
 
@@ -37,17 +41,17 @@ def free_addresses():
 class Cluster:
     """The processes of one run, each with a model directory (usually the same)."""
 
-    def __init__(self, data_dir, steps, *model_dirs):
+    def __init__(self, data_dir, steps, *model_dirs, flags=()):
         source, addresses = str(Path(loop.__file__).resolve().parents[2]), free_addresses()
         self.store = CheckpointStore(str(model_dirs[0]))
         self.processes = []
         for index in range(WORKERS):
             task = {"type": "worker", "index": index}
             config = json.dumps({"cluster": {"worker": addresses}, "task": task})
-            flags = [*FLAGS, f"--data_dir={data_dir}", f"--steps={steps}"]
-            flags.append(f"--model_dir={model_dirs[index % len(model_dirs)]}")
+            given = [*FLAGS, *flags, f"--data_dir={data_dir}", f"--steps={steps}"]
+            given.append(f"--model_dir={model_dirs[index % len(model_dirs)]}")
             process = subprocess.Popen(
-                [sys.executable, "-m", "oasis_tf.train", *flags],
+                [sys.executable, "-m", "oasis_tf.train", *given],
                 env=os.environ | {"PYTHONPATH": source, "TF_CONFIG": config},
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -76,11 +80,16 @@ def steps_written(model_dir):
         return [json.loads(line)["step"] for line in file]
 
 
+def best_step(model_dir):
+    steps = CheckpointStore(str(model_dir)).steps()
+    return MetricsFile(str(model_dir)).best_step(None, steps)
+
+
 @pytest.fixture(scope="module")
 def stopped(data_dir, tmp_path_factory):
     """(model directory, step) of a run of which one worker was told to stop, the other was not."""
     path = tmp_path_factory.mktemp("stopped")
-    cluster = Cluster(data_dir, 10_000, path)
+    cluster = Cluster(data_dir, 10_000, path, flags=EVALUATIONS)
     cluster.wait_for_a_checkpoint()
     cluster.processes[1].send_signal(signal.SIGTERM)
     ends = cluster.end()
@@ -93,10 +102,34 @@ def stopped(data_dir, tmp_path_factory):
 
 def test_a_signal_on_one_worker_stops_all_and_one_has_written(stopped):
     path, step = stopped
-    assert CheckpointStore(str(path)).steps() == [*range(10, step, 10), step][-2:]
-    assert steps_written(path) == list(range(5, step + 1, 5))
+    kept = {*[*range(10, step, 10), step][-2:], best_step(path)}
+    assert CheckpointStore(str(path)).steps() == sorted(kept)
+    evaluated = list(range(10, step + 1, 10))
+    assert steps_written(path) == sorted([*range(5, step + 1, 5), *evaluated])
+    assert list(MetricsFile(str(path)).evaluations()) == evaluated
+    reports = [f"step_{step:08d}.json" for step in evaluated]
+    assert sorted(entry.name for entry in (path / "evaluations").iterdir()) == reports
     assert len(list((path / "tensorboard").iterdir())) == 1
     assert not list((path / "checkpoints").glob(".*"))
+
+
+def test_two_workers_find_what_one_process_finds(stopped, tmp_path):
+    """Of the one batch of the validation split, the second worker has no image."""
+    path, _ = stopped
+    step = best_step(path)
+    values = MetricsFile(str(path)).evaluations()[step]
+    config = Config.load(str(path))
+    contents = evaluation.evaluate_model(
+        str(path),
+        None,
+        ["fid", "kid", "segmentation"],
+        config.evaluation,
+        checkpoint="best",
+        json_path=tmp_path / "report.json",
+    )
+    want = {name: np.nan if value is None else value for name, value in values.items()}
+    assert contents["step"] == step
+    assert contents["metrics"] == pytest.approx(want, rel=1e-9, nan_ok=True)
 
 
 @pytest.mark.slow
