@@ -61,12 +61,9 @@ def main(argv):
         model = OASIS.load(args.model_dir, commandline.checkpoint(args.checkpoint))
         signatures = Signatures(model)
         signatures.warm_up()
-        loopback = server.is_loopback(args.host)
-        app = server.application(
-            model, signatures, found, server.LOOPBACK_NAMES if loopback else ["*"]
-        )
+        app = server.application(model, signatures, found, args.host)
         print(server.address(listening), flush=True)
-        if not loopback:
+        if not server.is_loopback(args.host):
             print(server.WARNING, flush=True)
         server.serve(app, listening)
 

@@ -27,11 +27,13 @@ class Guard:
 
     Args:
         app: ASGI application.
+        names: host names that requests may be addressed to, None for any. A page of another site
+            could otherwise reach a server on loopback by a name of its own that leads there.
         rate: `RateLimit` of requests that cause work, by the address they come from.
     """
 
-    def __init__(self, app, rate=None):
-        self._app = app
+    def __init__(self, app, names=None, rate=None):
+        self._app, self._names = app, names
         self._rate = rate or RateLimit(PER_SECOND, BURST)
         self._in_flight = 0
 
@@ -48,9 +50,11 @@ class Guard:
             self._in_flight -= 1
 
     def _refusal(self, scope):
+        headers = Headers(scope=scope)
+        if self._names is not None and _host_name(headers) not in self._names:
+            return _refused(403, f"The demo is at {', '.join(sorted(self._names))}.")
         if scope["method"] != "POST":
             return None
-        headers = Headers(scope=scope)
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != headers.get("host"):
             return _refused(403, "Only the demo's own page may ask.")
@@ -58,6 +62,13 @@ class Guard:
             return _refused(503, "The server is busy. Try again shortly.")
         if not self._rate.allows((scope.get("client") or ("",))[0]):
             return _refused(429, "Too many requests. Wait a second.")
+        return None
+
+
+def _host_name(headers):
+    try:
+        return urlsplit(f"//{headers.get('host', '')}").hostname
+    except ValueError:
         return None
 
 

@@ -21,7 +21,6 @@ try:
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
     from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
     from starlette.requests import ClientDisconnect
     from starlette.responses import JSONResponse, Response
     from starlette.routing import Mount, Route
@@ -37,7 +36,7 @@ MODEL_NAME = "oasis"
 MAX_REQUEST = 2**23  # bytes
 MAX_UPLOAD = 25 * 2**20
 READ_SECONDS = 30
-LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]"]
+LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
 WARNING = (
     "WARNING: others can reach this address. The demo has no passwords and no encryption; put it "
     "behind a server that has, or leave out --host."
@@ -176,15 +175,17 @@ async def _body(request, limit):
 # === The application ===
 
 
-def application(model, signatures, examples=(), hosts=("*",)):
-    """The Starlette application; arguments as for `Demo`, and the host names it answers to."""
+def application(model, signatures, examples=(), host=None):
+    """The Starlette application.
+
+    Args:
+        model, signatures, examples: as for `Demo`.
+        host: where it listens; on loopback it answers to the names of loopback alone.
+    """
+    names = LOOPBACK_NAMES | {host} if host and is_loopback(host) else None
     return Starlette(
         routes=Demo(model, signatures, examples).routes(),
-        middleware=[
-            # A page of another site must not reach this server by a name that leads to loopback.
-            Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
-            Middleware(Guard),
-        ],
+        middleware=[Middleware(Guard, names=names)],
         exception_handlers={
             HTTPException: lambda request, error: _failure(error.status_code, error.detail),
             ValueError: lambda request, error: _failure(400, str(error)),

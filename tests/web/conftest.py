@@ -1,0 +1,172 @@
+"""What the demo's tests share: a small model with random weights, and the demo that shows it."""
+
+import asyncio
+import contextlib
+import json as json_module
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import oasis_tf
+from oasis_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
+from oasis_tf.data.datasets import published_label_space
+from oasis_tf.data.shapes import scene
+
+SPACE = published_label_space("shapes")
+
+
+def _save(path, noise_channels):
+    from oasis_tf.models.weights import forward_state, named_weights
+    from oasis_tf.training.build import build_model
+    from oasis_tf.training.checkpoints import CheckpointStore
+
+    config = Config(
+        model=ModelConfig(
+            num_classes=12,
+            has_unknown=False,
+            noise_channels=noise_channels,
+            has_discriminator=bool(noise_channels),
+            generator_channels=4,
+            discriminator_channels=2,
+            spade_channels=4,
+            generator_widths=(4, 4, 2, 1),
+            discriminator_widths=(2, 4, 4),
+        ),
+        data=DataConfig(data_dir="nowhere", crop_height=64, crop_width=64),
+        training=TrainingConfig(steps=2),
+        label_space=SPACE,
+    )
+    config.save(path)
+    model, rng = build_model(config), np.random.default_rng(0)
+    # Of both signs: weights that all push one way saturate the image, which then never changes.
+    training = {
+        f"{name}/{key}": 0.6 * rng.standard_normal(variable.shape, np.float32)
+        for name in ("generator", "generator_ema", "discriminator")
+        if getattr(model, name) is not None
+        for key, variable in named_weights(getattr(model, name)).items()
+    } | {"step": np.int64(2)}
+    inference = {
+        key: 0.5 + rng.random(variable.shape, np.float32)
+        for key, variable in forward_state(model.generator_ema).items()
+    }
+    CheckpointStore(path).save(2, training, inference)
+    return path
+
+
+@pytest.fixture(scope="session")
+def model_dir(tmp_path_factory):
+    """A model directory: 12 classes of `shapes`, 64x64, 4 noise channels."""
+    return _save(str(tmp_path_factory.mktemp("model")), 4)
+
+
+@pytest.fixture(scope="session")
+def plain_model_dir(tmp_path_factory):
+    """As `model_dir`, without noise and discriminator."""
+    return _save(str(tmp_path_factory.mktemp("plain_model")), 0)
+
+
+@pytest.fixture(scope="session")
+def examples_dir(tmp_path_factory):
+    """Two label files, one of another size than the model's."""
+    folder = tmp_path_factory.mktemp("examples")
+    for k, size in enumerate([(64, 64), (96, 48)]):
+        Image.fromarray(scene(2, k, *size)[1]).save(folder / f"scene{k}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo_url(model_dir, examples_dir):
+    """The command, running as people run it; its address."""
+    source = str(Path(oasis_tf.__file__).resolve().parents[1])
+    flags = [f"--model_dir={model_dir}", f"--examples={examples_dir}", "--port=0"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "oasis_tf.demo", *flags],
+        env=os.environ | {"PYTHONPATH": source},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    line = process.stdout.readline()
+    yield line.removeprefix("Demo: ").strip()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    assert line.startswith("Demo: http://127.0.0.1:")
+
+
+class Response:
+    """What a `Client` got."""
+
+    def __init__(self, messages):
+        start, *parts = messages
+        self.status_code = start["status"]
+        self.headers = {name.decode(): value.decode() for name, value in start["headers"]}
+        self.content = b"".join(part.get("body", b"") for part in parts)
+
+    @property
+    def text(self):
+        return self.content.decode()
+
+    def json(self):
+        return json_module.loads(self.content)
+
+
+class Client:
+    """Calls an ASGI application as a server would, without a socket."""
+
+    def __init__(self, app):
+        self._app = app
+
+    def get(self, path, headers=()):
+        return self._send("GET", path, [b""], headers)
+
+    def post(self, path, content=b"", json=None, headers=()):
+        """`content` in pieces has no length that is announced."""
+        if json is not None:
+            content = json_module.dumps(json).encode()
+        if not isinstance(content, bytes):
+            return self._send("POST", path, list(content), headers)
+        length = {"content-length": str(len(content))}
+        return self._send("POST", path, [content], length | dict(headers))
+
+    def _send(self, method, path, parts, headers):
+        headers = {"host": "testserver"} | {k.lower(): v for k, v in dict(headers).items()}
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "root_path": "",
+            "query_string": b"",
+            "headers": [(k.encode(), v.encode()) for k, v in headers.items()],
+            "client": ("192.0.2.1", 4000),
+            "server": ("testserver", 80),
+        }
+        body = [
+            {"type": "http.request", "body": part, "more_body": k + 1 < len(parts)}
+            for k, part in enumerate(parts)
+        ]
+        sent = []
+
+        async def receive():
+            return body.pop(0) if body else await asyncio.Event().wait()
+
+        async def send(message):
+            sent.append(message)
+
+        with contextlib.suppress(KeyError):  # a defect is answered, then raised for the log
+            asyncio.run(self._app(scope, receive, send))
+        return Response(sent)
+
+
+@pytest.fixture(scope="session")
+def connect():
+    """function(ASGI application) -> `Client`."""
+    return Client
