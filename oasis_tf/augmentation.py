@@ -24,6 +24,7 @@ from oasis_tf.scenes import Sizing
 # What is painted again after an interruption is a shard at most.
 EXAMPLES_PER_SHARD = 128
 SPLIT = "train"
+_LOOKED_AT = 100  # label maps, for a word on their sizes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,10 @@ class AugmentationPlan:
     num_samples: int
     overwrite: bool
     notes: tuple[str, ...] = ()
+
+    def places(self):
+        """Where the records of the real images lie."""
+        return random_access.record_places(self.dataset, SPLIT)
 
 
 def plan_augmentation(
@@ -89,20 +94,9 @@ def plan_augmentation(
             f"{output_dir} holds a prepared data set already. Choose another --output, or replace "
             "it with --overwrite."
         )
-    return AugmentationPlan(
-        dataset, sizing, os.fspath(output_dir), seed, num_samples, overwrite, (_says(sizing),)
-    )
-
-
-def _says(sizing):
-    if sizing.size:
-        height, width = sizing.size
-        return f"Label maps are resized, nearest neighbour, to {height} x {width} (height x width)."
-    return (
-        "Label maps stay as they are; where sides do not divide by "
-        f"{sizing.multiple}, they are padded by repeating the last row and column for painting, "
-        "and images are cut back."
-    )
+    plan = AugmentationPlan(dataset, sizing, os.fspath(output_dir), seed, num_samples, overwrite)
+    note = sizing.says([place.size() for place in plan.places()[:_LOOKED_AT]])
+    return dataclasses.replace(plan, notes=(f"Of the first label maps, {note}",) if note else ())
 
 
 def augment(model, plan, model_dir):
@@ -122,11 +116,13 @@ def augment(model, plan, model_dir):
     """
     identity = outputs.model_identity(model)
     painter = _Painter(Easel(model, plan.sizing), plan.sizing, identity)
-    places = random_access.record_places(plan.dataset, SPLIT)
+    places = plan.places()
+    keys = [place.fields()[0] for place in places]
     sources = [
-        _Twin(_key(place, seed), place, seed, painter)
-        for sample in range(plan.num_samples)
-        for seed, place in enumerate(places, plan.seed + sample * len(places))
+        _Twin(f"{key}_seed{seed}", place, seed, painter)
+        for seed, (key, place) in enumerate(
+            list(zip(keys, places, strict=True)) * plan.num_samples, plan.seed
+        )
     ]
     return preparation.prepare(
         {SPLIT: sources},
@@ -146,10 +142,6 @@ def augment(model, plan, model_dir):
             "keys": "KEY_seedSEED: key of the real image, noise seed of the generated one",
         },
     )
-
-
-def _key(place, seed):
-    return f"{place.fields()[0]}_seed{seed}"
 
 
 @dataclasses.dataclass(frozen=True)

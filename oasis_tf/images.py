@@ -10,6 +10,7 @@ from oasis_tf import files
 
 GAP = 2
 ANIMATIONS = ("gif", "webp")
+_PALETTE_PIXELS = 2**18  # looked at to find colours
 
 
 def to_uint8(image):
@@ -113,7 +114,7 @@ def write_animation(path, frames, frame_ms=100):
     """Writes frames as an animation that repeats for ever.
 
     Args:
-        path: .gif (256 colours a frame) or .webp (lossless).
+        path: .gif (256 colours, the same for all frames) or .webp (lossless).
         frames: list of uint8 [H, W, 3], of one size.
         frame_ms: int, milliseconds that a frame is shown; GIF counts in tens.
 
@@ -121,9 +122,18 @@ def write_animation(path, frames, frame_ms=100):
         ValueError: see `check_animation`.
     """
     check_animation(path)
-    first, *rest = map(Image.fromarray, frames)
+    webp = os.fspath(path).lower().endswith(".webp")
+    first, *rest = map(Image.fromarray, frames) if webp else _with_one_palette(frames)
     options = {"save_all": True, "append_images": rest, "duration": frame_ms, "loop": 0}
-    if path.lower().endswith(".webp"):
-        options |= {"lossless": True, "minimize_size": False}
+    options |= {"lossless": True} if webp else {}
     with files.written_aside(path) as aside:
         first.save(aside, **options)
+
+
+def _with_one_palette(frames):
+    """Pillow images of 256 colours. No dithering: pixels that stay the same must not flicker."""
+    pixels = np.concatenate([frame.reshape(-1, 3) for frame in frames])
+    pixels = pixels[:: 1 + len(pixels) // _PALETTE_PIXELS]
+    palette = Image.fromarray(pixels[None]).quantize(256, kmeans=2)
+    none = Image.Dither.NONE
+    return [Image.fromarray(frame).quantize(palette=palette, dither=none) for frame in frames]

@@ -11,6 +11,7 @@ from oasis_tf import images, label_files
 from oasis_tf.models import shapes
 
 MASK_MODES = ("1", "L", "P", "I;16", "I")
+_FAR = 1.5  # times larger or smaller than in training: worth a word
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,10 +47,12 @@ class Sizing:
             `multiple` are then padded at the bottom and on the right by repeating the last row and
             column, and what is painted is cut back.
         multiple: what painted sides must divide by.
+        trained: (height, width) that whole images were resized to for training.
     """
 
     size: tuple[int, int] | None
     multiple: int
+    trained: tuple[int, int]
 
     @classmethod
     def chosen(cls, config, size, height, width, *, needs_discriminator=False):
@@ -67,6 +70,7 @@ class Sizing:
         multiple = config.model.generator_stride
         if needs_discriminator:
             multiple = int(np.lcm(multiple, config.model.discriminator_stride))
+        trained = config.data.resize_height, config.data.resize_width
         if (height is None) != (width is None):
             raise ValueError(
                 "Give both height and width, or neither for the size of the training crop. "
@@ -78,13 +82,13 @@ class Sizing:
                     "--size=native keeps the size of every file; --height and --width set one. "
                     f"Received: size=native, height={height}, width={width}"
                 )
-            return cls(None, multiple)
+            return cls(None, multiple, trained)
         if size != "crop":
             raise ValueError(f"`size` must be crop or native. Received: size={size}")
         if height is None:
             height, width = config.data.crop_height, config.data.crop_width
         shapes.check_divisible(height, width, multiple, "a generated image")
-        return cls((height, width), multiple)
+        return cls((height, width), multiple, trained)
 
     def label_map(self, label_map):
         """A label map or mask [H, W] at the size of the output."""
@@ -100,7 +104,7 @@ class Sizing:
         return np.pad(array, grow + [(0, 0)] * (array.ndim - 2), mode="edge")
 
     def says(self, sizes):
-        """What is done to files of these (height, width), one sentence; or None if nothing is."""
+        """What is done to files of these (height, width), in words; or None if nothing is."""
         if self.size:
             changed = sum(tuple(size) != self.size for size in sizes)
             height, width = self.size
@@ -111,7 +115,18 @@ class Sizing:
                 f"padded to sides that divide by {self.multiple} by repeating the last row and "
                 "column, painted, and cut back to their own size"
             )
-        return f"{changed} of {len(sizes)} inputs are {rule}." if changed else None
+        said = [f"{changed} of {len(sizes)} inputs are {rule}."] if changed else []
+        if self.size is None and self._far_from_training(sizes):
+            height, width = self.trained
+            said.append(
+                f"The model was trained on images resized to {height} x {width}; others of very "
+                "different size show things at a scale that it has not seen (see --size=crop)."
+            )
+        return " ".join(said) or None
+
+    def _far_from_training(self, sizes):
+        ratio = np.array(list(sizes)) / self.trained
+        return ratio.max() > _FAR or ratio.min() < 1 / _FAR
 
 
 # === Finding ===

@@ -121,3 +121,94 @@ def test_resize_takes_the_pixel_under_each_new_centre(size):
         for j in range(size[1]):
             row, column = int((i + 0.5) / size[0] * 6), int((j + 0.5) / size[1] * 8)
             assert resized[i, j] == label_map[row, column]
+
+
+# === Colours ===
+
+IDS = np.array([[1, 2, 0, 1], [2, 2, 1, 0]], np.uint8)  # model ids
+COLOURS = np.array(SPACE.palette, np.uint8)[IDS]
+
+
+def save_palette_file(path, indices, palette):
+    picture = Image.fromarray(np.array(indices, np.uint8))
+    picture.putpalette(np.array(palette, np.uint8).tobytes())
+    picture.save(path)
+
+
+def test_colours_become_model_ids(tmp_path):
+    Image.fromarray(COLOURS).save(tmp_path / "rgb.png")
+    Image.fromarray(COLOURS).convert("RGBA").save(tmp_path / "rgba.png")
+    save_palette_file(tmp_path / "p.png", IDS + 3, [(9, 9, 9)] * 3 + list(SPACE.palette))
+    for name, kind in (("rgb", "auto"), ("rgba", "auto"), ("rgb", "colors"), ("p", "colors")):
+        label_map = label_files.read_label_map(tmp_path / f"{name}.png", SPACE, kind)
+        np.testing.assert_array_equal(label_map, IDS)
+        assert label_map.dtype == SPACE.dtype
+
+
+def test_unknown_colours_are_listed_by_frequency(tmp_path):
+    pixels = np.zeros((4, 4, 3), np.uint8)
+    pixels[0, :3] = (0, 0, 254)
+    pixels[1, 0] = (255, 16, 1)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    want = r"a\.png: 2 colours are not.*palette: #0000fe \(3 pixels\), #ff1001 \(1 pixels\)\. Colo"
+    with pytest.raises(ValueError, match=want):
+        label_files.read_label_map(tmp_path / "a.png", SPACE)
+    noise = np.random.default_rng(0).integers(1, 255, (8, 8, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "b.png")
+    with pytest.raises(ValueError, match=r"64 colours.* and 54 more\."):
+        label_files.read_label_map(tmp_path / "b.png", SPACE)
+
+
+def test_a_colour_of_several_classes_is_the_first_of_them(tmp_path):
+    palette = ((9, 9, 9), (7, 7, 7), (7, 7, 7))
+    space = LabelSpace("folder", SPACE.class_names, palette, True, SPACE.raw_ids)
+    Image.fromarray(np.full((2, 2, 3), 7, np.uint8)).save(tmp_path / "a.png")
+    assert (label_files.read_label_map(tmp_path / "a.png", space) == 1).all()
+
+
+def test_palettes_that_contradict_their_indices_are_refused(tmp_path):
+    swapped = {0: SPACE.palette[2], 7: SPACE.palette[1], 255: SPACE.palette[0]}
+    entries = [swapped.get(raw, (1, 1, 1)) for raw in range(256)]
+    raw = SPACE.to_raw_ids(IDS)
+    save_palette_file(tmp_path / "a.png", raw, entries)
+    with pytest.raises(ValueError, match=r"a\.png: the indices.*--label_format=ids or"):
+        label_files.read_label_map(tmp_path / "a.png", SPACE)
+    ids = label_files.read_label_map(tmp_path / "a.png", SPACE, "ids")
+    np.testing.assert_array_equal(ids, IDS)
+    by_colour = label_files.read_label_map(tmp_path / "a.png", SPACE, "colors")
+    np.testing.assert_array_equal(by_colour, np.array([0, 2, 1])[IDS])
+    # Colours that are none of the data set's were never meant.
+    save_palette_file(tmp_path / "b.png", raw, [(k, 3, 5) for k in range(256)])
+    np.testing.assert_array_equal(label_files.read_label_map(tmp_path / "b.png", SPACE), IDS)
+
+
+def test_files_that_hold_no_colours_are_refused(tmp_path):
+    Image.new("L", (4, 4)).save(tmp_path / "grey.png")
+    Image.new("RGBA", (4, 4), (0, 0, 255, 254)).save(tmp_path / "clear.png")
+    with pytest.raises(ValueError, match=r"must be a palette, RGB.*grey\.png with channels L"):
+        label_files.read_label_map(tmp_path / "grey.png", SPACE, "colors")
+    with pytest.raises(ValueError, match=r"clear\.png is transparent"):
+        label_files.read_label_map(tmp_path / "clear.png", SPACE)
+    with pytest.raises(ValueError, match="one of auto, ids, colors. Received: 'rgb'"):
+        label_files.read_label_map(tmp_path / "grey.png", SPACE, "rgb")
+
+
+# === Writing ===
+
+
+def test_written_files_are_read_again_either_way(tmp_path):
+    label_files.write_label_map(tmp_path / "a.png", IDS, SPACE, {"key": "value"})
+    for kind in label_files.FORMATS:
+        label_map = label_files.read_label_map(tmp_path / "a.png", SPACE, kind)
+        np.testing.assert_array_equal(label_map, IDS)
+    np.testing.assert_array_equal(
+        label_files.read_label_file(tmp_path / "a.png"), SPACE.to_raw_ids(IDS)
+    )
+    assert Image.open(tmp_path / "a.png").text == {"key": "value"}
+
+
+def test_large_raw_ids_are_written_as_grey_of_16_bits(tmp_path):
+    space = LabelSpace("folder", SPACE.class_names, SPACE.palette, True, (300, 0, 7))
+    label_files.write_label_map(tmp_path / "a.png", IDS, space)
+    raw = label_files.read_label_file(tmp_path / "a.png")
+    np.testing.assert_array_equal(raw, np.array([300, 0, 7])[IDS])

@@ -4,6 +4,7 @@ import dataclasses
 import io
 
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
 from oasis_tf.data import tfrecord
@@ -24,11 +25,19 @@ class RecordPlace:
         Raises:
             ValueError: the record is damaged; its shard and place are named.
         """
+        parsed = self._parsed()
+        return parsed["key"].decode(), parsed["image"], parsed["label"]
+
+    def size(self):
+        """(height, width) as the record has them; nothing is decoded."""
+        parsed = self._parsed()
+        return int(parsed["height"]), int(parsed["width"])
+
+    def _parsed(self):
         contents = tfrecord.contents_unchecked(self.shard_path, self.start, self.end)
         try:
-            parsed = tfrecord.parse_example(contents)
-            return parsed["key"].numpy().decode(), parsed["image"].numpy(), parsed["label"].numpy()
-        except Exception as error:  # TensorFlow's errors have no common base with Python's
+            return {k: v.numpy() for k, v in tfrecord.parse_example(contents).items()}
+        except tf.errors.OpError as error:
             raise ValueError(
                 f"The record at byte {self.start} of {self.shard_path} is damaged. "
                 f"{tfrecord.REMEDY}"
