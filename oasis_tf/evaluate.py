@@ -62,17 +62,15 @@ def main(argv):
     del argv
     args = flags.FLAGS
     if args.compare:
-        from oasis_tf.metrics import report, report_compare
+        from oasis_tf.metrics.reports import comparison, report
 
-        print(report_compare.compare([report.read(path) for path in args.compare]))
+        print(comparison.compare([report.read(path) for path in args.compare]))
         return
     if not args.model_dir:
         raise ValueError("`model_dir` must be given: --model_dir=DIR, or --compare=DIR1,DIR2.")
     settings = config.evaluation_settings(config.Config.load(args.model_dir).evaluation)
-    from oasis_tf.metrics import (
-        evaluation,
-        report_table,
-    )  # here: bad flags answer without TensorFlow
+    from oasis_tf.metrics import evaluation
+    from oasis_tf.metrics.reports import table  # here: bad flags answer without TensorFlow
 
     contents = evaluation.evaluate_model(
         args.model_dir,
@@ -86,7 +84,7 @@ def main(argv):
         json_path=args.json,
         plots=args.plots,
     )
-    print(report_table.table(contents))
+    print(table.table(contents))
 
 
 if __name__ == "__main__":

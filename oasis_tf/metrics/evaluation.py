@@ -14,30 +14,31 @@ import oasis_tf
 from oasis_tf.config import Config
 from oasis_tf.data import damage, pipeline
 from oasis_tf.data.tfrecord import PreparedDataset
-from oasis_tf.metrics import evaluator, report
+from oasis_tf.metrics import evaluator
 from oasis_tf.metrics.painting import Painter
+from oasis_tf.metrics.reports import report
 from oasis_tf.models.oasis import OASIS
 from oasis_tf.progress import progress_bar
 
-# Metric -> module of this package and class. Imported when asked for: some need extras.
+# Metric -> module below this package, and class. Imported when asked for: some need extras.
 _EVALUATORS = {
-    "fid": "feature_evaluators.FIDEvaluator",
-    "kid": "feature_evaluators.KIDEvaluator",
-    "precision_recall": "feature_evaluators.PrecisionRecallEvaluator",
-    "segmentation": "segmentation_evaluators.SegmentationEvaluator",
-    "alignment": "segmentation_evaluators.AlignmentEvaluator",
-    "diversity": "diversity.DiversityEvaluator",
-    "class_diversity": "diversity.ClassDiversityEvaluator",
-    "colour": "histogram_evaluators.ColourEvaluator",
-    "texture": "histogram_evaluators.TextureEvaluator",
-    "lvis": "lvis_evaluator.LVISEvaluator",
+    "fid": "features.evaluators.FIDEvaluator",
+    "kid": "features.evaluators.KIDEvaluator",
+    "precision_recall": "features.evaluators.PrecisionRecallEvaluator",
+    "segmentation": "segmentation.evaluators.SegmentationEvaluator",
+    "alignment": "segmentation.evaluators.AlignmentEvaluator",
+    "diversity": "diversity.evaluators.DiversityEvaluator",
+    "class_diversity": "diversity.evaluators.ClassDiversityEvaluator",
+    "colour": "histograms.evaluators.ColourEvaluator",
+    "texture": "histograms.evaluators.TextureEvaluator",
+    "lvis": "lvis.evaluators.LVISEvaluator",
 }
 METRICS = tuple(_EVALUATORS)
 
 
 def evaluator_class(name):
     """The `Evaluator` subclass of a metric."""
-    module, _, attribute = _EVALUATORS[name].partition(".")
+    module, _, attribute = _EVALUATORS[name].rpartition(".")
     return getattr(importlib.import_module(f"oasis_tf.metrics.{module}"), attribute)
 
 
@@ -248,7 +249,7 @@ def evaluate_model(
     check(names, settings, config.model, dataset.label_space)
     check_dataset(config.label_space, dataset)
     if plots:
-        from oasis_tf.metrics import plots as plotting  # needs an extra
+        from oasis_tf.metrics.reports import plots as plotting  # needs an extra
     start = time.monotonic()
     model = OASIS.load(model_dir, checkpoint)
     context = evaluator.EvaluationContext(

@@ -11,9 +11,10 @@ import time
 import numpy as np
 
 from oasis_tf.data.tfrecord import PreparedDataset
-from oasis_tf.metrics import evaluation, names, report
+from oasis_tf.metrics import evaluation, names
 from oasis_tf.metrics.evaluator import EvaluationContext
 from oasis_tf.metrics.painting import Painter
+from oasis_tf.metrics.reports import report
 
 
 def metric_names(config):

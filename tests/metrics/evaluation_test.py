@@ -12,7 +12,7 @@ import pytest
 from oasis_tf.config import EvaluationConfig, ModelConfig
 from oasis_tf.data import pipeline
 from oasis_tf.data.tfrecord import PreparedDataset
-from oasis_tf.metrics import evaluation, names, report, segmenter
+from oasis_tf.metrics import evaluation, names
 from oasis_tf.metrics.evaluator import (
     EvaluationContext,
     Evaluator,
@@ -20,7 +20,9 @@ from oasis_tf.metrics.evaluator import (
     finite_uint8,
     padded_batches,
 )
-from oasis_tf.metrics.segmentation import ConfusionMatrix
+from oasis_tf.metrics.reports import report
+from oasis_tf.metrics.segmentation import segmenter
+from oasis_tf.metrics.segmentation.confusion import ConfusionMatrix
 
 COLOURS = np.array([(90, 90, 90), (230, 40, 40), (40, 230, 40), (40, 40, 230)])
 

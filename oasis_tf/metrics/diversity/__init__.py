@@ -1,0 +1,1 @@
+"""Diversity among images of one label map: MS-SSIM, LPIPS."""

@@ -1,0 +1,1 @@
+"""Colour and texture of generated against real images, class by class."""

@@ -1,0 +1,1 @@
+"""LVIS average precision of what a detector found on generated images."""

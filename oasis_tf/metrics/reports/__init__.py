@@ -1,0 +1,1 @@
+"""What an evaluation leaves behind: report, table, comparison with published values, plots."""

@@ -1,0 +1,1 @@
+"""Segmentation scores: the discriminator on photographs, alignment with label maps."""
