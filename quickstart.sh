@@ -12,7 +12,7 @@ run() { echo "== python -m $*"; .venv/bin/python -m "$@"; }
 [ -f "$out/data/dataset.json" ] ||
   run oasis_tf.prepare --dataset=shapes --output="$out/data" --label_files="$out/labels"
 run oasis_tf.train --flagfile=quickstart.flags --data_dir="$out/data" --model_dir="$out/model"
-run oasis_tf.evaluate --model_dir="$out/model" --metrics=segmentation,alignment --segmenter_steps=400 \
+run oasis_tf.evaluate --model_dir="$out/model" --metrics=fid,segmentation,alignment --segmenter_steps=400 \
   --json="$out/evaluation.json"
 run oasis_tf.synthesize --model_dir="$out/model" --labels="$out/labels" --num_samples=4 \
   --output="$out/images" --grid="$out/grid.png" --overwrite
