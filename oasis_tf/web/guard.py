@@ -7,8 +7,8 @@ from starlette.responses import JSONResponse
 
 from oasis_tf.web.turns import RateLimit
 
-PER_SECOND, BURST = 25, 100
-MOST_IN_FLIGHT = 32
+PER_SECOND, BURST = 60, 120  # a small model paints some 30 images a second
+MOST_IN_FLIGHT = 16
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "

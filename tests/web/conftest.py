@@ -66,6 +66,12 @@ def model_dir(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def model(model_dir):
+    """The model of `model_dir`."""
+    return oasis_tf.OASIS.load(model_dir)
+
+
+@pytest.fixture(scope="session")
 def plain_model_dir(tmp_path_factory):
     """As `model_dir`, without noise and discriminator."""
     return _save(str(tmp_path_factory.mktemp("plain_model")), 0)

@@ -29,13 +29,6 @@ SEED, OTHER = 7, 2**53 - 1
 
 
 @pytest.fixture(scope="module")
-def model(model_dir):
-    from oasis_tf import OASIS
-
-    return OASIS.load(model_dir)
-
-
-@pytest.fixture(scope="module")
 def signatures(model):
     return Signatures(model)
 

@@ -10,7 +10,8 @@ import { Pen } from "./pen.js";
 import { connectKeys } from "./keys.js";
 
 const MESSAGE_MS = 9000;
-const MODEL_SIZE = { mapName: "oasis_labels.png", imageName: "oasis_image.png" };
+const IMAGE_NAME = "oasis_image.png";
+const LABELS_NAME = "oasis_labels.png";
 
 const $ = (id) => document.getElementById(id);
 const panes = { map: new Pane($("map")), image: new Pane($("image")) };
@@ -89,10 +90,9 @@ async function ask() {
     return client.predict("png", { label_map_bytes: await labels, seed: 0 });
   }
   const { index, first, second } = noise.noiseOf(history.state.noise, map);
-  const index_bytes = await encodePng(index, width, height);
   return client.predict("png_edit", {
     label_map_bytes: await labels,
-    noise_index_bytes: index_bytes,
+    noise_index_bytes: await encodePng(index, width, height),
     seed: first,
     other_seed: second,
     share: history.state.noise.share,
@@ -213,13 +213,13 @@ function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-const saveImage = attempt(async () => imageBlob && save(imageBlob, MODEL_SIZE.imageName));
+const saveImage = attempt(async () => imageBlob && save(imageBlob, IMAGE_NAME));
 
 /** A label PNG of raw ids, in colours where a palette can hold them, as the commands read it. */
 const saveLabels = attempt(async () => {
   const raw = palette.toRaw(history.state.map);
   const blob = await encodePng(raw, model.width, model.height, palette.rawColours());
-  save(blob, MODEL_SIZE.mapName);
+  save(blob, LABELS_NAME);
 });
 
 // === Examples ===
@@ -277,6 +277,8 @@ function describe() {
 function showClass({ name, css }) {
   $("reroll-class").querySelector(".label").textContent = `Re-roll ${name}`;
   $("reroll-class").querySelector(".swatch").style.background = css;
+  // Who takes a class wants to paint with it; fill and lasso have a use for it, too.
+  if (pen?.tool === "eraser" || pen?.tool === "pick") pen.select("brush");
 }
 
 function showRegion(region) {

@@ -54,7 +54,7 @@ export class Pane {
     const scale = width / this.picture.width;
     if (region) this.#outline(context, trace(region, scale, true), ratio);
     if (path) this.#outline(context, trace(path, scale, false), ratio);
-    if (cursor) this.#outline(context, cursorPath(cursor, scale, ratio), ratio, !cursor.dashed);
+    if (cursor) this.#outline(context, cursorPath(cursor, scale, ratio), ratio, true);
   }
 
   /** Dark below light, so that it shows on any colour. */

@@ -267,11 +267,10 @@ export class Pen {
 
   showMarks() {
     const { cursor, keyboard, region, path } = this;
-    const marks = { region, path };
     const diameter = this.#draws ? this.diameter : 1;
     const mark = cursor && { ...cursor, diameter, cross: keyboard || !this.#draws };
     for (const pane of Object.values(this.panes)) {
-      pane.showMarks({ region: marks.region?.points, path: marks.path, cursor: mark });
+      pane.showMarks({ region: region?.points, path, cursor: mark });
     }
     const inside = cursor && cursor.x >= 0 && cursor.y >= 0 &&
       cursor.x < this.size.width && cursor.y < this.size.height;
