@@ -12,5 +12,9 @@ setup(
         "oasis_tf.configs",
     ],
     package_dir={"oasis_tf.configs": "configs"},
-    package_data={"oasis_tf.configs": ["*.flags"], "oasis_tf.data": ["class_names/*.txt"]},
+    package_data={
+        "oasis_tf.configs": ["*.flags"],
+        "oasis_tf.data": ["class_names/*.txt"],
+        "oasis_tf.web": ["page/*"],
+    },
 )
