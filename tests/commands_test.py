@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from absl import flags
 from PIL import Image
 
-from oasis_tf import OASIS
+from oasis_tf import OASIS, synthesize
 from oasis_tf.config import Config, DataConfig, EvaluationConfig, ModelConfig, TrainingConfig
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.data.examples import ShapesScene
@@ -85,7 +86,7 @@ def read(path):
     return np.asarray(Image.open(path))
 
 
-def test_synthesize(run_module, model_dir, labels, tmp_path):
+def test_synthesize(run_module, model, model_dir, labels, tmp_path):
     out = tmp_path / "out"
     arguments = [f"--model_dir={model_dir}", f"--labels={labels}", f"--output={out}"]
     arguments += ["--seed=7", "--num_samples=2", "--height=64", "--width=96"]
@@ -93,7 +94,6 @@ def test_synthesize(run_module, model_dir, labels, tmp_path):
     assert done.returncode == 0, done.stderr
     assert f"Wrote 5 files to {out}" in done.stdout
     assert sorted(os.listdir(out)) == [f"scene{k}_seed{s}.png" for k in (0, 1) for s in (7, 8)]
-    model = OASIS.load(model_dir)
     for k in (0, 1):
         label_map = resize_label_map(read(labels / f"scene{k}.png"), 64, 96)
         for seed in (7, 8):
@@ -108,9 +108,65 @@ def test_synthesize_refuses_without_a_trace(run_module, model_dir, labels, tmp_p
     arguments = [f"--model_dir={model_dir}", f"--labels={labels}", f"--output={tmp_path / 'out'}"]
     done = run_module("oasis_tf.synthesize", *arguments)
     assert done.returncode == 1
-    assert "ERROR: A label PNG must have one channel" in done.stderr
-    assert "photo.png" in done.stderr
+    assert "photo.png: 1 colours are not in the data set's palette: #000000 (4096" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def model(model_dir):
+    """Loaded, and its graphs traced, once for all tests in this process."""
+    return OASIS.load(model_dir)
+
+
+@pytest.fixture
+def synthesize_here(model, model_dir, tmp_path, monkeypatch, capsys):
+    """function(*flags) that runs `synthesize` in this process; returns what it prints."""
+    monkeypatch.setattr(OASIS, "load", lambda *_: model)
+
+    def run(*arguments):
+        values = flags.FlagValues()
+        synthesize.define_flags(values)
+        values(
+            ["synthesize", f"--model_dir={model_dir}", f"--output={tmp_path / 'out'}", *arguments]
+        )
+        monkeypatch.setattr(synthesize.flags, "FLAGS", values)
+        synthesize.main([])
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_synthesize_edits_from_its_flags(synthesize_here, labels, tmp_path):
+    base = [f"--labels={labels}", "--size=native", "--resample_classes=sky, tree"]
+    said = synthesize_here(*base, "--seed=3", "--num_samples=2")
+    assert "1 of 2 inputs are padded" in said
+    assert "Wrote 4 files" in said
+    edit = "scene1_seed3_sky-tree_seed4.png"
+    names = [f"scene{k}_seed3{e}.png" for k in (0, 1) for e in ("", "_sky-tree_seed4")]
+    assert sorted(os.listdir(tmp_path / "out")) == names
+    assert read(tmp_path / "out" / edit).shape == (96, 48, 3)
+    os.remove(tmp_path / "out" / edit)
+    synthesize_here(*base, "--seed=3", "--num_samples=2", "--skip_existing", "--nooverwrite")
+    assert (tmp_path / "out" / edit).exists()
+    said = synthesize_here(
+        *base, "--interpolate=3", "--interpolation=spherical", "--animation=gif,webp"
+    )
+    assert "Wrote 10 files" in said
+    assert (tmp_path / "out" / "scene0_seed0_sky-tree_to_seed1_spherical.gif").exists()
+
+
+def test_synthesize_other_work_from_its_flags(synthesize_here, data_dir, tmp_path):
+    assert "Wrote 3 files" in synthesize_here("--labelmix", "--num_scenes=3")
+    photographs = f"--from_images={tmp_path / 'photos'}"
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(scene(2, 0, 80, 64)[0]).save(tmp_path / "photos" / "p.jpg")
+    assert "1 of 1 inputs are resized" in synthesize_here(photographs, "--segment_only")
+    assert read(tmp_path / "out" / "p.png").max() < 12
+    assert "Wrote 1 files" in synthesize_here(photographs)
+    twin = f"--output={tmp_path / 'twin'}"
+    assert "Wrote 8 synthetic examples" in synthesize_here("--augment", twin)
+    with pytest.raises(ValueError, match="--region cannot be used with --augment"):
+        synthesize_here("--augment", "--region=mask.png")
 
 
 def test_evaluate(run_module, model_dir, data_dir, tmp_path):
