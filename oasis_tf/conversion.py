@@ -3,7 +3,7 @@
 import dataclasses
 import os
 
-from oasis_tf import commandline, files, official
+from oasis_tf import commandline, files, official, resolving, setting_flags
 from oasis_tf import config as config_lib
 from oasis_tf.data import datasets
 
@@ -93,7 +93,7 @@ def plan_conversion(
     inferred["has_discriminator"] = discriminator is not None
     _check_settings(settings, inferred)
     published = _published_settings(dataset or label_space.dataset)
-    config = config_lib.converted(published | settings | inferred, label_space=label_space)
+    config = resolving.converted(published | settings | inferred, label_space=label_space)
     return ConversionPlan(config, state_dicts, paths, os.fspath(model_dir))
 
 
@@ -198,7 +198,7 @@ def _published_settings(dataset):
     """Settings of the data set's flagfile; none for an own data set."""
     if dataset not in FLAGFILES:
         return {}
-    return config_lib.flagfile_settings(
+    return setting_flags.flagfile_settings(
         commandline.expand_flagfiles([f"--flagfile={FLAGFILES[dataset]}"])
     )
 

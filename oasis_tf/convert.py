@@ -14,8 +14,7 @@ network and NumPy arrays, without PyTorch.
 
 from absl import flags
 
-from oasis_tf import commandline
-from oasis_tf import config as config_lib
+from oasis_tf import commandline, setting_flags
 from oasis_tf.data.datasets import DATASETS
 from oasis_tf.official import load_official, to_official
 
@@ -25,7 +24,7 @@ __all__ = ["load_official", "to_official"]
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`: its own and the settings of training."""
     where = {"flag_values": flag_values}
-    config_lib.define_setting_flags(flag_values)
+    setting_flags.define_setting_flags(flag_values)
     flags.DEFINE_string("model_dir", None, "Model directory: new, or the one to write from.",
                         required=True, **where)  # fmt: skip
     flags.DEFINE_string(
@@ -92,7 +91,7 @@ def main(argv):
         num_classes=args.num_classes,
         unknown_label=args.unknown_label,
         class_names=args.class_names,
-        settings=config_lib.given_settings(),
+        settings=setting_flags.given_settings(),
     )
     conversion.convert(plan)
     print(f"Wrote {args.model_dir}. {_abilities(plan.config)}")

@@ -19,7 +19,7 @@ says what is comparable with published numbers.
 
 from absl import flags
 
-from oasis_tf import commandline, config
+from oasis_tf import commandline, config, setting_flags
 
 
 def define_flags(flag_values):
@@ -54,7 +54,7 @@ def define_flags(flag_values):
         "side, with the published ones.",
         **where,
     )
-    config.define_evaluation_flags(flag_values)
+    setting_flags.define_evaluation_flags(flag_values)
 
 
 def main(argv):
@@ -68,7 +68,7 @@ def main(argv):
         return
     if not args.model_dir:
         raise ValueError("`model_dir` must be given: --model_dir=DIR, or --compare=DIR1,DIR2.")
-    settings = config.evaluation_settings(config.Config.load(args.model_dir).evaluation)
+    settings = setting_flags.evaluation_settings(config.Config.load(args.model_dir).evaluation)
     from oasis_tf.metrics import evaluation
     from oasis_tf.metrics.reports import table  # here: bad flags answer without TensorFlow
 

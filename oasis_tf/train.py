@@ -12,7 +12,7 @@ import os
 
 from absl import flags
 
-from oasis_tf import commandline
+from oasis_tf import commandline, resolving, setting_flags
 from oasis_tf import config as config_lib
 
 
@@ -35,7 +35,7 @@ def resolve_config(model_dir: str | None) -> config_lib.Config:
             directory or its data set, or its model has no discriminator.
         OSError: `--data_dir` is not a prepared data set.
     """
-    given = config_lib.given_flags()
+    given = setting_flags.given_flags()
     if not model_dir and not flags.FLAGS.dry_run:
         raise ValueError("`model_dir` must be given: --model_dir=DIR, new or to be continued.")
     previous = None
@@ -54,7 +54,7 @@ def resolve_config(model_dir: str | None) -> config_lib.Config:
         if "data_dir" in given:
             raise
         raise ValueError(f"{error} If the data set has moved, give its --data_dir.") from error
-    return config_lib.resolve(
+    return resolving.resolve(
         given,
         label_space=dataset.label_space,
         num_examples=dataset.num_examples("train"),
@@ -63,4 +63,4 @@ def resolve_config(model_dir: str | None) -> config_lib.Config:
 
 
 if __name__ == "__main__":
-    commandline.run(main, config_lib.define_flags)
+    commandline.run(main, setting_flags.define_flags)

@@ -9,7 +9,7 @@ import pytest
 from absl import flags
 
 import oasis_tf
-from oasis_tf import commandline, config
+from oasis_tf import commandline, resolving
 from oasis_tf.data.datasets import published_label_space
 
 SHIPPED = (
@@ -274,7 +274,7 @@ def test_train_refuses_what_contradicts_the_model_directory(run_module, tmp_path
     )
     assert prepared.returncode == 0, prepared.stderr
     (tmp_path / "small.flags").write_text("--crop_height=64\n--crop_width=64\n--batch_size=4\n")
-    started = config.resolve(
+    started = resolving.resolve(
         {"crop_height": 64, "crop_width": 64, "batch_size": 4, "data_dir": str(tmp_path / "data")},
         label_space=published_label_space("shapes"),
         num_examples=8,

@@ -10,7 +10,7 @@ from absl import flags
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oasis_tf import config as config_lib
+from oasis_tf import resolving, setting_flags
 from oasis_tf.config import (
     CONFIG_FILE,
     Config,
@@ -26,15 +26,15 @@ SHAPES = published_label_space("shapes")
 
 def make_config(label_space=SHAPES, num_examples=100, **given):
     given = {"data_dir": "data"} | given
-    return config_lib.resolve(given, label_space=label_space, num_examples=num_examples)
+    return resolving.resolve(given, label_space=label_space, num_examples=num_examples)
 
 
 def parse(*arguments):
     """What `given_flags` returns for a command line."""
     values = flags.FlagValues()
-    config_lib.define_flags(values)
+    setting_flags.define_flags(values)
     values(["train", *arguments])
-    return config_lib.given_flags(values, arguments)
+    return setting_flags.given_flags(values, arguments)
 
 
 # === Round trips ===
@@ -128,7 +128,7 @@ def test_every_setting_has_a_flag_and_the_strategy_above_covers_it():
         if f.metadata["flag"]
     }
     values = flags.FlagValues()
-    config_lib.define_flags(values)
+    setting_flags.define_flags(values)
     assert set(values) == names | {"epochs", "model_dir", "dry_run"}
     covered = set(SETTINGS) | {"data_dir", "crop_height", "crop_width"}
     assert covered == names
@@ -410,19 +410,19 @@ def test_data_dir_becomes_absolute(tmp_path, monkeypatch):
     assert make_config(data_dir="x/../y").data.data_dir == str(tmp_path / "y")
     assert make_config(data_dir="~/y").data.data_dir == "/home/someone/y"
     with pytest.raises(ValueError, match="`data_dir` must be given"):
-        config_lib.resolve({}, label_space=SHAPES, num_examples=1)
+        resolving.resolve({}, label_space=SHAPES, num_examples=1)
 
 
 def test_steps_and_epochs_exclude_each_other():
     with pytest.raises(ValueError, match="Only one of --steps and --epochs.*--steps=3 --epochs=2"):
         parse("--steps=3", "--epochs=2")
     values = flags.FlagValues()
-    config_lib.define_flags(values)
+    setting_flags.define_flags(values)
     values(["train", "--epochs=2", "--steps=3"])  # expanded from what follows
-    assert config_lib.given_flags(values, ["--flagfile=x", "--steps=3"]) == {"steps": 3}
-    assert config_lib.given_flags(values, ["--flagfile", "x", "--epochs", "2"]) == {"epochs": 2}
+    assert setting_flags.given_flags(values, ["--flagfile=x", "--steps=3"]) == {"steps": 3}
+    assert setting_flags.given_flags(values, ["--flagfile", "x", "--epochs", "2"]) == {"epochs": 2}
     with pytest.raises(ValueError, match="Only one of"):
-        config_lib.given_flags(values, ["--flagfile=x"])
+        setting_flags.given_flags(values, ["--flagfile=x"])
 
 
 def test_widths_flag_refuses_words():
@@ -434,7 +434,7 @@ def test_widths_flag_refuses_words():
 
 
 def resume(previous, label_space=SHAPES, **given):
-    return config_lib.resolve(given, label_space=label_space, num_examples=100, previous=previous)
+    return resolving.resolve(given, label_space=label_space, num_examples=100, previous=previous)
 
 
 PREVIOUS = make_config(batch_size=4, crop_height=64, crop_width=128, steps=50, seed=9)
@@ -529,7 +529,7 @@ def test_every_setting_is_either_free_or_fixed():
     free |= {"skip_corrupt", "remat", "eval_every", "eval_metrics", "best_metric"}
     free |= {field.name for field in dataclasses.fields(EvaluationConfig)}
     values = flags.FlagValues()
-    config_lib.define_flags(values)
+    setting_flags.define_flags(values)
     assert set(FIXED) | free == set(values)
 
 

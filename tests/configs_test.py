@@ -3,7 +3,7 @@
 import pytest
 from absl import flags
 
-from oasis_tf import commandline, config
+from oasis_tf import commandline, resolving, setting_flags
 from oasis_tf.data.datasets import published_label_space
 
 # dataset, classes, crop, resize, batch, epochs (None: steps), lr_g, lr_d, LabelMix, EMA
@@ -21,10 +21,10 @@ WIDTHS = ((16, 16, 16, 8, 4, 2, 1), (2, 2, 4, 4, 8, 8))
 
 def resolve(*arguments, dataset="shapes", num_examples=1000):
     values = flags.FlagValues()
-    config.define_flags(values)
+    setting_flags.define_flags(values)
     values(["train", *commandline.expand_flagfiles(arguments)])
-    return config.resolve(
-        {"data_dir": "data"} | config.given_flags(values, arguments),
+    return resolving.resolve(
+        {"data_dir": "data"} | setting_flags.given_flags(values, arguments),
         label_space=published_label_space(dataset),
         num_examples=num_examples,
     )

@@ -14,7 +14,7 @@ import sys
 
 import numpy as np
 
-from oasis_tf import commandline, config, train
+from oasis_tf import commandline, setting_flags, train
 from oasis_tf.training import checkpoints
 
 savez = np.savez
@@ -55,4 +55,4 @@ def die_in_save(stage, step):
 if __name__ == "__main__":
     die_in_save(sys.argv[1], int(sys.argv[2]))
     del sys.argv[1:3]
-    commandline.run(train.main, config.define_flags)
+    commandline.run(train.main, setting_flags.define_flags)

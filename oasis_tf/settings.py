@@ -1,0 +1,107 @@
+"""What a setting is: one field of a frozen dataclass, with help, limits and restart rule.
+
+Flags (`setting_flags.py`), checks and what a restart may change (`resolving.py`) are derived from
+the field, so a new setting is one line of `config.py`.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+
+def setting(
+    help_text: str,
+    default: Any = dataclasses.MISSING,
+    *,
+    flag: bool = True,
+    changeable: bool = False,
+    minimum: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """Declares a field.
+
+    Args:
+        help_text: what the flag's help says.
+        default: the value without a flag.
+        flag: whether there is a flag; otherwise the prepared data set gives the value.
+        changeable: whether a restart may give another value than config.json.
+        minimum: smallest value allowed; of every entry, for a tuple.
+        above: values must be larger.
+        below: values must be smaller.
+        choices: the values allowed.
+    """
+    rules = {"minimum": minimum, "above": above, "below": below, "choices": choices}
+    metadata = {"help": help_text, "flag": flag, "changeable": changeable, **rules}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def check_fields(section: Any) -> None:
+    """Checks type and limits of every field; makes lists tuples and, where due, ints floats."""
+    for field in dataclasses.fields(section):
+        value = _as_type(field, getattr(section, field.name))
+        object.__setattr__(section, field.name, value)
+        _check_limits(field, value)
+
+
+_OPTIONAL = {int | None: int, str | None: str}
+
+
+def optional_type(field: dataclasses.Field) -> type:
+    """Returns the type of a field's values other than None."""
+    return _OPTIONAL.get(field.type, field.type)
+
+
+def _as_type(field: dataclasses.Field, value: Any) -> Any:
+    """Returns the value as the field's type, which for ints and bools it must have already."""
+    if is_widths(field):
+        if isinstance(value, (list, tuple)) and value and all(type(v) is int for v in value):
+            return tuple(value)
+        raise ValueError(
+            f"`{field.name}` must be whole numbers, at least one. Received: {field.name}={value!r}."
+        )
+    kind = optional_type(field)
+    if value is None and field.type in _OPTIONAL:
+        return None
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind or (kind is float and not math.isfinite(value)):
+        raise ValueError(
+            f"`{field.name}` must be of type {kind.__name__}"
+            f"{' and finite' if kind is float else ''}. Received: {field.name}={value!r}."
+        )
+    return value
+
+
+def _check_limits(field: dataclasses.Field, value: Any) -> None:
+    if value is None:
+        return
+    minimum, above, below, choices = (
+        field.metadata[rule] for rule in ("minimum", "above", "below", "choices")
+    )
+    smallest = min(value) if isinstance(value, tuple) else value
+    rules = [
+        (minimum is not None and smallest < minimum, f"at least {minimum}"),
+        (above is not None and smallest <= above, f"greater than {above}"),
+        (below is not None and value >= below, f"less than {below}"),
+        (bool(choices) and value not in choices, f"one of {', '.join(choices)}"),
+        (value == "", "a path"),
+    ]
+    for broken, rule in rules:
+        if broken:
+            raise ValueError(
+                f"`{field.name}` must be {rule}. Received: {field.name}={as_text(value)}."
+            )
+
+
+def is_widths(field: dataclasses.Field) -> bool:
+    """Returns whether a field holds whole numbers, written with commas between."""
+    return field.type == tuple[int, ...]
+
+
+def as_text(value: Any) -> str:
+    """Returns a value as it is written in a flag."""
+    if isinstance(value, tuple):
+        return ",".join(str(v) for v in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
