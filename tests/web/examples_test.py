@@ -1,0 +1,52 @@
+"""Label maps to begin with: from files, from prepared data, and without either."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from oasis_tf.data.datasets import published_label_space
+from oasis_tf.data.examples import ShapesScene
+from oasis_tf.data.preparation import prepare
+from oasis_tf.data.shapes import scene
+from oasis_tf.label_files import resize_label_map
+from oasis_tf.web import examples
+
+SPACE = published_label_space("shapes")
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    path = str(tmp_path_factory.mktemp("data") / "shapes")
+    splits = {
+        split: [ShapesScene(f"{split}_{k:02}", seed, k, 64, 64) for k in range(count)]
+        for split, count, seed in (("train", 2, 0), ("val", 52, 1))
+    }
+    prepare(splits, SPACE, path, num_workers=1)
+    return path
+
+
+def test_from_folder(tmp_path):
+    for k in range(examples.MOST + 2):
+        Image.fromarray(scene(2, k, 64, 32)[1]).save(tmp_path / f"scene{k:02}.png")
+    found = examples.from_folder(str(tmp_path), SPACE, 32, 64)
+    assert [name for name, _ in found] == [f"scene{k:02}" for k in range(examples.MOST)]
+    for k in (0, 5):
+        want = resize_label_map(scene(2, k, 64, 32)[1], 32, 64)
+        np.testing.assert_array_equal(found[k][1], want)
+
+
+def test_from_data_is_spread_over_the_split(data_dir):
+    found = examples.from_data(data_dir, SPACE, 64, 64)
+    assert [name for name, _ in found] == [f"val_{k:02}" for k in range(0, 48, 2)]
+    np.testing.assert_array_equal(found[3][1], scene(1, 6, 64, 64)[1])
+
+
+def test_none_without_the_data(data_dir, tmp_path):
+    assert examples.from_data("", SPACE, 64, 64) == []
+    assert examples.from_data(str(tmp_path), SPACE, 64, 64) == []
+    other = dataclasses.replace(SPACE, class_names=("air", *SPACE.class_names[1:]))
+    assert examples.from_data(data_dir, other, 64, 64) == []
+    (tmp_path / "dataset.json").write_text("{}")
+    assert examples.from_data(str(tmp_path), SPACE, 64, 64) == []
