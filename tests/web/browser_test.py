@@ -290,6 +290,21 @@ def test_reroll_of_a_lassoed_region(page, pane):
     assert page.locator("#reroll-region").is_disabled()
 
 
+def test_a_class_takes_its_regions_along(page, model):
+    page.get_by_label("Begin with Blank").click()
+    choose(page, "sky")
+    tool(page, "lasso")
+    drag(page, (4, 4), (20, 4), (20, 20), (4, 20))
+    page.locator("#reroll-region").click()
+    settle(page)
+    with page.expect_request("**/*:predict") as asked:
+        page.locator("#reroll-class").click()
+    after = image(page)
+    (seed,) = asked.value.post_data_json["instances"][0]["seed"]
+    want = generated(model, np.zeros((SIDE, SIDE), int), seed=seed)
+    np.testing.assert_array_equal(after, want)
+
+
 def test_painting_keeps_the_noise_of_classes_and_regions(page):
     choose(page, "sky")
     page.locator("#reroll-class").click()
