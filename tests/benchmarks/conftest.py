@@ -97,6 +97,8 @@ def model_dir(data_dir, tmp_path_factory):
             generator_channels=1,
             discriminator_channels=1,
             spade_channels=2,
+            generator_widths=(1, 1, 1),
+            discriminator_widths=(1, 1),
         ),
         data=DataConfig(data_dir=data_dir, crop_height=64, crop_width=64),
         training=TrainingConfig(steps=1),
