@@ -6,6 +6,7 @@ does not depend on the model: it is computed once and kept beside the data.
 
 import abc
 import functools
+import os
 import zipfile
 
 import numpy as np
@@ -96,9 +97,19 @@ class _RealSide:
 
     def merged(self, states):
         if self._kept is None:
+            self._check_collected(states)
             self._kept = self._collection.merged(states)
             cache.keep(self._places, self._write)
         return self._kept
+
+    def _check_collected(self, states):
+        others = [str(worker) for worker, state in enumerate(states) if not state]
+        if others:
+            raise ValueError(
+                "All workers must find the same kept statistics of the real images. Received: "
+                f"worker {', '.join(others)} has {os.path.basename(self._places[0])} in its copy "
+                f"of the data, worker 0 has not. Delete the folder {_FOLDER} in all copies."
+            )
 
     def _write(self, path):
         with open(path, "wb") as file:
@@ -235,9 +246,12 @@ class KIDEvaluator(_FeatureEvaluator):
             seed=0,
         )
         name = f"kid_{self._network.name}"
-        values = {name: distance.mean, f"{name}/std": distance.std}
-        subsets = {"subsets": _SUBSETS, "subset_size": min(_SUBSET_SIZE, self._num_images)}
-        return values, {"kernel": "polynomial, degree 3, unbiased"} | subsets
+        values, subsets = {name: distance.mean}, 1
+        if self._num_images > _SUBSET_SIZE:  # else there is but one subset and nothing to spread
+            values[f"{name}/std"], subsets = distance.std, _SUBSETS
+        size = min(_SUBSET_SIZE, self._num_images)
+        kernel = "polynomial, degree 3, unbiased"
+        return values, {"kernel": kernel, "subsets": subsets, "subset_size": size}
 
 
 class PrecisionRecallEvaluator(_FeatureEvaluator):
