@@ -520,7 +520,11 @@ def test_photograph_is_segmented_and_painted_again(page, model):
     page.locator("#compare").click()
     assert page.locator("#photograph").is_visible()
     assert page.evaluate("document.querySelector('#photograph').naturalWidth") == SIDE
-    page.locator("#undo").click()
+    page.locator("#reroll-all").click()
+    assert page.locator("#compare").is_visible() and page.locator("#photograph").is_hidden()
+    page.keyboard.press("x")
+    for _ in range(2):
+        page.locator("#undo").click()
     assert page.locator("#compare").is_hidden() and page.locator("#photograph").is_hidden()
 
 

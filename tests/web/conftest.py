@@ -100,7 +100,8 @@ def demo_url(model_dir, examples_dir):
     line = process.stdout.readline()
     yield line.removeprefix("Demo: ").strip()
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
+    # 0 where the tests run as a job that ignores interruptions: then only the server hears them.
+    assert process.wait(30) in (130, 0)
     assert line.startswith("Demo: http://127.0.0.1:")
 
 

@@ -53,6 +53,7 @@ function attempt(action) {
 
 function commit(change, said) {
   history.commit({ ...history.state, ...change });
+  compare(false); // what was changed is to be seen
   show();
   if (said) speak(said);
 }
