@@ -129,7 +129,8 @@ def test_kid_of_more_images_than_a_subset_has_a_spread(context, network, monkeyp
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_neither_workers_nor_batches_change_a_value(context, network, name, tmp_path):
+def test_neither_workers_nor_batches_change_a_value(context, network, name, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluators, "_SUBSET_SIZE", 16)  # which subsets, follows the order
     sides = images(37), images(37, seed=1, shift=5)
     whole = measure(context, name, *sides).values
     for number, (workers, batch_size) in enumerate([(3, 8), (2, 5), (7, 10)]):
@@ -150,9 +151,12 @@ def test_real_images_are_computed_once_for_a_data_set(context, network, name):
     assert measure(context, name, images(seed=9), generated).values == first
     assert network.calls == 5  # the generated images of five batches alone
 
+    context.model.config.data.crop_width = 8
+    assert measure(context, name, images(seed=9), generated).values != first
+    context.model.config.data.crop_width = 4
     network.digest = "another"
     assert measure(context, name, images(seed=9), generated).values != first
-    assert len(os.listdir(os.path.join(context.dataset.data_dir, "feature_statistics"))) == 2
+    assert len(os.listdir(os.path.join(context.dataset.data_dir, "feature_statistics"))) == 3
 
 
 def test_metrics_share_the_features_of_a_batch(context, network):
