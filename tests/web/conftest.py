@@ -89,6 +89,8 @@ def examples_dir(tmp_path_factory):
 @pytest.fixture(scope="session")
 def demo_url(model_dir, examples_dir):
     """The command, running as people run it; its address."""
+    for package in ("starlette", "uvicorn"):
+        pytest.importorskip(package, reason="the demo's extra is not installed")
     source = str(Path(oasis_tf.__file__).resolve().parents[1])
     flags = [f"--model_dir={model_dir}", f"--examples={examples_dir}", "--port=0"]
     process = subprocess.Popen(
