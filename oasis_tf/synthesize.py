@@ -170,10 +170,10 @@ def _define_outputs(where):
 def main(argv):
     """Checks everything, loads the model, works."""
     del argv
-    from oasis_tf import synthesis_modes
+    from oasis_tf.synthesis import modes
 
     args = flags.FLAGS
-    mode = synthesis_modes.choose_mode(_given(args, set.union(*synthesis_modes.MODES.values())))
+    mode = modes.choose_mode(_given(args, set.union(*modes.MODES.values())))
 
     from oasis_tf.config import Config  # here: bad flags answer without TensorFlow
 
@@ -201,9 +201,9 @@ def _wrote(args):
 
 
 def _paint(args, config):
-    from oasis_tf import synthesis
+    from oasis_tf.synthesis import painting
 
-    plan = synthesis.plan_synthesis(
+    plan = painting.plan_synthesis(
         config,
         args.labels,
         args.output,
@@ -218,40 +218,40 @@ def _paint(args, config):
     )
 
     def work(model, plan):
-        return synthesis.synthesize(model, plan, batch_size=args.batch_size)
+        return painting.synthesize(model, plan, batch_size=args.batch_size)
 
     return plan, work, _wrote(args)
 
 
 def _segment(args, config):
-    from oasis_tf import segmentation_files
+    from oasis_tf.synthesis import segmentation
 
-    plan = segmentation_files.plan_segmentation(
+    plan = segmentation.plan_segmentation(
         config,
         args.from_images,
         args.output,
         **_common(args, "skip_existing"),
         size=args.size or "crop",
     )
-    return plan, segmentation_files.segment_files, _wrote(args)
+    return plan, segmentation.segment_files, _wrote(args)
 
 
 def _labelmix(args, config):
-    from oasis_tf import labelmix_figure
+    from oasis_tf.synthesis import labelmix
 
     names = ("labels", "from_images", "data_dir", "num_scenes", "seed", "num_samples")
-    plan = labelmix_figure.plan_labelmix(
+    plan = labelmix.plan_labelmix(
         config,
         args.output,
         **_common(args, *names, "label_format", "grid", "skip_existing"),
         size=args.size or "crop",
     )
-    print(f"Columns: {', '.join(labelmix_figure.COLUMNS)}. Fake is black.")
-    return plan, labelmix_figure.labelmix_figures, _wrote(args)
+    print(f"Columns: {', '.join(labelmix.COLUMNS)}. Fake is black.")
+    return plan, labelmix.labelmix_figures, _wrote(args)
 
 
 def _augment(args, config):
-    from oasis_tf import augmentation
+    from oasis_tf.synthesis import augmentation
 
     plan = augmentation.plan_augmentation(
         config,

@@ -17,8 +17,8 @@ from oasis_tf.data.datasets import published_label_space
 from oasis_tf.data.shapes import scene
 from oasis_tf.label_files import resize_label_map
 
-for package in ("starlette", "uvicorn"):
-    pytest.importorskip(package, reason="the demo's extra is not installed")
+pytest.importorskip("starlette", reason="the demo's extra is not installed")
+pytest.importorskip("uvicorn", reason="the demo's extra is not installed")
 
 from oasis_tf import editing, images
 from oasis_tf.web import guard, rest, server, uploads

@@ -112,6 +112,9 @@ def test_matching_takes_the_best_free_instance():
     np.testing.assert_array_equal(matched.sum(1), [2, 2, 2, 2, 2, 1, 1, 1, 1, 0])
     np.testing.assert_array_equal(matched[0], [True, True, False])  # none is free
     np.testing.assert_array_equal(matched[7], [True, False, False])
+    equal = np.array([[0.6, 0.6], [0.7, 0.0]])  # the last one is taken, which leaves the first
+    np.testing.assert_array_equal(match(equal)[0], [True, True])
+    np.testing.assert_array_equal(match(equal[:, ::-1])[0], [True, False])
     assert match(np.zeros((3, 0))).shape == (10, 3) and not match(np.zeros((3, 0))).any()
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from oasis_tf.synthesis_modes import MODES, choose_mode
+from oasis_tf.synthesis.modes import MODES, choose_mode
 
 COMMON = ("model_dir", "output")
 

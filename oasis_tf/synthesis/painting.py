@@ -4,10 +4,11 @@ import dataclasses
 import functools
 import os
 
-from oasis_tf import images, outputs
+from oasis_tf import images
 from oasis_tf.progress import progress_bar
-from oasis_tf.synthesis_plan import SynthesisPlan as SynthesisPlan
-from oasis_tf.synthesis_plan import plan_synthesis as plan_synthesis
+from oasis_tf.synthesis import outputs
+from oasis_tf.synthesis.plan import SynthesisPlan as SynthesisPlan
+from oasis_tf.synthesis.plan import plan_synthesis as plan_synthesis
 
 GRID_ROWS = 16
 
@@ -26,7 +27,7 @@ def synthesize(model, plan, *, batch_size=8):
     Raises:
         ValueError: with `skip_existing`, a file of another request; nothing is written then.
     """
-    from oasis_tf.easel import Easel  # TensorFlow: only for work
+    from oasis_tf.synthesis.easel import Easel  # TensorFlow: only for work
 
     folder = outputs.PictureFolder(_requests(model, plan), plan.skip_existing)
     easel = Easel(model, plan.sizing, plan.label_format, batch_size)

@@ -4,8 +4,9 @@ import itertools
 
 import numpy as np
 
-from oasis_tf import images, label_files, scenes
+from oasis_tf import images, label_files
 from oasis_tf.noise_fields import stack
+from oasis_tf.synthesis import scenes
 
 
 class Easel:

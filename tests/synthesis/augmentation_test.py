@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from oasis_tf import augmentation, labelmix_figure, losses, noise
+from oasis_tf import losses, noise
 from oasis_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from oasis_tf.data import pipeline, preparation, random_access
 from oasis_tf.data.datasets import published_label_space
@@ -15,6 +15,7 @@ from oasis_tf.data.examples import ShapesScene
 from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.images import to_uint8
 from oasis_tf.label_files import write_label_map
+from oasis_tf.synthesis import augmentation, labelmix
 from oasis_tf.training.build import build_model
 
 SPACE = published_label_space("shapes")
@@ -149,8 +150,8 @@ def tiles_of(path, count=7):
 
 def test_labelmix_figures_show_what_is_mixed(config, model, data_dir, tmp_path):
     grid = str(tmp_path / "grid.png")
-    plan = labelmix_figure.plan_labelmix(config, str(tmp_path / "out"), seed=3, grid=grid)
-    written = labelmix_figure.labelmix_figures(model, plan)
+    plan = labelmix.plan_labelmix(config, str(tmp_path / "out"), seed=3, grid=grid)
+    written = labelmix.labelmix_figures(model, plan)
     names = [os.path.basename(path) for path in written]
     assert names == ["b_0_seed3_labelmix.png", "b_1_seed3_labelmix.png", "grid.png"]
     place = random_access.record_places(PreparedDataset.load(data_dir), "val")[1]
@@ -187,15 +188,15 @@ def test_labelmix_of_files_keeps_what_is_there(config, model, data_dir, tmp_path
     files = {"labels": tmp_path / "labels", "from_images": tmp_path / "photos"}
 
     def plan(**options):
-        return labelmix_figure.plan_labelmix(config, str(tmp_path / "out"), **options)
+        return labelmix.plan_labelmix(config, str(tmp_path / "out"), **options)
 
-    written = labelmix_figure.labelmix_figures(model, plan(**files))
-    records = labelmix_figure.plan_labelmix(config, str(tmp_path / "other"))
-    for one, other in zip(written, labelmix_figure.labelmix_figures(model, records), strict=True):
+    written = labelmix.labelmix_figures(model, plan(**files))
+    records = labelmix.plan_labelmix(config, str(tmp_path / "other"))
+    for one, other in zip(written, labelmix.labelmix_figures(model, records), strict=True):
         np.testing.assert_array_equal(Image.open(one), Image.open(other))
     os.remove(written[1])
     os.utime(written[0], ns=(5, 5))
-    labelmix_figure.labelmix_figures(model, plan(**files, skip_existing=True))
+    labelmix.labelmix_figures(model, plan(**files, skip_existing=True))
     assert os.path.exists(written[1])
     assert os.stat(written[0]).st_mtime_ns == 5
     with pytest.raises(ValueError, match="1 of 1|2 of 2 output files exist"):
@@ -212,9 +213,9 @@ def test_the_mask_parts_real_from_fake_wherever_it_can():
     label_map[0, 2:] = 1
     first = set()
     for seed in range(8):
-        mask = labelmix_figure.draw_mask(label_map, seed, 12)
+        mask = labelmix.draw_mask(label_map, seed, 12)
         assert mask.min() < mask.max()
         bits = noise.labelmix_bits(seed, 0, 12)
         first.add(bool((np.asarray(losses.labelmix_mask(label_map, bits)) == mask).all()))
     assert first == {True, False}  # the first draw is taken only where it parts
-    assert labelmix_figure.draw_mask(0 * label_map, 0, 12).shape == (1, 4, 4, 1)
+    assert labelmix.draw_mask(0 * label_map, 0, 12).shape == (1, 4, 4, 1)

@@ -4,9 +4,10 @@ import dataclasses
 import os
 from pathlib import Path
 
-from oasis_tf import images, label_files, outputs, scenes
-from oasis_tf.scenes import Scene, Sizing
-from oasis_tf.variations import Variation, edit_name, find_classes
+from oasis_tf import images, label_files
+from oasis_tf.synthesis import outputs, scenes
+from oasis_tf.synthesis.scenes import Scene, Sizing
+from oasis_tf.synthesis.variations import Variation, edit_name, find_classes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,9 +3,10 @@
 import dataclasses
 import os
 
-from oasis_tf import images, label_files, outputs, scenes
+from oasis_tf import images, label_files
 from oasis_tf.progress import progress_bar
-from oasis_tf.scenes import Scene, Sizing
+from oasis_tf.synthesis import outputs, scenes
+from oasis_tf.synthesis.scenes import Scene, Sizing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +57,7 @@ def segment_files(model, plan):
     Returns:
         list of the paths of all outputs, those included that were kept.
     """
-    from oasis_tf.easel import Easel  # TensorFlow: only for work
+    from oasis_tf.synthesis.easel import Easel  # TensorFlow: only for work
 
     requests = _requests(model, plan)
     folder = outputs.PictureFolder(requests, plan.skip_existing)

@@ -11,9 +11,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from oasis_tf import images, noise, segmentation_files, synthesis
+from oasis_tf import images, noise
 from oasis_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from oasis_tf.data.datasets import folder_label_space
+from oasis_tf.synthesis import painting, segmentation
 
 SPACE = folder_label_space(5, unknown_label=255)
 CONFIG = Config(
@@ -87,21 +88,21 @@ def read(path):
 
 
 def plan_of(labels, tmp_path, **options):
-    return synthesis.plan_synthesis(CONFIG, labels, tmp_path / "out", **options)
+    return painting.plan_synthesis(CONFIG, labels, tmp_path / "out", **options)
 
 
 def test_every_label_file_is_painted_with_every_seed(labels, tmp_path):
     plan = plan_of(labels, tmp_path, seed=5, num_samples=3)
     assert not os.path.exists(plan.output_dir)
     model = PaintsIds()
-    written = synthesis.synthesize(model, plan, batch_size=4)
+    written = painting.synthesize(model, plan, batch_size=4)
     names = [f"{stem}_seed{seed}.png" for stem in "abc" for seed in (5, 6, 7)]
     assert written == [str(tmp_path / "out" / name) for name in names]
     assert sorted(os.listdir(tmp_path / "out")) == names
     assert model.batches == [3, 3, 3]
     ids = SPACE.to_model_ids(read(labels / "a.png"), "a")
     model = PaintsIds()
-    synthesis.synthesize(model, plan, batch_size=2)
+    painting.synthesize(model, plan, batch_size=2)
     assert model.batches == [2, 1] * 3
     for seed in (5, 6, 7):
         image = read(tmp_path / "out" / f"a_seed{seed}.png")
@@ -110,18 +111,18 @@ def test_every_label_file_is_painted_with_every_seed(labels, tmp_path):
 
 
 def test_label_maps_are_resized_to_the_crop_or_as_asked(labels, tmp_path):
-    written = synthesis.synthesize(PaintsIds(), plan_of(labels / "b.png", tmp_path))
+    written = painting.synthesize(PaintsIds(), plan_of(labels / "b.png", tmp_path))
     ids = SPACE.to_model_ids(read(labels / "b.png"), "b")
     np.testing.assert_array_equal(read(written[0])[..., 0], ids.repeat(2, 0).repeat(2, 1))
     plan = plan_of(labels / "b.png", tmp_path, height=32, width=192, overwrite=True)
-    written = synthesis.synthesize(PaintsIds(), plan)
+    written = painting.synthesize(PaintsIds(), plan)
     np.testing.assert_array_equal(read(written[0])[..., 0], ids.repeat(3, 1))
 
 
 def test_contact_sheet_shows_colours_then_samples(labels, tmp_path):
     grid = str(tmp_path / "sheets" / "grid.png")
     plan = plan_of(labels, tmp_path, num_samples=2, grid=grid)
-    assert synthesis.synthesize(PaintsIds(), plan, batch_size=4)[-1] == grid
+    assert painting.synthesize(PaintsIds(), plan, batch_size=4)[-1] == grid
     sheet = read(grid)
     assert sheet.shape == (3 * 66 - 2, 3 * 130 - 2, 3)
     colours = SPACE.colorize(SPACE.to_model_ids(read(labels / "a.png"), "a"))
@@ -134,12 +135,12 @@ def test_contact_sheet_shows_colours_then_samples(labels, tmp_path):
 
 def test_contact_sheet_stops_at_its_last_row(labels, tmp_path):
     pixels = read(labels / "a.png")
-    for k in range(synthesis.GRID_ROWS):
+    for k in range(painting.GRID_ROWS):
         Image.fromarray(pixels).save(labels / f"d{k}.png")
     plan = plan_of(labels, tmp_path, height=32, width=32, grid=str(tmp_path / "grid.png"))
-    written = synthesis.synthesize(PaintsIds(), plan)
-    assert len(written) == synthesis.GRID_ROWS + 3 + 1
-    assert read(tmp_path / "grid.png").shape[0] == synthesis.GRID_ROWS * 34 - 2
+    written = painting.synthesize(PaintsIds(), plan)
+    assert len(written) == painting.GRID_ROWS + 3 + 1
+    assert read(tmp_path / "grid.png").shape[0] == painting.GRID_ROWS * 34 - 2
 
 
 def test_existing_files_are_kept_unless_told_otherwise(labels, tmp_path):
@@ -149,7 +150,7 @@ def test_existing_files_are_kept_unless_told_otherwise(labels, tmp_path):
         plan_of(labels, tmp_path, num_samples=2)
     assert (tmp_path / "out" / "b_seed1.png").read_text() == "precious"
     plan = plan_of(labels, tmp_path, num_samples=2, overwrite=True)
-    synthesis.synthesize(PaintsIds(), plan)
+    painting.synthesize(PaintsIds(), plan)
     assert read(tmp_path / "out" / "b_seed1.png").shape == (64, 128, 3)
 
 
@@ -178,10 +179,10 @@ def test_bad_label_values_are_refused_before_anything_is_painted(labels, tmp_pat
 def test_paths_in_each_others_way_are_refused(labels, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(NotADirectoryError, match="must be a folder.*file"):
-        synthesis.plan_synthesis(CONFIG, labels, tmp_path / "file")
+        painting.plan_synthesis(CONFIG, labels, tmp_path / "file")
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(labels / "a_seed0.png")
     with pytest.raises(ValueError, match=r"an input, have the same path: .*a_seed0\.png"):
-        synthesis.plan_synthesis(CONFIG, labels, labels, overwrite=True)
+        painting.plan_synthesis(CONFIG, labels, labels, overwrite=True)
     with pytest.raises(ValueError, match=r"same path: .*a_seed0\.png"):
         plan_of(labels, tmp_path, grid=str(tmp_path / "out" / "a_seed0.png"))
 
@@ -197,7 +198,7 @@ def test_samples_differ_in_the_named_classes_only(labels, tmp_path):
     plan = plan_of(
         labels / "a.png", tmp_path, seed=3, num_samples=3, resample_classes=["class_1", "3"]
     )
-    synthesis.synthesize(PaintsIds(), plan)
+    painting.synthesize(PaintsIds(), plan)
     names = ["a_seed3", "a_seed3_class_1-class_3_seed4", "a_seed3_class_1-class_3_seed5"]
     assert sorted(os.listdir(tmp_path / "out")) == [f"{name}.png" for name in names]
     inside = np.isin(read(labels / "a.png"), [1, 3])
@@ -210,7 +211,7 @@ def test_samples_differ_inside_a_mask_only(labels, tmp_path):
     mask[5:20, 7:90] = 1
     Image.fromarray(mask).save(tmp_path / "m.png")
     plan = plan_of(labels / "a.png", tmp_path, num_samples=2, region=str(tmp_path / "m.png"))
-    synthesis.synthesize(PaintsIds(), plan)
+    painting.synthesize(PaintsIds(), plan)
     np.testing.assert_array_equal(painted(tmp_path, "a_seed0"), 0)
     np.testing.assert_array_equal(painted(tmp_path, "a_seed0_region-m_seed1"), mask)
 
@@ -222,7 +223,7 @@ def test_a_folder_holds_a_mask_for_each(labels, tmp_path):
         mask[k:] = 255
         Image.fromarray(mask).save(tmp_path / "masks" / f"{name}.png")
     options = {"num_samples": 2, "region": str(tmp_path / "masks")}
-    synthesis.synthesize(PaintsIds(), plan_of(labels, tmp_path, **options, size="native"))
+    painting.synthesize(PaintsIds(), plan_of(labels, tmp_path, **options, size="native"))
     for k, name in enumerate("abc"):
         image = painted(tmp_path, f"{name}_seed0_region_seed1")
         assert (image[:k] == 0).all()
@@ -251,7 +252,7 @@ def test_interpolations_go_from_each_seed_to_the_next(labels, tmp_path, classes)
     model.paint = lambda maps, index, vectors, paint=model.paint: paint(
         maps, index, np.stack([8 * (vectors[..., 0] - 100), vectors[..., 1]], -1)
     )
-    written = synthesis.synthesize(model, plan)
+    written = painting.synthesize(model, plan)
     assert sorted(written[:-1]) == [
         str(tmp_path / "out" / n) for n in sorted(os.listdir(tmp_path / "out"))
     ]
@@ -274,7 +275,7 @@ def test_spherical_interpolation_has_other_frames_and_names(labels, tmp_path):
     for spherical in (False, True):
         options = {"seed": 40, "interpolate": 3, "spherical": spherical}
         plan = plan_of(labels / "b.png", tmp_path, **options)
-        synthesis.synthesize(PaintsIds(), plan)
+        painting.synthesize(PaintsIds(), plan)
     names = sorted(os.listdir(tmp_path / "out"))
     assert [name for name in names if "spherical" in name] == [
         f"b_seed40_to_seed41_spherical_frame0{k}of3.png" for k in range(3)
@@ -337,7 +338,7 @@ def test_native_sizes_are_padded_and_cut_back(labels, tmp_path):
     sizes = []
     model = PaintsIds()
     model.paint = lambda maps, *rest, paint=model.paint: (sizes.append(maps), paint(maps, *rest))[1]
-    synthesis.synthesize(model, plan)
+    painting.synthesize(model, plan)
     assert [maps.shape[1:] for maps in sizes] == [(64, 128), (32, 64), (96, 128)]
     for name in "abc":
         ids = SPACE.to_model_ids(read(labels / f"{name}.png"), name)
@@ -362,25 +363,25 @@ def test_what_is_resized_is_said(labels, tmp_path):
 def test_going_on_makes_what_is_missing(labels, tmp_path):
     grid = str(tmp_path / "grid.png")
     options = {"num_samples": 2, "resample_classes": ["class_0"], "grid": grid}
-    written = synthesis.synthesize(PaintsIds(), plan_of(labels, tmp_path, **options))
+    written = painting.synthesize(PaintsIds(), plan_of(labels, tmp_path, **options))
     before = {path: Path(path).read_bytes() for path in written}
     for path in (written[2], written[5], grid):
         os.remove(path)
     os.utime(written[0], ns=(5, 5))
     plan, model = plan_of(labels, tmp_path, **options, skip_existing=True), PaintsIds()
-    assert synthesis.synthesize(model, plan) == written
+    assert painting.synthesize(model, plan) == written
     assert model.batches == [1, 1]
     assert os.stat(written[0]).st_mtime_ns == 5
     assert {path: Path(path).read_bytes() for path in written} == before
     idle = PaintsIds()
-    synthesis.synthesize(idle, plan)
+    painting.synthesize(idle, plan)
     assert idle.batches == []
 
 
 @pytest.mark.parametrize("other", ["step", "label", "size", "classes", "foreign"])
 def test_files_of_other_requests_are_not_kept(labels, tmp_path, other):
     options = {"num_samples": 2, "resample_classes": ["class_0"], "skip_existing": True}
-    first, last = synthesis.synthesize(PaintsIds(), plan_of(labels / "a.png", tmp_path, **options))
+    first, last = painting.synthesize(PaintsIds(), plan_of(labels / "a.png", tmp_path, **options))
     os.remove(first if other == "classes" else last)
     model = PaintsIds()
     if other == "step":
@@ -396,7 +397,7 @@ def test_files_of_other_requests_are_not_kept(labels, tmp_path, other):
         images.write_png(last, np.zeros((64, 128, 3), np.uint8), {"oasis_tf": text})
     plan = plan_of(labels / "a.png", tmp_path, **options)
     with pytest.raises(ValueError, match="was not made by this request.*--overwrite"):
-        synthesis.synthesize(model, plan)
+        painting.synthesize(model, plan)
     assert model.batches == []
 
 
@@ -417,7 +418,7 @@ def photographs(tmp_path):
 def test_photographs_are_recreated(photographs, tmp_path):
     grid = str(tmp_path / "grid.png")
     options = {"from_images": photographs, "num_samples": 2, "size": "native", "grid": grid}
-    synthesis.synthesize(PaintsIds(), plan_of(None, tmp_path, **options))
+    painting.synthesize(PaintsIds(), plan_of(None, tmp_path, **options))
     for name in "xy":
         for seed in (0, 1):
             image = read(tmp_path / "out" / f"{name}_seed{seed}.png")
@@ -433,11 +434,11 @@ def test_photographs_are_recreated(photographs, tmp_path):
 
 def test_photographs_are_segmented_into_raw_ids(photographs, tmp_path):
     def plan(**options):
-        return segmentation_files.plan_segmentation(
+        return segmentation.plan_segmentation(
             CONFIG, photographs, tmp_path / "out", size="native", **options
         )
 
-    written = segmentation_files.segment_files(PaintsIds(), plan())
+    written = segmentation.segment_files(PaintsIds(), plan())
     assert written == [str(tmp_path / "out" / f"{name}.png") for name in "xy"]
     for path, name in zip(written, "xy", strict=True):
         want = SPACE.to_raw_ids(read(photographs / f"{name}.png")[..., 0])
@@ -446,8 +447,8 @@ def test_photographs_are_segmented_into_raw_ids(photographs, tmp_path):
         plan()
     os.remove(written[1])
     os.utime(written[0], ns=(5, 5))
-    segmentation_files.segment_files(PaintsIds(), plan(skip_existing=True))
+    segmentation.segment_files(PaintsIds(), plan(skip_existing=True))
     assert os.stat(written[0]).st_mtime_ns == 5
     assert os.path.exists(written[1])
     with pytest.raises(ValueError, match="have the same path"):
-        segmentation_files.plan_segmentation(CONFIG, photographs, photographs, overwrite=True)
+        segmentation.plan_segmentation(CONFIG, photographs, photographs, overwrite=True)

@@ -6,12 +6,13 @@ import os
 
 import numpy as np
 
-from oasis_tf import images, label_files, losses, noise, outputs, scenes
+from oasis_tf import images, label_files, losses, noise
 from oasis_tf.data import random_access
 from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.models.oasis import to_float_image
 from oasis_tf.progress import progress_bar
-from oasis_tf.scenes import Sizing
+from oasis_tf.synthesis import outputs, scenes
+from oasis_tf.synthesis.scenes import Sizing
 
 COLUMNS = ("label map", "real", "fake", "mask", "mixed", "D of mixed", "mix of D")
 FAKE_COLOUR = (0, 0, 0)

@@ -14,12 +14,13 @@ import os
 import numpy as np
 from PIL import Image
 
-from oasis_tf import editing, outputs
+from oasis_tf import editing
 from oasis_tf.data import preparation, random_access
 from oasis_tf.data.examples import EncodedExample
 from oasis_tf.data.tfrecord import METADATA_FILE, PreparedDataset
-from oasis_tf.easel import Easel
-from oasis_tf.scenes import Sizing
+from oasis_tf.synthesis import outputs
+from oasis_tf.synthesis.easel import Easel
+from oasis_tf.synthesis.scenes import Sizing
 
 # What is painted again after an interruption is a shard at most.
 EXAMPLES_PER_SHARD = 128

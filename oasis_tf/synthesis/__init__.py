@@ -1,0 +1,1 @@
+"""Files in, images out: the work behind the `synthesize` command."""
