@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from export.savedmodel import export
-from oasis_tf import OASIS, conversion, official
-from oasis_tf.config import Config, resolve
+from oasis_tf import OASIS, conversion, official, resolving
+from oasis_tf.config import Config
 from oasis_tf.convert import to_official
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.data.examples import ShapesScene
@@ -115,7 +115,7 @@ def test_trains_on(convert, data_dir):
     model_dir = convert(generator="G", discriminator="D")
     before = OASIS.load(model_dir)
     given = {"data_dir": data_dir, "steps": 1, "strategy": "none"}
-    config = resolve(
+    config = resolving.resolve(
         given, label_space=before.label_space, num_examples=4, previous=Config.load(model_dir)
     )
     loop.train(config, model_dir)

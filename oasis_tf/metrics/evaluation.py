@@ -216,7 +216,7 @@ def evaluate_model(
     model_dir,
     data_dir,
     names,
-    settings,
+    settings=None,
     *,
     checkpoint=None,
     seed=0,
@@ -231,7 +231,7 @@ def evaluate_model(
         model_dir: model directory.
         data_dir: prepared data set; None takes the one the model was trained on.
         names: metric names, of `METRICS`.
-        settings: `EvaluationConfig`.
+        settings: `EvaluationConfig`; None takes that of the model directory.
         checkpoint: as in `OASIS.load`.
         seed, batch_size, skip_corrupt: as in `evaluate` and `EvaluationContext`.
         json_path: file to write the report to; None takes `report.default_path`.
@@ -243,10 +243,11 @@ def evaluate_model(
     """
     check_names(names)
     config = Config.load(model_dir)
+    settings = settings or config.evaluation
+    check(names, settings, config.model, config.label_space)
     dataset = PreparedDataset.load(
         _data_dir(data_dir, config, model_dir), skip_corrupt=skip_corrupt
     )
-    check(names, settings, config.model, dataset.label_space)
     check_dataset(config.label_space, dataset)
     if plots:
         from oasis_tf.metrics.reports import plots as plotting  # needs an extra

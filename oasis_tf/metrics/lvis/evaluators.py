@@ -41,6 +41,12 @@ class LVISEvaluator(evaluator.Evaluator):
             "num_images": found.num_images,
             "num_images_with_detections": found.num_images_with_detections,
             "class_ap": found.class_ap,
-            "notes": ["The value depends on the detector; the papers took one trained on LVIS."],
         }
+        notes = ["The value depends on the detector; the papers took one trained on LVIS."]
+        if found.num_images_with_detections < found.num_images / 2:
+            notes.append(
+                f"Only {found.num_images_with_detections} of {found.num_images} images have "
+                "detections: those of the others count as missed."
+            )
+        protocol["notes"] = notes
         return evaluator.Result(found.scores(), protocol)
