@@ -9,7 +9,7 @@ collects a state, and the values come of all states together.
 import abc
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -197,7 +197,3 @@ def padded_batches(dataset_batches, painter, batch_size, seed):
             valid=np.arange(batch_size) < rows,
         )
         first += rows
-
-
-Gather = Callable[[list[dict[str, np.ndarray]]], list[list[dict[str, np.ndarray]]]]
-"""Exchanges the states of a worker's evaluators for those of all workers, the chief's first."""

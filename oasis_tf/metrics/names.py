@@ -29,6 +29,12 @@ def higher_is_better(value_name):
     return not value_name.startswith(_LOWER_IS_BETTER) and "ms_ssim" not in value_name
 
 
+def is_criterion(value_name):
+    """Whether a better value means a better model; not so for spreads, changes and the judge."""
+    judge_or_spread = value_name.startswith("segmenter_") or value_name.endswith("/std")
+    return not judge_or_spread and "/change_" not in value_name
+
+
 def is_summary(value_name):
     """Whether a value stands for all classes; the others are of one class or a group of them."""
     if "/" not in value_name or value_name.startswith(("diversity/", "lvis/")):

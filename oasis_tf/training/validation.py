@@ -40,6 +40,11 @@ def check(config):
     dataset.num_examples("val")  # refuses a data set without this split
     evaluation.check(wanted, config.evaluation, config.model, dataset.label_space)
     best = config.training.best_metric
+    if best is not None and not names.is_criterion(best):
+        raise ValueError(
+            "`best_metric` must be a value of which more, or less, is better. Received: "
+            f"best_metric={best}, which does not tell how good the model is."
+        )
     if best is not None and names.metric_of(best) not in wanted:
         starts = [f"{start}…" for name in wanted for start in names.PREFIXES[name]]
         raise ValueError(

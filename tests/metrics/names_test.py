@@ -52,3 +52,12 @@ def test_every_metric_has_names_of_its_own():
     starts = [start for found in names.PREFIXES.values() for start in found]
     for start in starts:
         assert [other for other in starts if start.startswith(other)] == [start]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["segmenter_compact/miou", "kid_seeded64/std", "class_diversity/change_outside/mean"],
+)
+def test_values_that_do_not_tell_how_good_a_model_is(value):
+    assert not names.is_criterion(value)
+    assert names.is_criterion("alignment_compact/miou")

@@ -44,6 +44,10 @@ def refused(tmp_path, monkeypatch):
         ({"eval_metrics": "fid,speed"}, "Unknown metrics: speed. Known metrics: fid, kid, "),
         ({"eval_metrics": "fid, kid"}, "Unknown metrics:  kid. Known metrics: fid, kid, "),
         ({"eval_metrics": "fid,fid"}, "may be named once. Received: fid, fid"),
+        (
+            {"best_metric": "kid_seeded64/std", "eval_metrics": "kid"},
+            "best_metric=kid_seeded64/std, which does not tell how good",
+        ),
         ({"best_metric": "miou"}, "best_metric=miou, eval_metrics=fid, whose values .* fid_…"),
         (
             {"best_metric": "fid_seeded64", "eval_metrics": "precision_recall,alignment"},
