@@ -45,7 +45,7 @@ def define_flags(flag_values):
 def main(argv):
     """Measures and prints."""
     del argv
-    from oasis_tf.metrics import perceptual
+    from oasis_tf.metrics.diversity import perceptual
     from oasis_tf.models.oasis import OASIS
 
     args = flags.FLAGS

@@ -102,12 +102,12 @@ class FigurePainter:
         return [*rows, self._local_row(self._label_map(3), region("disc", label_map.shape))]
 
     def classes_resampled(self):
-        """Figure F: for each of two scenes a row of global and a row of local noise."""
+        """Figure F: for two scenes global noise, then noise in the largest or second class."""
         rows = []
-        for k in (4, 5):
+        for k, rank in ((4, 0), (5, 1)):
             label_map = self._label_map(k)
             rows.append(self._global_row(label_map))
-            rows.append(self._local_row(label_map, _largest_class(label_map)))
+            rows.append(self._local_row(label_map, _largest_class(label_map, rank)))
         return rows
 
     def regions_resampled(self):
@@ -197,14 +197,14 @@ class FigurePainter:
         return rows
 
     def labelmix(self):
-        """Figure L: the columns of `labelmix_figure.COLUMNS`."""
-        from oasis_tf import labelmix_figure, scenes
+        """Figure L: the columns of `labelmix.COLUMNS`."""
+        from oasis_tf.synthesis import labelmix, scenes
 
         sizing = scenes.Sizing.chosen(
             self._model.config, "crop", None, None, needs_discriminator=True
         )
         return [
-            labelmix_figure.figure_row(
+            labelmix.figure_row(
                 self._model,
                 sizing,
                 self._images[k % len(self._images)],
@@ -268,8 +268,10 @@ def change_tile(first, second):
     return np.clip(np.round(change * CHANGE_GAIN), 0, 255).astype(np.uint8).repeat(3, axis=-1)
 
 
-def _largest_class(label_map):
-    return label_map == np.bincount(label_map.ravel()).argmax()
+def _largest_class(label_map, rank=0):
+    """Region of the class with the most pixels, or of one that comes later; bool [H, W]."""
+    counts = np.bincount(label_map.ravel())
+    return label_map == np.argsort(-counts, kind="stable")[rank]
 
 
 def _uint8(image):
