@@ -11,65 +11,28 @@ from absl import flags
 from PIL import Image
 
 from oasis_tf import OASIS, synthesize
-from oasis_tf.config import Config, DataConfig, EvaluationConfig, ModelConfig, TrainingConfig
+from oasis_tf.config import EvaluationConfig
 from oasis_tf.data.datasets import published_label_space
-from oasis_tf.data.examples import ShapesScene
-from oasis_tf.data.preparation import prepare
 from oasis_tf.data.shapes import scene
 from oasis_tf.images import to_uint8
 from oasis_tf.label_files import resize_label_map
 from oasis_tf.metrics import evaluation
 from oasis_tf.metrics.names import metric_of
-from oasis_tf.models.weights import forward_state, named_weights
-from oasis_tf.training.build import build_model
-from oasis_tf.training.checkpoints import CheckpointStore
 
 SPACE = published_label_space("shapes")
 
 
 @pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
+def data_dir(write_shapes):
     """Eight scenes to train on and five to evaluate with."""
-    path = str(tmp_path_factory.mktemp("data") / "shapes")
-    splits = {
-        split: [ShapesScene(f"{split}_{k}", seed, k, 64, 64) for k in range(count)]
-        for split, count, seed in (("train", 8, 0), ("val", 5, 1))
-    }
-    prepare(splits, SPACE, path, num_workers=1)
-    return path
+    return write_shapes(8, 5)
 
 
 @pytest.fixture(scope="module")
-def model_dir(data_dir, tmp_path_factory):
+def model_dir(data_dir, write_model):
     """A model directory as training leaves it, with weights drawn at random."""
-    config = Config(
-        model=ModelConfig(
-            num_classes=12,
-            has_unknown=False,
-            noise_channels=4,
-            generator_channels=2,
-            discriminator_channels=2,
-            spade_channels=4,
-        ),
-        data=DataConfig(data_dir=data_dir, crop_height=64, crop_width=64),
-        training=TrainingConfig(steps=2),
-        label_space=SPACE,
-    )
-    path = str(tmp_path_factory.mktemp("model"))
-    config.save(path)
-    model, rng = build_model(config), np.random.default_rng(0)
-    training = {
-        f"{name}/{key}": 0.2 * rng.random(variable.shape, np.float32)
-        for name in ("generator", "generator_ema", "discriminator")
-        for key, variable in named_weights(getattr(model, name)).items()
-    } | {"step": np.int64(2)}
-    # The statistics re-estimated for use are not those that training averages on.
-    inference = {
-        key: 0.5 + rng.random(variable.shape, np.float32)
-        for key, variable in forward_state(model.generator_ema).items()
-    }
-    CheckpointStore(path).save(2, training, inference)
-    return path
+    small = {"generator_channels": 2, "discriminator_channels": 2, "spade_channels": 4}
+    return write_model(data_dir, noise_channels=4, **small)
 
 
 @pytest.fixture

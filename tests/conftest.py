@@ -40,6 +40,70 @@ def run_module(tmp_path):
 
 
 @pytest.fixture(scope="session")
+def write_shapes(tmp_path_factory):
+    """Prepares procedural scenes.
+
+    Returns:
+        function(train, val, size=64) -> folder of a prepared data set with so many scenes, the
+        k-th of key `SPLIT_k` and, in the training split, seed 0, in the other seed 1.
+    """
+    from oasis_tf.data.datasets import published_label_space
+    from oasis_tf.data.examples import ShapesScene
+    from oasis_tf.data.preparation import prepare
+
+    def write(train, val, size=64):
+        path = str(tmp_path_factory.mktemp("data") / "shapes")
+        splits = {
+            split: [ShapesScene(f"{split}_{k:02}", seed, k, size, size) for k in range(count)]
+            for split, count, seed in (("train", train, 0), ("val", val, 1))
+        }
+        prepare(splits, published_label_space("shapes"), path, num_workers=1)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_model(tmp_path_factory):
+    """Writes model directories of `shapes` at 64x64 as training leaves them, weights at random.
+
+    Returns:
+        function(data_dir="nowhere", step=2, **settings of the model) -> folder. Statistics that
+        were re-estimated for use are not those that training averages on.
+    """
+    from oasis_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
+    from oasis_tf.data.datasets import published_label_space
+    from oasis_tf.models.weights import forward_state, named_weights
+    from oasis_tf.training.build import build_model, networks
+    from oasis_tf.training.checkpoints import CheckpointStore
+
+    def write(data_dir="nowhere", step=2, **settings):
+        config = Config(
+            model=ModelConfig(num_classes=12, has_unknown=False, **settings),
+            data=DataConfig(data_dir=data_dir, crop_height=64, crop_width=64),
+            training=TrainingConfig(steps=step),
+            label_space=published_label_space("shapes"),
+        )
+        path = str(tmp_path_factory.mktemp("model"))
+        config.save(path)
+        model, rng = build_model(config), np.random.default_rng(0)
+        # Of both signs: weights that all push one way saturate the image, which never changes then.
+        training = {
+            f"{name}/{key}": 0.6 * rng.standard_normal(variable.shape, np.float32)
+            for name, network in networks(model).items()
+            for key, variable in named_weights(network).items()
+        } | {"step": np.int64(step)}
+        inference = {
+            key: 0.5 + rng.random(variable.shape, np.float32)
+            for key, variable in forward_state(model.generator_ema).items()
+        }
+        CheckpointStore(path).save(step, training, inference)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
 def golden():
     """Recorded numbers of the official release by name; see golden/README.md."""
     with np.load(Path(__file__).parent / "golden" / "oasis_square.npz") as arrays:

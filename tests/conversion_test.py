@@ -111,6 +111,7 @@ def test_the_averaged_generator_stands_in_for_the_generator(convert):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_trains_on(convert, data_dir):
     model_dir = convert(generator="G", discriminator="D")
     before = OASIS.load(model_dir)

@@ -131,6 +131,7 @@ def test_says_what_the_shipped_peer_lacks(monkeypatch):
         pytorch_contender.check("eager")
 
 
+@pytest.mark.slow
 def test_step(report_of, script):
     """Ours beside a contender whose times are known."""
     printed, report = report_of("step", f"--peer=mine={shlex.join(script('answers', 8.0))}")

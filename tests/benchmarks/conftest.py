@@ -3,7 +3,6 @@
 import json
 import sys
 
-import numpy as np
 import pytest
 
 SCRIPT = """
@@ -49,19 +48,9 @@ def script(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def data_dir(tmp_path_factory):
+def data_dir(write_shapes):
     """Two scenes to train on and three for validation, of 12 classes."""
-    from oasis_tf.data.datasets import published_label_space
-    from oasis_tf.data.examples import ShapesScene
-    from oasis_tf.data.preparation import prepare
-
-    path = str(tmp_path_factory.mktemp("data") / "shapes")
-    splits = {
-        split: [ShapesScene(f"{split}_{k}", seed, k, 64, 64) for k in range(count)]
-        for split, count, seed in (("train", 2, 0), ("val", 3, 1))
-    }
-    prepare(splits, published_label_space("shapes"), path, num_workers=1)
-    return path
+    return write_shapes(2, 3)
 
 
 @pytest.fixture
@@ -81,40 +70,8 @@ def report_of(run_module, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def model_dir(data_dir, tmp_path_factory):
+def model_dir(data_dir, write_model):
     """A model directory as training leaves it: 64x64, 4 noise channels, weights drawn at random."""
-    from oasis_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
-    from oasis_tf.data.datasets import published_label_space
-    from oasis_tf.models.weights import forward_state, named_weights
-    from oasis_tf.training.build import build_model
-    from oasis_tf.training.checkpoints import CheckpointStore
-
-    config = Config(
-        model=ModelConfig(
-            num_classes=12,
-            has_unknown=False,
-            noise_channels=4,
-            generator_channels=1,
-            discriminator_channels=1,
-            spade_channels=2,
-            generator_widths=(1, 1, 1),
-            discriminator_widths=(1, 1),
-        ),
-        data=DataConfig(data_dir=data_dir, crop_height=64, crop_width=64),
-        training=TrainingConfig(steps=1),
-        label_space=published_label_space("shapes"),
-    )
-    path = str(tmp_path_factory.mktemp("model"))
-    config.save(path)
-    model, rng = build_model(config), np.random.default_rng(0)
-    training = {
-        f"{name}/{key}": rng.normal(0, 0.3, variable.shape).astype(np.float32)
-        for name in ("generator", "generator_ema", "discriminator")
-        for key, variable in named_weights(getattr(model, name)).items()
-    } | {"step": np.int64(1)}
-    inference = {
-        key: 0.5 + rng.random(variable.shape, np.float32)
-        for key, variable in forward_state(model.generator_ema).items()
-    }
-    CheckpointStore(path).save(1, training, inference)
-    return path
+    small = {"generator_channels": 1, "discriminator_channels": 1, "spade_channels": 2}
+    widths = {"generator_widths": (1, 1, 1), "discriminator_widths": (1, 1)}
+    return write_model(data_dir, 1, noise_channels=4, **small, **widths)

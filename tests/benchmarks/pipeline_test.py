@@ -47,6 +47,7 @@ def test_train_tells_waiting_from_computing(monkeypatch):
         assert found == pytest.approx((1.0, 0.25))
 
 
+@pytest.mark.slow
 def test_command(run_module, data_dir, tmp_path):
     config = Config(
         model=ModelConfig(

@@ -12,7 +12,8 @@ from oasis_tf.layers.spectral_norm import power_iteration
 
 
 def make_layer(rng, channels=3, filters=5, size=3, dtype="float64", **options):
-    """A layer whose every weight is random."""
+    """A layer whose every weight is random; u and v come from Keras' own generator."""
+    keras.utils.set_random_seed(0)
     layer = SpectralConv2D(filters, size, dtype=dtype, **options)
     layer.build((None, None, None, channels))
     for variable in layer.trainable_variables:

@@ -210,7 +210,8 @@ def sizes_of_all_tensors(run, *arguments):
     found = []
 
     def record(kind, inputs, attributes, outputs, *_, **__):
-        if tf.executing_eagerly():  # else it is the tracing of a function that is compiled
+        # Not the tracing of a function that is compiled; nor what the garbage collector runs.
+        if tf.executing_eagerly() and tf.compat.as_str(kind) != "DestroyResourceOp":
             shapes = [tuple(y.shape) for y in outputs if y.dtype != tf.resource]
             found.append((tf.compat.as_str(kind).rstrip("0123456789"), shapes))
 

@@ -71,6 +71,7 @@ def test_mixed_precision_trains_close_to_float32(make_config, changed, batch, ex
         np.testing.assert_allclose(logs[name], exact[name], rtol=0.05)
 
 
+@pytest.mark.slow
 def test_xla_takes_the_same_step(make_config, changed, batch, exact):
     model = build_for_training(changed(make_config(), jit_compile=True))
     logs = tf.function(model.train_step, jit_compile=True)(batch)
@@ -78,6 +79,7 @@ def test_xla_takes_the_same_step(make_config, changed, batch, exact):
         np.testing.assert_allclose(logs[name], value, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_activation_checkpointing_takes_the_same_step(make_config, changed, batch):
     """In single precision; `layers/remat_test.py` compares gradients in double."""
     models = [build_for_training(changed(make_config(), remat=remat)) for remat in (False, True)]

@@ -7,20 +7,12 @@ import pytest
 
 from oasis_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from oasis_tf.data.datasets import published_label_space
-from oasis_tf.data.examples import ShapesScene
-from oasis_tf.data.preparation import prepare
 
 
 @pytest.fixture(scope="session")
-def data_dir(tmp_path_factory):
+def data_dir(write_shapes):
     """Seven scenes to train on and two to look at."""
-    path = str(tmp_path_factory.mktemp("data") / "shapes")
-    splits = {
-        split: [ShapesScene(f"{split}_{k}", seed, k, 64, 64) for k in range(count)]
-        for split, count, seed in (("train", 7, 0), ("val", 2, 1))
-    }
-    prepare(splits, published_label_space("shapes"), path, num_workers=1)
-    return path
+    return write_shapes(7, 2)
 
 
 @pytest.fixture(scope="session")

@@ -373,6 +373,7 @@ def test_the_evaluate_command_finds_the_same(evaluated, tmp_path):
     assert contents["metrics"] == pytest.approx(want, rel=1e-6, nan_ok=True)
 
 
+@pytest.mark.slow
 def test_a_run_killed_anywhere_around_an_evaluation_ends_as_if_undisturbed(
     evaluated, train, shared_task, make_config, tmp_path, monkeypatch, capsys
 ):

@@ -361,7 +361,7 @@ COMPARISONS = {"float64": assert_equal_in_float64, "float32": assert_close_in_fl
 @pytest.mark.parametrize(
     ("devices", "dtype"),
     [
-        (2, "float64"),
+        pytest.param(2, "float64", marks=pytest.mark.slow),
         pytest.param(2, "float32", marks=pytest.mark.slow),
         pytest.param(4, "float64", marks=pytest.mark.slow),
         pytest.param(4, "float32", marks=pytest.mark.slow),

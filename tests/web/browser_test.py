@@ -453,6 +453,7 @@ def test_a_phone(page):
     assert page.evaluate("scrollY") == 0
     before = image(page)
     page.locator("#reroll-all").tap()
+    said(page, "New noise")
     assert (image(page) != before).any()
 
 

@@ -9,60 +9,29 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 import oasis_tf
-from oasis_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.data.shapes import scene
 
 SPACE = published_label_space("shapes")
 
 
-def _save(path, noise_channels):
-    from oasis_tf.models.weights import forward_state, named_weights
-    from oasis_tf.training.build import build_model
-    from oasis_tf.training.checkpoints import CheckpointStore
-
-    config = Config(
-        model=ModelConfig(
-            num_classes=12,
-            has_unknown=False,
-            noise_channels=noise_channels,
-            has_discriminator=bool(noise_channels),
-            generator_channels=4,
-            discriminator_channels=2,
-            spade_channels=4,
-            generator_widths=(4, 4, 2, 1),
-            discriminator_widths=(2, 4, 4),
-        ),
-        data=DataConfig(data_dir="nowhere", crop_height=64, crop_width=64),
-        training=TrainingConfig(steps=2),
-        label_space=SPACE,
-    )
-    config.save(path)
-    model, rng = build_model(config), np.random.default_rng(0)
-    # Of both signs: weights that all push one way saturate the image, which then never changes.
-    training = {
-        f"{name}/{key}": 0.6 * rng.standard_normal(variable.shape, np.float32)
-        for name in ("generator", "generator_ema", "discriminator")
-        if getattr(model, name) is not None
-        for key, variable in named_weights(getattr(model, name)).items()
-    } | {"step": np.int64(2)}
-    inference = {
-        key: 0.5 + rng.random(variable.shape, np.float32)
-        for key, variable in forward_state(model.generator_ema).items()
-    }
-    CheckpointStore(path).save(2, training, inference)
-    return path
+SMALL = {
+    "generator_channels": 4,
+    "discriminator_channels": 2,
+    "spade_channels": 4,
+    "generator_widths": (4, 4, 2, 1),
+    "discriminator_widths": (2, 4, 4),
+}
 
 
 @pytest.fixture(scope="session")
-def model_dir(tmp_path_factory):
+def model_dir(write_model):
     """A model directory: 12 classes of `shapes`, 64x64, 4 noise channels."""
-    return _save(str(tmp_path_factory.mktemp("model")), 4)
+    return write_model(noise_channels=4, **SMALL)
 
 
 @pytest.fixture(scope="session")
@@ -72,9 +41,9 @@ def model(model_dir):
 
 
 @pytest.fixture(scope="session")
-def plain_model_dir(tmp_path_factory):
+def plain_model_dir(write_model):
     """As `model_dir`, without noise and discriminator."""
-    return _save(str(tmp_path_factory.mktemp("plain_model")), 0)
+    return write_model(noise_channels=0, has_discriminator=False, **SMALL)
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,6 @@ import pytest
 from PIL import Image
 
 from oasis_tf.data.datasets import published_label_space
-from oasis_tf.data.examples import ShapesScene
-from oasis_tf.data.preparation import prepare
 from oasis_tf.data.shapes import scene
 from oasis_tf.label_files import resize_label_map
 from oasis_tf.web import examples
@@ -17,14 +15,8 @@ SPACE = published_label_space("shapes")
 
 
 @pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("data") / "shapes")
-    splits = {
-        split: [ShapesScene(f"{split}_{k:02}", seed, k, 64, 64) for k in range(count)]
-        for split, count, seed in (("train", 2, 0), ("val", 52, 1))
-    }
-    prepare(splits, SPACE, path, num_workers=1)
-    return path
+def data_dir(write_shapes):
+    return write_shapes(2, 52)
 
 
 def test_from_folder(tmp_path):
