@@ -62,7 +62,7 @@ def test_synthesize(run_module, model, model_dir, labels, tmp_path):
         for seed in (7, 8):
             image = read(out / f"scene{k}_seed{seed}.png")
             np.testing.assert_array_equal(image, to_uint8(model.generate(label_map, seed=seed)))
-    assert (read(out / "scene0_seed7.png") != read(out / "scene0_seed8.png")).mean() > 0.5
+    assert (read(out / "scene0_seed7.png") != read(out / "scene0_seed8.png")).mean() > 0.25
     assert Image.open(tmp_path / "grid.png").size == (3 * 98 - 2, 2 * 66 - 2)
 
 
