@@ -291,7 +291,7 @@ def _library():
     spec = importlib.util.find_spec("tensorflow")
     if spec is None:
         raise OSError("TensorFlow is not installed: `pip install tensorflow`.")
-    (folder,) = spec.submodule_search_locations
+    folder = os.path.dirname(spec.origin)  # an imported TensorFlow has added another place
     for name in ("libtensorflow_cc.so.2", "libtensorflow_cc.2.dylib"):
         if os.path.exists(os.path.join(folder, name)):
             library = ctypes.CDLL(os.path.join(folder, name))

@@ -36,6 +36,12 @@ def define_flags(flag_values):
         lower_bound=1,
         **where,
     )
+    flags.DEFINE_bool(
+        "warmup",
+        True,
+        "Write warm-up records for TensorFlow Serving; needs the extra `serving`.",
+        **where,
+    )
 
 
 def version_path(output_dir, version=None):
@@ -64,15 +70,17 @@ def version_path(output_dir, version=None):
     return os.path.join(output_dir, str(version))
 
 
-def export(model, path):
+def export(model, path, warm_up=False):
     """Writes a SavedModel that is whole or absent.
 
     Args:
         model: `OASIS`.
         path: folder to make, as from `version_path`.
+        warm_up: whether to write warm-up records for TensorFlow Serving.
     """
     import tensorflow as tf  # here: bad flags answer without it
 
+    from export.serving import labels, warmup
     from export.signatures import serving_module
 
     module = serving_module(model)
@@ -86,6 +94,9 @@ def export(model, path):
                 save_debug_info=False, experimental_custom_gradients=False
             ),
         )
+        labels.write(aside, model.config)
+        if warm_up:
+            warmup.write(aside)
 
 
 def main(argv):
@@ -93,9 +104,14 @@ def main(argv):
     del argv
     args = flags.FLAGS
     path = version_path(args.output, args.version)
+    if args.warmup:
+        from export.serving import warmup
+
+        warmup.check_extra()
     from oasis_tf import OASIS
 
-    export(OASIS.load(args.model_dir, commandline.checkpoint(args.checkpoint)), path)
+    model = OASIS.load(args.model_dir, commandline.checkpoint(args.checkpoint))
+    export(model, path, args.warmup)
     print(f"Wrote {path}")
 
 
