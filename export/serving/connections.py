@@ -21,7 +21,7 @@ from export.serving.errors import ServingError, code_of_status
 from export.serving.retries import Retries
 
 MAX_ANSWER = 2**29  # bytes
-_CHUNK = 2**16
+_PIECE = 2**16
 
 
 class Tensor(NamedTuple):
@@ -143,6 +143,7 @@ class RestConnection(_Connection):
     def _ask(self, method, path, body=None):
         """The parsed answer."""
         import requests
+        import urllib3
 
         deadline = time.monotonic() + self._timeout_s
         try:
@@ -151,9 +152,9 @@ class RestConnection(_Connection):
                 allow_redirects=False,
             ) as response:  # fmt: skip
                 contents = _read(response, deadline)
-        except requests.Timeout as error:
+        except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
             raise self._too_late() from error
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise ServingError("UNAVAILABLE", f"No answer from {self.url}: {error}") from error
         if contents is None:
             raise self._too_late()
@@ -171,6 +172,7 @@ class RestConnection(_Connection):
             session = self._local.session = requests.Session()
             session.trust_env = False  # neither proxies nor passwords of the environment
             session.headers["Content-Type"] = "application/json"
+            session.headers["Accept-Encoding"] = "identity"  # pictures are compressed already
             self._sessions.append(session)
         return self._local.session
 
@@ -178,8 +180,8 @@ class RestConnection(_Connection):
 def _read(response, deadline):
     """The body, or None if it takes longer: a time-out of `requests` is for every piece alone."""
     received = bytearray()
-    for chunk in response.iter_content(_CHUNK):
-        received += chunk
+    while piece := response.raw.read1(_PIECE):  # what has come, without waiting for more
+        received += piece
         if time.monotonic() > deadline:
             return None
         if len(received) > MAX_ANSWER:

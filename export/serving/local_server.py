@@ -86,7 +86,7 @@ def main(argv):
     from export.serving.servable import Servable
 
     try:
-        servable = Servable(args.saved_model, running=args.parallel)
+        servable = Servable.load(args.saved_model, running=args.parallel)
     except TensorFlowError as error:
         raise ValueError(f"{args.saved_model} cannot be loaded: {error}") from error
     with LocalServer(servable, args.port, args.grpc_port) as server:

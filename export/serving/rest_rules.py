@@ -259,8 +259,7 @@ def _json_value(value, as_b64=True):
     if array.dtype == object or array.dtype.kind in "SU":
         return _json_strings(array.tolist(), as_b64)
     if array.dtype == np.float32:
-        flat = np.array([float(f"{v:.9g}") for v in array.ravel().tolist()])
-        return flat.reshape(array.shape).tolist()
+        return array.astype("U32").astype(np.float64).tolist()
     return array.tolist()
 
 

@@ -13,34 +13,40 @@ class Servable:
     """One version of a model.
 
     Args:
-        path: its folder, NAME/VERSION as TensorFlow Serving watches it.
+        session: `SavedModelSession`, or what has its `signatures`, `meta_graph`, `run`, `close`.
+        name, version: of the model, str and int.
         running: most requests that are computed at a time.
         waiting: most requests that wait for their turn; more are refused (UNAVAILABLE).
         timeout_s: longest wait (DEADLINE_EXCEEDED).
 
     Attributes:
-        name, version: from the path.
+        name, version: as given.
         signatures: dict of `export.c_api.Signature` by name.
         meta_graph: bytes, the serialised `MetaGraphDef`.
-
-    Raises:
-        ValueError: the folder is no version of a model.
-        TensorFlowError: it cannot be loaded.
     """
 
-    def __init__(self, path, *, running=2, waiting=64, timeout_s=60):
+    def __init__(self, session, name, version, *, running=2, waiting=64, timeout_s=60):
+        self.name, self.version, self._session = name, version, session
+        self.signatures, self.meta_graph = session.signatures, session.meta_graph
+        self._turn = threading.BoundedSemaphore(running)
+        self._place = threading.BoundedSemaphore(running + waiting)
+        self._timeout_s = timeout_s
+
+    @classmethod
+    def load(cls, path, **limits):
+        """A version in its folder, NAME/VERSION as TensorFlow Serving watches it.
+
+        Raises:
+            ValueError: the folder is no version of a model.
+            TensorFlowError: it cannot be loaded.
+        """
         path = Path(path).resolve()
         if not re.fullmatch(r"\d+", path.name) or not (path / "saved_model.pb").is_file():
             raise ValueError(
                 "A served model lies in NAME/VERSION, VERSION a number, with its saved_model.pb. "
                 f"Received: {path}. `python -m export.savedmodel` writes such folders."
             )
-        self.name, self.version = path.parent.name, int(path.name)
-        self._session = SavedModelSession(path)
-        self.signatures, self.meta_graph = self._session.signatures, self._session.meta_graph
-        self._turn = threading.BoundedSemaphore(running)
-        self._place = threading.BoundedSemaphore(running + waiting)
-        self._timeout_s = timeout_s
+        return cls(SavedModelSession(path), path.parent.name, int(path.name), **limits)
 
     def check_name(self, name, version=None):
         """Raises ServingError (NOT_FOUND) unless this is the model, and the version if given."""
