@@ -65,7 +65,7 @@ class LocalServer:
             self._rest.server_close()
             raise
         self.url = self._rest.url
-        self._thread = threading.Thread(target=self._rest.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._rest.serve_forever, args=(0.05,), daemon=True)
 
     def __enter__(self):
         self._thread.start()
