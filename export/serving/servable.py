@@ -20,13 +20,13 @@ class Servable:
         timeout_s: longest wait (DEADLINE_EXCEEDED).
 
     Attributes:
-        name, version: as given.
+        session, name, version: as given.
         signatures: dict of `export.c_api.Signature` by name.
         meta_graph: bytes, the serialised `MetaGraphDef`.
     """
 
     def __init__(self, session, name, version, *, running=2, waiting=64, timeout_s=60):
-        self.name, self.version, self._session = name, version, session
+        self.name, self.version, self.session = name, version, session
         self.signatures, self.meta_graph = session.signatures, session.meta_graph
         self._turn = threading.BoundedSemaphore(running)
         self._place = threading.BoundedSemaphore(running + waiting)
@@ -99,7 +99,7 @@ class Servable:
             if not self._turn.acquire(timeout=self._timeout_s):
                 raise ServingError("DEADLINE_EXCEEDED", "The request waited too long.")
             try:
-                return self._session.run(signature, inputs)
+                return self.session.run(signature, inputs)
             finally:
                 self._turn.release()
         except TensorFlowError as error:
@@ -134,7 +134,7 @@ class Servable:
 
     def close(self):
         """Frees the model; nobody may predict at that time or afterwards."""
-        self._session.close()
+        self.session.close()
 
 
 def _described(tensors):

@@ -10,6 +10,7 @@ record, and the server refuses the version: `--replay` runs them all through the
 There is one record a signature: one example at the size trained on.
 """
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -151,25 +152,31 @@ def read(folder):
     return logs
 
 
-def replay(folder):
+def replay(folder, session=None, only=None):
     """Runs the records as the server does when it loads the model.
+
+    Args:
+        folder: with `saved_model.pb`.
+        session: `SavedModelSession` of it; default: it is loaded.
+        only: names of the signatures whose records are run; default: all.
 
     Returns:
         list of (name of the signature, seconds).
 
     Raises:
-        ValueError: records that cannot be read.
+        ValueError: records that cannot be read, or have other inputs than their signature.
         TensorFlowError: one that fails; TensorFlow Serving would refuse the version.
     """
     from export.c_api import SavedModelSession
     from export.serving import protos
 
     requests, timings = read(folder), []
-    with SavedModelSession(folder) as session:
+    with contextlib.nullcontext(session) if session else SavedModelSession(folder) as loaded:
         for request in requests:
             signature, start = request.model_spec.signature_name, time.perf_counter()
-            session.run(signature, protos.arrays(request.inputs))
-            timings.append((signature, time.perf_counter() - start))
+            if only is None or signature in only:
+                loaded.run(signature, protos.arrays(request.inputs))
+                timings.append((signature, time.perf_counter() - start))
     return timings
 
 

@@ -33,28 +33,33 @@ def test_one_record_a_signature_as_the_server_reads_it(exported, servable):
     assert sizes == [1, 64, 64]
 
 
-def test_replay(exported, servable):
-    assert [name for name, _ in warmup.replay(exported)] == list(servable.signatures)
+USUAL = ("serving_default", "png")  # every further signature takes seconds when first run
+
+
+@pytest.mark.parametrize("names", [USUAL, pytest.param(None, marks=pytest.mark.slow)])
+def test_replay(exported, servable, names):
+    replayed = warmup.replay(exported, servable.session, names)
+    wanted = [name for name in servable.signatures if names is None or name in names]
+    assert [name for name, _ in replayed] == wanted
 
 
 def copy(exported, folder):
     return shutil.copytree(exported, folder / "1")
 
 
-def test_a_record_that_fails_is_told(exported, tmp_path):
+def test_a_record_that_fails_is_told(exported, servable, tmp_path):
     path = copy(exported, tmp_path)
-    request = warmup.read(path)[0]
-    for tensor in request.inputs.values():
-        if tensor.dtype == tf.int32.as_datatype_enum:
-            tensor.CopyFrom(tf.make_tensor_proto(tensor_of_99(tensor)))
-            break
+    requests = {request.model_spec.signature_name: request for request in warmup.read(path)}
+    request = requests["serving_default"]
+    beyond = tf.make_ndarray(request.inputs["label_map"]) + 99
+    request.inputs["label_map"].CopyFrom(tf.make_tensor_proto(beyond))
     write(path, request)
-    with pytest.raises((TensorFlowError, ValueError)):
-        warmup.replay(path)
-
-
-def tensor_of_99(tensor):
-    return tf.make_ndarray(tensor) * 0 + 99
+    with pytest.raises(TensorFlowError, match="model ids"):
+        warmup.replay(path, servable.session)
+    del request.inputs["seed"]
+    write(path, request)
+    with pytest.raises(ValueError, match="takes the inputs label_map, seed"):
+        warmup.replay(path, servable.session)
 
 
 def write(path, *requests):
@@ -99,7 +104,7 @@ def test_failing_records_leave_no_export(model, tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(warmup, "write", fails)
-    monkeypatch.setattr(tf.saved_model, "save", lambda *args, **_: None)
+    monkeypatch.setattr(tf.saved_model, "save", lambda *_, **__: None)
     with pytest.raises(OSError, match="disk full"):
         savedmodel.export(model, str(tmp_path / "1"), warm_up=True)
     assert os.listdir(tmp_path) == []
