@@ -328,7 +328,7 @@ def main(argv):
                 f"The model has no signature {sender.signature}, which --task={args.task} needs. "
                 f"It has: {', '.join(known)}."
             )
-        with progress_bar(len(jobs), "requests", "Asking") as bar:
+        with progress_bar(len(jobs), "request", "Asking") as bar:
             failed = run_jobs(sender, jobs, args.concurrency, bar.update)
     for job, error in failed.items():
         seed = "" if job.seed is None else f", seed {job.seed}"

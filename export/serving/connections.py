@@ -87,7 +87,7 @@ class _Connection:
 
         Args:
             signature: its name.
-            inputs: dict from names to arrays, or lists of bytes objects.
+            inputs: dict from names to arrays, or lists, which get the signature's dtype.
             key: tells the request from others, for the jitter of retries.
 
         Raises:
@@ -98,7 +98,22 @@ class _Connection:
                 "NOT_FOUND",
                 f"The model has no signature {signature}. It has: {', '.join(self.signatures)}.",
             )
+        described = self.signatures[signature].inputs
+        inputs = {
+            name: _listed(value, described[name].dtype)
+            if isinstance(value, list) and name in described
+            else value
+            for name, value in inputs.items()
+        }
         return self._retries.call(lambda: self._predict(signature, inputs), key)
+
+
+def _listed(values, dtype):
+    if dtype.kind != "O":
+        return np.array(values, dtype)
+    array = np.empty(len(values), object)  # NumPy's own arrays of bytes lose zeros at their ends
+    array[:] = values
+    return array
 
 
 class RestConnection(_Connection):

@@ -84,6 +84,16 @@ def test_rest_grpc_and_the_session_give_the_same_bits(servable, exported, rest, 
                 np.testing.assert_array_equal(found[key], value, strict=True, err_msg=name)
 
 
+def test_lists_get_the_dtypes_of_the_signature(rest, by_grpc):
+    label_map = np.random.default_rng(2).integers(0, 5, (1, 64, 64), np.int32)
+    wanted = rest.predict("serving_default", {"label_map": label_map, "seed": np.array([2])})
+    for connection in (rest, by_grpc):
+        found = connection.predict(
+            "serving_default", {"label_map": label_map.tolist(), "seed": [2]}
+        )
+        np.testing.assert_array_equal(found["image"], wanted["image"])
+
+
 def test_rest_rows_are_the_columns(served, model):
     label_map = np.random.default_rng(0).integers(0, 5, (2, 32, 64), np.int32)
     rows = [
