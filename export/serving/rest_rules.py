@@ -16,7 +16,8 @@ The rules, as the server's own JSON converter has them:
 5. A failure is `{"error": "…"}`; `errors.HTTP_STATUS` has the statuses.
 
 Signatures are anything with `inputs` and `outputs`, dicts from names to objects with a NumPy
-`dtype` (object: strings), such as `export.c_api.Signature`.
+`dtype` (object: strings), such as `export.c_api.Signature`. The demo's own form
+(`oasis_tf.web.rest`) is narrower on purpose: rows of files alone, few of them, ranges checked.
 """
 
 import base64
@@ -254,12 +255,14 @@ def read_answer(answer, outputs):
 
 
 def _json_value(value, as_b64=True):
-    """Nested lists; bytes as b64 objects or text, float32 with the digits that tell it."""
+    """Nested lists; bytes as b64 objects or text.
+
+    Of a float32, JSON gets all digits of its value, where TensorFlow Serving writes the fewest that
+    tell it from others: both are read as the same float32.
+    """
     array = np.asarray(value)
     if array.dtype == object or array.dtype.kind in "SU":
         return _json_strings(array.tolist(), as_b64)
-    if array.dtype == np.float32:
-        return array.astype("U32").astype(np.float64).tolist()
     return array.tolist()
 
 

@@ -155,9 +155,9 @@ def test_answers_come_back_as_they_were_written(name, form):
 
 
 def test_answers_have_the_documented_shape():
-    image = np.array([[0.1], [-1.0]], np.float32)
-    assert rest_rules.write_answer({"image": image}, "instances") == {"predictions": [[0.1], [-1]]}
-    assert rest_rules.write_answer({"image": image}, "inputs") == {"outputs": [[0.1], [-1]]}
+    image = np.array([[0.25], [-1.0]], np.float32)
+    assert rest_rules.write_answer({"image": image}, "instances") == {"predictions": [[0.25], [-1]]}
+    assert rest_rules.write_answer({"image": image}, "inputs") == {"outputs": [[0.25], [-1]]}
     two = {"a": np.array([1, 2]), "b_bytes": as_strings(b"x", b"y")}
     assert rest_rules.write_answer(two, "instances") == {
         "predictions": [{"a": 1, "b_bytes": {"b64": "eA=="}}, {"a": 2, "b_bytes": {"b64": "eQ=="}}]
