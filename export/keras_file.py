@@ -2,10 +2,12 @@
 
     python -m export.keras_file --model_dir=DIR --output=FILE.keras [--network=discriminator]
 
-The averaged generator with re-estimated batch statistics, as it is used, or the discriminator. Keras
-loads it where this package is installed, to the bits of the model's own network:
+The averaged generator with re-estimated batch statistics, as it is used, or the discriminator.
+Keras loads it where this package is installed, and gets the bits of the model's own network:
 
-    import keras, oasis_tf.models
+    import keras
+    import oasis_tf.models  # tells Keras the classes
+
     generator = keras.models.load_model("FILE.keras")
     image = generator(label_map, noise)
 """
