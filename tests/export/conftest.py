@@ -65,6 +65,34 @@ def shallow_model():
 
 
 @pytest.fixture(scope="session")
+def shallow_plain_model():
+    """As `shallow_model`, without noise and discriminator."""
+    return make_model(noise_channels=0, has_discriminator=False, **SHALLOW)
+
+
+MAX_PIXELS = 64 * 96
+
+
+@pytest.fixture(scope="session")
+def exported(shallow_model, tmp_path_factory):
+    """Folder of `shallow_model` as a SavedModel that takes 64 x 96 pixels at most."""
+    from export import savedmodel
+
+    path = savedmodel.version_path(tmp_path_factory.mktemp("exported") / "oasis")
+    savedmodel.export(shallow_model, path, max_pixels=MAX_PIXELS)
+    return path
+
+
+@pytest.fixture(scope="session")
+def session(exported):
+    """`exported`, loaded as TensorFlow Serving loads it."""
+    from export.c_api import SavedModelSession
+
+    with SavedModelSession(exported) as session:
+        yield session
+
+
+@pytest.fixture(scope="session")
 def model_without_noise():
     """The variant without 3D noise."""
     return make_model(noise_channels=0)
