@@ -6,9 +6,14 @@ const networks = {};
 let starting = null;
 let last = Promise.resolve();
 
+// LiteRT.js would start a graphics card that nothing is computed on, and tells what it does where
+// errors stand.
+Object.defineProperty(navigator, "gpu", { value: undefined });
+console.warn = console.debug;
+
 async function start() {
   const library = await import(`${FOLDER}index.js`);
-  self.Module = { locateFile: (name) => FOLDER + name };
+  self.Module = { locateFile: (name) => FOLDER + name, printErr: (text) => console.debug(text) };
   await library.loadLiteRt(FOLDER);
   return library;
 }
