@@ -15,6 +15,7 @@ from PIL import Image
 import oasis_tf
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.data.shapes import scene
+from tests.web.browsing import CHROMIUM
 
 SPACE = published_label_space("shapes")
 
@@ -53,6 +54,18 @@ def examples_dir(tmp_path_factory):
     for k, size in enumerate([(64, 64), (96, 48)]):
         Image.fromarray(scene(2, k, *size)[1]).save(folder / f"scene{k}.png")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, by Playwright."""
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="Playwright is not installed (extra `test`)"
+    )
+    with playwright.sync_playwright() as p:
+        running = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield running
+        running.close()
 
 
 @pytest.fixture(scope="session")
