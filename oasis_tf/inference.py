@@ -17,9 +17,9 @@ What the generator does outside training, to rounding, with fewer operations:
 * *Noise* is vectors and a map of their numbers: where it is constant over the image, a class or a
   region, surroundings repeat as those of labels do.
 
-Images of a batch are painted one after the other inside one graph. So the way that is taken at a
-resolution, and with it every bit of an image, depends on that image alone. On a GPU this costs
-throughput (not measured). XLA is not used: TensorFlow Serving runs the same graph.
+Images of a batch are painted one after the other inside one graph (``per_image``). So the way that
+is taken at a resolution, and with it every bit of an image, depends on that image alone. XLA is not
+used: TensorFlow Serving runs the same graph.
 """
 
 from typing import Any, NamedTuple
@@ -30,6 +30,7 @@ from oasis_tf.layers.activation import LEAKY_SLOPE
 from oasis_tf.layers.label_conv import conditional_conv, downsample, split_channels
 from oasis_tf.layers.patterns import find_patterns, hidden_table, modulation_table
 from oasis_tf.layers.resampling import upsample
+from oasis_tf.per_image import per_image
 
 # Distinct surroundings per pixel up to which telling them apart costs less than computing every
 # pixel. Measured on street scenes with more and more random pixels, 8x8 to 256x256, on a CPU with
@@ -65,7 +66,7 @@ class InferenceEngine:
         self._without_noise = self._over_batch(_paint_without_noise, _MAP)
         self._with_vector = self._over_batch(_paint_with_vector, _MAP, self._floats())
         self._with_field = self._over_batch(_paint_with_field, _MAP, self._floats(None, None))
-        self._with_index = self._over_batch(paint_image, _MAP, _MAP, self._floats(None))
+        self._with_index = self._over_batch(_paint_with_index, _MAP, _MAP, self._floats(None))
 
     def refresh(self):
         """Folds the weights again, as they are in the generator now; nothing is traced again."""
@@ -129,22 +130,7 @@ class InferenceEngine:
     def _over_batch(self, paint_one, *signature):
         """A graph that calls ``paint_one(weights, ...)`` for one row of its arguments at a time."""
         result = tf.TensorSpec([None, None, 3], self._generator.variable_dtype)
-
-        def over_rows(*batches):
-            return tf.map_fn(
-                lambda rows: paint_one(self.weights, *rows),
-                batches,
-                fn_output_signature=result,
-                parallel_iterations=1,
-            )
-
-        def over_batch(*batches):
-            shape = tf.shape(batches[0])
-            # No rows, no size to be learned from them.
-            empty = lambda: tf.zeros([0, shape[1], shape[2], 3], result.dtype)  # noqa: E731
-            return tf.cond(shape[0] == 0, empty, lambda: over_rows(*batches))
-
-        return tf.function(over_batch, input_signature=signature, autograph=False)
+        return per_image(lambda *rows: paint_one(self.weights, *rows), signature, result)
 
 
 # === Folding ===
@@ -317,6 +303,20 @@ def _paint_without_noise(weights, label_map):
 
 def _paint_with_vector(weights, label_map, vector):
     return paint_image(weights, label_map, tf.zeros_like(label_map), vector[None])
+
+
+def _paint_with_index(weights, label_map, noise_index, vectors):
+    return paint_image(weights, label_map, *_reduced(noise_index, vectors))
+
+
+def _reduced(index, vectors):
+    """Equal vectors merged, unused ones left out, all numbered by first appearance.
+
+    So an image's bits depend on the noise of its pixels, not on how that was written down.
+    """
+    vectors, merged = tf.raw_ops.UniqueV2(x=vectors, axis=[0])
+    used, number = tf.unique(tf.reshape(tf.gather(merged, index), [-1]))
+    return tf.reshape(number, tf.shape(index)), tf.gather(vectors, used)
 
 
 def _paint_with_field(weights, label_map, field):
