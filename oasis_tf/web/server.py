@@ -76,17 +76,11 @@ class Demo:
 
     def _described(self, model):
         space, config = model.label_space, model.config.model
-        classes = [
-            {"id": i, "name": name, "color": color, "raw_id": raw_id}
-            for i, (name, color, raw_id) in enumerate(
-                zip(space.class_names, space.palette, space.raw_ids, strict=True)
-            )
-        ]
         return {
             "name": MODEL_NAME,
             "dataset": space.dataset,
             "step": self._step,
-            "classes": classes,
+            "classes": space.classes(),
             "has_unknown": space.has_unknown,
             "height": self._signatures.height,
             "width": self._signatures.width,
