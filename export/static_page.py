@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlsplit
 
-from export import litert_js
+from export import litert_js, tflite
 from oasis_tf import files
 from oasis_tf.config import Config
 from oasis_tf.data.datasets import LabelSpace
@@ -126,9 +126,9 @@ class Tflite:
 
     def facts(self):
         """What model.json says of who paints."""
-        quantize = self.sidecar["quantize"].replace("none", "float32")
+        numbers = tflite.QUANTIZATIONS[self.sidecar["quantize"]]
         return {
-            "origin": f"step {self.sidecar['step']}, {quantize}, in this browser",
+            "origin": f"step {self.sidecar['step']}, {numbers}, in this browser",
             "painter": {
                 "kind": "litert",
                 "generator": "generator.tflite",
@@ -153,7 +153,7 @@ class Tflite:
 def _sidecar(path, network):
     """The facts beside a .tflite file."""
     place, mark = _TFLITE_MARK
-    beside = Path(path).with_suffix(".json")
+    beside = Path(tflite.sidecar(path))
     try:
         with open(path, "rb") as file:
             head = file.read(place.stop)

@@ -17,9 +17,9 @@ What the generator does outside training, to rounding, with fewer operations:
 * *Noise* is vectors and a map of their numbers: where it is constant over the image, a class or a
   region, surroundings repeat as those of labels do.
 
-Images of a batch are painted one after the other inside one graph. So the way that is taken at a
-resolution, and with it every bit of an image, depends on that image alone. On a GPU this costs
-throughput (not measured). XLA is not used: TensorFlow Serving runs the same graph.
+Images of a batch are painted one after the other inside one graph (``per_image``). So the way that
+is taken at a resolution, and with it every bit of an image, depends on that image alone. XLA is not
+used: TensorFlow Serving runs the same graph.
 """
 
 from typing import Any, NamedTuple
@@ -30,6 +30,7 @@ from oasis_tf.layers.activation import LEAKY_SLOPE
 from oasis_tf.layers.label_conv import conditional_conv, downsample, split_channels
 from oasis_tf.layers.patterns import find_patterns, hidden_table, modulation_table
 from oasis_tf.layers.resampling import upsample
+from oasis_tf.per_image import per_image
 
 # Distinct surroundings per pixel up to which telling them apart costs less than computing every
 # pixel. Measured on street scenes with more and more random pixels, 8x8 to 256x256, on a CPU with
@@ -65,7 +66,7 @@ class InferenceEngine:
         self._without_noise = self._over_batch(_paint_without_noise, _MAP)
         self._with_vector = self._over_batch(_paint_with_vector, _MAP, self._floats())
         self._with_field = self._over_batch(_paint_with_field, _MAP, self._floats(None, None))
-        self._with_index = self._over_batch(paint_image, _MAP, _MAP, self._floats(None))
+        self._with_index = self._over_batch(_paint_with_index, _MAP, _MAP, self._floats(None))
 
     def refresh(self):
         """Folds the weights again, as they are in the generator now; nothing is traced again."""
@@ -129,22 +130,7 @@ class InferenceEngine:
     def _over_batch(self, paint_one, *signature):
         """A graph that calls ``paint_one(weights, ...)`` for one row of its arguments at a time."""
         result = tf.TensorSpec([None, None, 3], self._generator.variable_dtype)
-
-        def over_rows(*batches):
-            return tf.map_fn(
-                lambda rows: paint_one(self.weights, *rows),
-                batches,
-                fn_output_signature=result,
-                parallel_iterations=1,
-            )
-
-        def over_batch(*batches):
-            shape = tf.shape(batches[0])
-            # No rows, no size to be learned from them.
-            empty = lambda: tf.zeros([0, shape[1], shape[2], 3], result.dtype)  # noqa: E731
-            return tf.cond(shape[0] == 0, empty, lambda: over_rows(*batches))
-
-        return tf.function(over_batch, input_signature=signature, autograph=False)
+        return per_image(lambda *rows: paint_one(self.weights, *rows), signature, result)
 
 
 # === Folding ===
@@ -227,6 +213,37 @@ class _Condition(NamedTuple):
     def noise_channels(self):
         return 0 if self.vectors is None else self.vectors.shape[-1]
 
+    def convolve(self, kernel, bias):
+        """``conditional_conv`` at every pixel, noise that is the same everywhere apart."""
+        if self.vectors is None:
+            return self._convolve(kernel, bias, None)
+        index, vectors = self.noise_index, tf.cast(self.vectors, kernel.dtype)
+        return tf.cond(
+            tf.reduce_all(index == index[0, 0, 0]),
+            lambda: self._convolve(kernel, bias, tf.gather(vectors, index[0, 0, :1])),
+            lambda: self._convolve(kernel, bias, tf.gather(vectors, index)),
+        )
+
+    def _convolve(self, kernel, bias, noise):
+        return conditional_conv(self.label_map, noise, kernel, bias, self.noise_channels)
+
+
+class _PixelCondition(NamedTuple):
+    """What images are painted from: int32 [B, H, W], and float [B, Z] or None if Z = 0."""
+
+    label_map: Any
+    noise: Any
+
+    def at(self, factor):
+        """The condition at the ``factor``-th part of the resolution."""
+        return _PixelCondition(downsample(self.label_map, factor), self.noise)
+
+    def convolve(self, kernel, bias):
+        """``conditional_conv`` at every pixel."""
+        noise = None if self.noise is None else tf.cast(self.noise, kernel.dtype)
+        channels = 0 if noise is None else noise.shape[-1]
+        return conditional_conv(self.label_map, noise, kernel, bias, channels)
+
 
 def paint_image(weights, label_map, noise_index, vectors):
     """Paints one image with folded weights.
@@ -239,17 +256,45 @@ def paint_image(weights, label_map, noise_index, vectors):
     Returns:
         [H, W, 3] in [-1, 1].
     """
+    whole = _Condition(label_map[None], noise_index[None], vectors)
+    return _paint(weights, whole, _modulations)[0]
+
+
+def paint_every_pixel(weights, label_map, noise):
+    """Paints a batch with folded weights, every pixel for itself.
+
+    What ``paint_image`` gives, to rounding, in a graph without branches, loops or tensors whose
+    size depends on what they hold: for runtimes that know the shapes of all tensors beforehand.
+
+    Args:
+        weights: dict of tensors or variables, as ``folded_weights`` gives them.
+        label_map: int32 [B, H, W].
+        noise: float [B, Z], or None if Z = 0.
+
+    Returns:
+        [B, H, W, 3] in [-1, 1].
+    """
+    return _paint(weights, _PixelCondition(label_map, noise), _modulations_of_pixels)
+
+
+def _paint(weights, whole, modulations):
+    """An image of a condition at its whole resolution.
+
+    ``modulations(weights of a block, condition)`` gives function(norm, x) -> ``x * scale + shift``
+    with what the norm's kernels give.
+    """
     blocks = sum(name.endswith("/conv_0/kernel") for name in weights)
-    whole, factor = _Condition(label_map[None], noise_index[None], vectors), 2 ** (blocks - 1)
-    x = _label_conv(weights["stem/kernel"], weights["stem/bias"], whole.at(factor))
+    factor = 2 ** (blocks - 1)
+    x = whole.at(factor).convolve(weights["stem/kernel"], weights["stem/bias"])
     x = tf.cast(x, weights["to_rgb/kernel"].dtype)
     for index in range(blocks):
         factor //= 2 if index else 1
         x = upsample(x) if index else x
-        x = _block(_of(weights, f"block_{index}"), x, whole.at(factor))
+        block = _of(weights, f"block_{index}")
+        x = _block(block, x, modulations(block, whole.at(factor)))
     x = _conv(tf.nn.leaky_relu(x, LEAKY_SLOPE), weights["to_rgb/kernel"])
     bias = tf.convert_to_tensor(weights["to_rgb/bias"])
-    return tf.tanh(tf.nn.bias_add(tf.cast(x, bias.dtype), bias))[0]
+    return tf.tanh(tf.nn.bias_add(tf.cast(x, bias.dtype), bias))
 
 
 def _paint_without_noise(weights, label_map):
@@ -258,6 +303,20 @@ def _paint_without_noise(weights, label_map):
 
 def _paint_with_vector(weights, label_map, vector):
     return paint_image(weights, label_map, tf.zeros_like(label_map), vector[None])
+
+
+def _paint_with_index(weights, label_map, noise_index, vectors):
+    return paint_image(weights, label_map, *_reduced(noise_index, vectors))
+
+
+def _reduced(index, vectors):
+    """Equal vectors merged, unused ones left out, all numbered by first appearance.
+
+    So an image's bits depend on the noise of its pixels, not on how that was written down.
+    """
+    vectors, merged = tf.raw_ops.UniqueV2(x=vectors, axis=[0])
+    used, number = tf.unique(tf.reshape(tf.gather(merged, index), [-1]))
+    return tf.reshape(number, tf.shape(index)), tf.gather(vectors, used)
 
 
 def _paint_with_field(weights, label_map, field):
@@ -273,9 +332,8 @@ def _of(weights, part):
     return {name.removeprefix(start): w for name, w in weights.items() if name.startswith(start)}
 
 
-def _block(weights, x, condition):
-    """``SPADEResBlock`` on centred features [1, H, W, C], upsampled already."""
-    modulate = _modulations(weights, condition)
+def _block(weights, x, modulate):
+    """``SPADEResBlock`` on centred features [B, H, W, C], upsampled already."""
     y = tf.nn.leaky_relu(modulate("norm_0", x), LEAKY_SLOPE)
     y = tf.nn.bias_add(_conv(y, weights["conv_0/kernel"]), weights["conv_0/bias"])
     y = tf.nn.leaky_relu(modulate("norm_1", y), LEAKY_SLOPE)
@@ -289,35 +347,18 @@ def _conv(x, kernel):
     return tf.nn.conv2d(x, kernel, 1, "SAME")
 
 
-def _label_conv(kernel, bias, condition):
-    """``conditional_conv`` at every pixel, noise that is the same everywhere apart."""
-    label_map, index, vectors = condition
-
-    def convolve(noise):
-        noise = None if noise is None else tf.cast(noise, kernel.dtype)
-        return conditional_conv(label_map, noise, kernel, bias, condition.noise_channels)
-
-    if vectors is None:
-        return convolve(None)
-    return tf.cond(
-        tf.reduce_all(index == index[0, 0, 0]),
-        lambda: convolve(tf.gather(vectors, index[0, 0, :1])),
-        lambda: convolve(tf.gather(vectors, index)),
-    )
-
-
 # === Modulation ===
 
 
 def _modulations(weights, condition):
     """function(norm, x) -> ``x * scale + shift`` with what the norm's kernels give."""
-    norms = [name for name in ("norm_0", "norm_1", "norm_s") if f"{name}/kernel" in weights]
+    norms = _norms(weights)
     patterns = find_patterns(condition.label_map, condition.noise_index)
     kinds, pixels = tf.shape(patterns.columns)[0], tf.size(condition.label_map)
     index, *tables = tf.cond(
         tf.cast(kinds, tf.float32) <= _LARGEST_SHARE * tf.cast(pixels, tf.float32),
         lambda: [patterns.index, *_of_kinds(weights, norms, condition, patterns)],
-        lambda: [_numbers(condition.label_map), *_of_pixels(weights, norms, condition)],
+        lambda: [_numbers(condition.label_map), *_rows(_of_pixels(weights, norms, condition))],
     )
 
     def modulate(name, x):
@@ -327,8 +368,28 @@ def _modulations(weights, condition):
     return modulate
 
 
+def _modulations_of_pixels(weights, condition):
+    """What ``_modulations`` gives, of a condition at which nothing is shared."""
+    norms = _norms(weights)
+    maps = _of_pixels(weights, norms, condition)
+
+    def modulate(name, x):
+        scale, shift = maps[2 * norms.index(name) :][:2]
+        return x * scale + shift
+
+    return modulate
+
+
+def _norms(weights):
+    return [name for name in ("norm_0", "norm_1", "norm_s") if f"{name}/kernel" in weights]
+
+
 def _numbers(label_map):
     return tf.reshape(tf.range(tf.size(label_map)), tf.shape(label_map))
+
+
+def _rows(maps):
+    return [tf.reshape(x, (-1, x.shape[-1])) for x in maps]
 
 
 def _of_kinds(weights, norms, condition, patterns):
@@ -343,15 +404,10 @@ def _of_kinds(weights, norms, condition, patterns):
 
 
 def _of_pixels(weights, norms, condition):
-    """Scale and shift [H * W, C] of all norms, for every pixel."""
+    """Scale and shift [B, H, W, C] of all norms, for every pixel."""
     dtype = weights["norm_0/kernel"].dtype
     shared = (tf.cast(weights[f"shared/{part}"], dtype) for part in ("kernel", "bias"))
-    hidden = tf.nn.relu(_label_conv(*shared, condition))
-
-    def table(part, kernel):
-        return tf.reshape(_conv(part, kernel), (-1, kernel.shape[-1]))
-
-    return _tables(weights, norms, hidden, table)
+    return _tables(weights, norms, tf.nn.relu(condition.convolve(*shared)), _conv)
 
 
 def _tables(weights, norms, hidden, convolve):

@@ -160,7 +160,7 @@ class Discriminator(keras.Model):
         self.built = True
 
     def call(self, image, training=False):
-        self._check(image)
+        self.check_inputs(image)
         mode = {"training": training, "remat": self.remat}
         x, skips = image, []
         for block in self.down_blocks:
@@ -171,7 +171,8 @@ class Discriminator(keras.Model):
             x = call_block(block, ops.concatenate([skips.pop(), x], axis=-1), **mode)
         return ops.cast(self.to_logits(x), self.variable_dtype)
 
-    def _check(self, image):
+    def check_inputs(self, image):
+        """Raises ValueError: axes, channels or sizes that do not fit."""
         check_rank(image.shape, 4, "image")
         if image.shape[-1] != 3:
             raise ValueError(f"`image` must have 3 channels. Received: {tuple(image.shape)}.")
@@ -181,7 +182,7 @@ class Discriminator(keras.Model):
         return (*input_shape[:-1], self.num_classes + 1)
 
     def compute_output_spec(self, image, training=False):
-        self._check(image)
+        self.check_inputs(image)
         return keras.KerasTensor((*image.shape[:-1], self.num_classes + 1), self.variable_dtype)
 
     def get_config(self):

@@ -17,6 +17,7 @@ from oasis_tf.inference import InferenceEngine
 from oasis_tf.layers.fusion import fused
 from oasis_tf.layers.replicas import mean_over_replicas, num_replicas
 from oasis_tf.noise_fields import NoiseField, check_channels, check_same_channels, check_size, stack
+from oasis_tf.segmentation_engine import SegmentationEngine, known_argmax
 
 METRICS = (
     "loss_g",
@@ -123,6 +124,7 @@ class OASIS(keras.Model):
         )
         self.config = self.label_space = None  # set by `load`
         self._engine = None  # made by `inference_engine`
+        self._segmentation_engine = None  # made by `segmentation_engine`
         self.generator_optimizer = self.discriminator_optimizer = None  # set by `compile`
         # Keras would otherwise build the model on per-replica values in `fit`, and fail.
         self.built = True
@@ -365,8 +367,21 @@ class OASIS(keras.Model):
         image = np.asarray(image)
         if image.ndim == 3:
             return self.segment(image[None])[0]
-        logits = self.discriminator(to_float_image(image, self.variable_dtype), training=False)
-        return self.known_argmax(logits).numpy()
+        label_map, _ = self.segmentation_engine()(to_float_image(image, self.variable_dtype))
+        return label_map.numpy()
+
+    def segmentation_engine(self):
+        """The ``SegmentationEngine`` of the discriminator; as ``inference_engine``.
+
+        Raises:
+            ValueError: the model has no discriminator.
+        """
+        self._need_discriminator("segment")
+        if self._segmentation_engine is None:
+            self._segmentation_engine = SegmentationEngine(self.discriminator, self.has_unknown)
+        else:
+            self._segmentation_engine.refresh()
+        return self._segmentation_engine
 
     def recreate(self, image, seed=0, noise=None):
         """Scenes of photographs painted anew: ``generate`` from what ``segment`` makes of them.
@@ -418,8 +433,7 @@ class OASIS(keras.Model):
 
     def known_argmax(self, logits):
         """Most likely known class per pixel: logits [B, H, W, N+1] -> int32 [B, H, W] model ids."""
-        first = 1 if self.has_unknown else 0
-        return tf.argmax(logits[..., first + 1 :], axis=-1, output_type=tf.int32) + first
+        return known_argmax(logits, first=int(self.has_unknown))
 
     def _need_discriminator(self, purpose):
         if self.discriminator is None:

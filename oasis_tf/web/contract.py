@@ -50,14 +50,8 @@ def max_pixels(height, width):
 
 def facts(label_space):
     """What a page must know of the classes: a dict for JSON."""
-    classes = [
-        {"id": i, "name": name, "color": color, "raw_id": raw_id}
-        for i, (name, color, raw_id) in enumerate(
-            zip(label_space.class_names, label_space.palette, label_space.raw_ids, strict=True)
-        )
-    ]
     return {
         "dataset": label_space.dataset,
         "has_unknown": label_space.has_unknown,
-        "classes": classes,
+        "classes": label_space.classes(),
     }
