@@ -141,7 +141,7 @@ function readChunks(bytes) {
 export async function decodePng(bytes, most = Infinity) {
   const { width, height, bits, kind, interlaced, parts } = readChunks(bytes);
   const channels = CHANNELS[kind];
-  if (width * height > most) throw new Error(`It may have ${most} pixels at most.`);
+  if (width * height > most) throw new Error(`It may have ${most.toLocaleString("en")} pixels at most.`);
   if (interlaced) throw new Error("Save it without interlacing.");
   if (!channels || kind === GREY_ALPHA || (channels > 1 && bits !== 8)) {
     throw new Error("It must hold integers, or colours of 8 bits a channel.");
