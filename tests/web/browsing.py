@@ -21,13 +21,14 @@ PROVOKED = ("the server responded with a status of", "net::ERR_")
 
 
 @contextlib.contextmanager
-def opened(browser, url, *, origins=(), **options):
+def opened(browser, url, *, origins=(), provoked=(), **options):
     """Gives the page at an address; afterwards: nothing asked of other hosts, no errors.
 
     Args:
         browser: Playwright's.
         url: address of the page's folder, without a slash at its end.
         origins: other addresses that the page may ask.
+        provoked: parts of what the console may say.
         options: of the browser's context.
     """
     context = browser.new_context(**({"accept_downloads": True, "viewport": DESKTOP} | options))
@@ -40,7 +41,7 @@ def opened(browser, url, *, origins=(), **options):
     yield page
     own = (f"{url}/", "blob:", *origins)
     assert not [one for one in asked if not one.startswith(own)]
-    assert not [text for text in errors if not any(part in text for part in PROVOKED)]
+    assert not [text for text in errors if not any(part in text for part in (*PROVOKED, *provoked))]
     context.close()
 
 

@@ -90,7 +90,7 @@ def start_demo():
         line = process.stdout.readline()
         yield line.removeprefix("Demo: ").strip()
         process.send_signal(signal.SIGINT)
-        # 0 where the tests run as a job that ignores interruptions: then only the server hears them.
+        # 0 where the tests run as a job that ignores interruptions: only the server hears them.
         assert process.wait(30) in (130, 0)
         assert line.startswith("Demo: http://127.0.0.1:")
 

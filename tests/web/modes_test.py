@@ -3,8 +3,6 @@
 import contextlib
 import functools
 import http.server
-import io
-import json
 import os
 import threading
 
@@ -32,7 +30,6 @@ from tests.web.browsing import (
     ready,
     said,
     settle,
-    tool,
 )
 from tests.web.fake_serving import FakeServing
 
@@ -141,7 +138,8 @@ def serving_site(fake, model_dir, examples_dir, tmp_path_factory):
 
 def test_static_page_asks_serving(browser, serving_site, restored, model):
     origins = (restored.url.split("/v1")[0],)
-    with browsing.opened(browser, serving_site, origins=origins) as page:
+    provoked = ["blocked by CORS policy"]
+    with browsing.opened(browser, serving_site, origins=origins, provoked=provoked) as page:
         ready(page)
         np.testing.assert_array_equal(image(page), generated(model, labels(page), seed=0))
         page.locator("#share").fill("25")
@@ -330,22 +328,23 @@ def test_noise_of_seeds_is_the_servers(litert_page):
         np.testing.assert_allclose(got, want, atol=1e-6, rtol=0)
 
 
-def test_policy_binds_page_and_worker(litert_page):
-    """Requests that an attacker's model or script would send do not leave the browser."""
-    with FakeServing(cors=True) as other:
-        tried = litert_page.evaluate(
-            """async (url) => {
-              const inPage = await fetch(url).then(() => "sent", () => "refused");
-              const text = `fetch(${JSON.stringify(url)}).then(
-                () => postMessage("sent"), () => postMessage("refused"))`;
-              const worker = new Worker(URL.createObjectURL(new Blob([text])));
-              const inWorker = await new Promise((resolve) => (worker.onmessage = (event) =>
-                resolve(event.data)));
-              return [inPage, inWorker];
-            }""",
-            other.url,
-        )
-        assert tried == ["refused", "refused"]
+def test_policy_binds_page_and_worker(browser, litert_site):
+    """Requests that a foreign script might send do not leave the browser."""
+    script = """async (url) => {
+      const inPage = await fetch(url).then(() => "sent", () => "refused");
+      const text = `fetch(${JSON.stringify(url)}).then(
+        () => postMessage("sent"), () => postMessage("refused"))`;
+      const worker = new Worker(URL.createObjectURL(new Blob([text])));
+      const inWorker = await new Promise((resolve) => (worker.onmessage = ({ data }) =>
+        resolve(data)));
+      return [inPage, inWorker];
+    }"""
+    with (
+        FakeServing(cors=True) as other,
+        browsing.opened(browser, litert_site, provoked=["Content Security Policy"]) as page,
+    ):
+        ready(page)
+        assert page.evaluate(script, other.url) == ["refused", "refused"]
         assert not other.asked
 
 
