@@ -205,9 +205,12 @@ def write(path, source, example_path=None):
         example_path: label PNG or folder of them to begin with, or None.
 
     Raises:
+        FileExistsError: something lies there.
         ValueError: unreadable examples; LiteRT.js cannot be had.
         OSError: the folder cannot be written.
     """
+    if os.path.exists(path) and not (os.path.isdir(path) and not os.listdir(path)):
+        raise FileExistsError(f"`output` must be a new folder, or an empty one. Received: {path}")
     size = source.height, source.width
     found = examples.from_folder(example_path, source.label_space, *size) if example_path else []
     with files.folder_written_aside(path) as aside:
