@@ -213,6 +213,37 @@ class _Condition(NamedTuple):
     def noise_channels(self):
         return 0 if self.vectors is None else self.vectors.shape[-1]
 
+    def convolve(self, kernel, bias):
+        """``conditional_conv`` at every pixel, noise that is the same everywhere apart."""
+        if self.vectors is None:
+            return self._convolve(kernel, bias, None)
+        index, vectors = self.noise_index, tf.cast(self.vectors, kernel.dtype)
+        return tf.cond(
+            tf.reduce_all(index == index[0, 0, 0]),
+            lambda: self._convolve(kernel, bias, tf.gather(vectors, index[0, 0, :1])),
+            lambda: self._convolve(kernel, bias, tf.gather(vectors, index)),
+        )
+
+    def _convolve(self, kernel, bias, noise):
+        return conditional_conv(self.label_map, noise, kernel, bias, self.noise_channels)
+
+
+class _PixelCondition(NamedTuple):
+    """What images are painted from: int32 [B, H, W], and float [B, Z] or None if Z = 0."""
+
+    label_map: Any
+    noise: Any
+
+    def at(self, factor):
+        """The condition at the ``factor``-th part of the resolution."""
+        return _PixelCondition(downsample(self.label_map, factor), self.noise)
+
+    def convolve(self, kernel, bias):
+        """``conditional_conv`` at every pixel."""
+        noise = None if self.noise is None else tf.cast(self.noise, kernel.dtype)
+        channels = 0 if noise is None else noise.shape[-1]
+        return conditional_conv(self.label_map, noise, kernel, bias, channels)
+
 
 def paint_image(weights, label_map, noise_index, vectors):
     """Paints one image with folded weights.
@@ -225,17 +256,45 @@ def paint_image(weights, label_map, noise_index, vectors):
     Returns:
         [H, W, 3] in [-1, 1].
     """
+    whole = _Condition(label_map[None], noise_index[None], vectors)
+    return _paint(weights, whole, _modulations)[0]
+
+
+def paint_every_pixel(weights, label_map, noise):
+    """Paints a batch with folded weights, every pixel for itself.
+
+    What ``paint_image`` gives, to rounding, in a graph without branches, loops or tensors whose
+    size depends on what they hold: for runtimes that know the shapes of all tensors beforehand.
+
+    Args:
+        weights: dict of tensors or variables, as ``folded_weights`` gives them.
+        label_map: int32 [B, H, W].
+        noise: float [B, Z], or None if Z = 0.
+
+    Returns:
+        [B, H, W, 3] in [-1, 1].
+    """
+    return _paint(weights, _PixelCondition(label_map, noise), _modulations_of_pixels)
+
+
+def _paint(weights, whole, modulations):
+    """An image of a condition at its whole resolution.
+
+    ``modulations(weights of a block, condition)`` gives function(norm, x) -> ``x * scale + shift``
+    with what the norm's kernels give.
+    """
     blocks = sum(name.endswith("/conv_0/kernel") for name in weights)
-    whole, factor = _Condition(label_map[None], noise_index[None], vectors), 2 ** (blocks - 1)
-    x = _label_conv(weights["stem/kernel"], weights["stem/bias"], whole.at(factor))
+    factor = 2 ** (blocks - 1)
+    x = whole.at(factor).convolve(weights["stem/kernel"], weights["stem/bias"])
     x = tf.cast(x, weights["to_rgb/kernel"].dtype)
     for index in range(blocks):
         factor //= 2 if index else 1
         x = upsample(x) if index else x
-        x = _block(_of(weights, f"block_{index}"), x, whole.at(factor))
+        block = _of(weights, f"block_{index}")
+        x = _block(block, x, modulations(block, whole.at(factor)))
     x = _conv(tf.nn.leaky_relu(x, LEAKY_SLOPE), weights["to_rgb/kernel"])
     bias = tf.convert_to_tensor(weights["to_rgb/bias"])
-    return tf.tanh(tf.nn.bias_add(tf.cast(x, bias.dtype), bias))[0]
+    return tf.tanh(tf.nn.bias_add(tf.cast(x, bias.dtype), bias))
 
 
 def _paint_without_noise(weights, label_map):
@@ -274,9 +333,8 @@ def _of(weights, part):
     return {name.removeprefix(start): w for name, w in weights.items() if name.startswith(start)}
 
 
-def _block(weights, x, condition):
-    """``SPADEResBlock`` on centred features [1, H, W, C], upsampled already."""
-    modulate = _modulations(weights, condition)
+def _block(weights, x, modulate):
+    """``SPADEResBlock`` on centred features [B, H, W, C], upsampled already."""
     y = tf.nn.leaky_relu(modulate("norm_0", x), LEAKY_SLOPE)
     y = tf.nn.bias_add(_conv(y, weights["conv_0/kernel"]), weights["conv_0/bias"])
     y = tf.nn.leaky_relu(modulate("norm_1", y), LEAKY_SLOPE)
@@ -290,35 +348,18 @@ def _conv(x, kernel):
     return tf.nn.conv2d(x, kernel, 1, "SAME")
 
 
-def _label_conv(kernel, bias, condition):
-    """``conditional_conv`` at every pixel, noise that is the same everywhere apart."""
-    label_map, index, vectors = condition
-
-    def convolve(noise):
-        noise = None if noise is None else tf.cast(noise, kernel.dtype)
-        return conditional_conv(label_map, noise, kernel, bias, condition.noise_channels)
-
-    if vectors is None:
-        return convolve(None)
-    return tf.cond(
-        tf.reduce_all(index == index[0, 0, 0]),
-        lambda: convolve(tf.gather(vectors, index[0, 0, :1])),
-        lambda: convolve(tf.gather(vectors, index)),
-    )
-
-
 # === Modulation ===
 
 
 def _modulations(weights, condition):
     """function(norm, x) -> ``x * scale + shift`` with what the norm's kernels give."""
-    norms = [name for name in ("norm_0", "norm_1", "norm_s") if f"{name}/kernel" in weights]
+    norms = _norms(weights)
     patterns = find_patterns(condition.label_map, condition.noise_index)
     kinds, pixels = tf.shape(patterns.columns)[0], tf.size(condition.label_map)
     index, *tables = tf.cond(
         tf.cast(kinds, tf.float32) <= _LARGEST_SHARE * tf.cast(pixels, tf.float32),
         lambda: [patterns.index, *_of_kinds(weights, norms, condition, patterns)],
-        lambda: [_numbers(condition.label_map), *_of_pixels(weights, norms, condition)],
+        lambda: [_numbers(condition.label_map), *_rows(_of_pixels(weights, norms, condition))],
     )
 
     def modulate(name, x):
@@ -328,8 +369,28 @@ def _modulations(weights, condition):
     return modulate
 
 
+def _modulations_of_pixels(weights, condition):
+    """What ``_modulations`` gives, of a condition at which nothing is shared."""
+    norms = _norms(weights)
+    maps = _of_pixels(weights, norms, condition)
+
+    def modulate(name, x):
+        scale, shift = maps[2 * norms.index(name) :][:2]
+        return x * scale + shift
+
+    return modulate
+
+
+def _norms(weights):
+    return [name for name in ("norm_0", "norm_1", "norm_s") if f"{name}/kernel" in weights]
+
+
 def _numbers(label_map):
     return tf.reshape(tf.range(tf.size(label_map)), tf.shape(label_map))
+
+
+def _rows(maps):
+    return [tf.reshape(x, (-1, x.shape[-1])) for x in maps]
 
 
 def _of_kinds(weights, norms, condition, patterns):
@@ -344,15 +405,10 @@ def _of_kinds(weights, norms, condition, patterns):
 
 
 def _of_pixels(weights, norms, condition):
-    """Scale and shift [H * W, C] of all norms, for every pixel."""
+    """Scale and shift [B, H, W, C] of all norms, for every pixel."""
     dtype = weights["norm_0/kernel"].dtype
     shared = (tf.cast(weights[f"shared/{part}"], dtype) for part in ("kernel", "bias"))
-    hidden = tf.nn.relu(_label_conv(*shared, condition))
-
-    def table(part, kernel):
-        return tf.reshape(_conv(part, kernel), (-1, kernel.shape[-1]))
-
-    return _tables(weights, norms, hidden, table)
+    return _tables(weights, norms, tf.nn.relu(condition.convolve(*shared)), _conv)
 
 
 def _tables(weights, norms, hidden, convolve):

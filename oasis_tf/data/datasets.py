@@ -135,6 +135,14 @@ class LabelSpace:
         """
         return np.asarray(self.palette, np.uint8)[self._checked(label_map)]
 
+    def classes(self) -> list[dict]:
+        """One dict for every class, in model-id order: `id`, `name`, `color` and `raw_id`."""
+        rows = zip(self.class_names, self.palette, self.raw_ids, strict=True)
+        return [
+            {"id": i, "name": name, "color": list(color), "raw_id": raw_id}
+            for i, (name, color, raw_id) in enumerate(rows)
+        ]
+
     def to_json(self) -> dict:
         """Plain lists and values for `json.dump`; `from_json` is the inverse."""
         return dataclasses.asdict(self)

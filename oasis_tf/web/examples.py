@@ -2,11 +2,7 @@
 
 import os
 
-import tensorflow as tf
-
 from oasis_tf import label_files
-from oasis_tf.data import reading
-from oasis_tf.data.tfrecord import METADATA_FILE, PreparedDataset, parse_example
 
 MOST = 24
 _MOST_SKIPPED = 4  # neighbours are often frames of one film, but everything skipped is read
@@ -38,7 +34,13 @@ def from_folder(path, label_space, height, width):
 
 def from_data(data_dir, label_space, height, width):
     """As `from_folder`, from the validation split of a prepared data set; none if it is gone."""
-    if not data_dir or not os.path.exists(os.path.join(data_dir, METADATA_FILE)):
+    if not data_dir or not os.path.exists(data_dir):
+        return []
+    import tensorflow as tf  # here: where nothing is to be read, nobody waits for it
+
+    from oasis_tf.data.tfrecord import METADATA_FILE, PreparedDataset
+
+    if not os.path.exists(os.path.join(data_dir, METADATA_FILE)):
         return []
     try:
         prepared = PreparedDataset.load(data_dir)
@@ -53,6 +55,9 @@ def from_data(data_dir, label_space, height, width):
 
 
 def _example(record, label_space, height, width):
+    from oasis_tf.data import reading
+    from oasis_tf.data.tfrecord import parse_example
+
     example = parse_example(record)
     label_map = reading.decode_label(example["label"], label_space).numpy()
     name = example["key"].numpy().decode("utf-8", "replace")

@@ -104,6 +104,25 @@ def _short(value, length=60):
     return text if len(text) <= length else f"{text[:length]}…"
 
 
+def parse_prediction(answer, outputs):
+    """The outputs, a dict of bytes, of the only row of an answer.
+
+    Args:
+        answer: what the JSON of an answer holds.
+        outputs: names of the signature's outputs, all of them bytes.
+
+    Raises:
+        ValueError: an answer of another form.
+    """
+    rows = answer.get("predictions")
+    if not isinstance(rows, list) or len(rows) != 1:
+        raise ValueError("the answer must have one prediction.")
+    row = {outputs[0]: rows[0]} if len(outputs) == 1 else rows[0]
+    if not isinstance(row, dict) or not set(outputs) <= set(row):
+        raise ValueError(f"a prediction must have {', '.join(outputs)}.")
+    return {name: _bytes(name, row[name]) for name in outputs}
+
+
 def as_b64(contents):
     """Bytes in the form that strings have."""
     return {"b64": base64.b64encode(contents).decode("ascii")}
@@ -120,9 +139,10 @@ def _row(outputs):
 
 def metadata(model_name, version, signatures):
     """What `GET …/metadata` tells, without the details of tensors."""
+    definitions = {name: {"inputs": dict(kinds)} for name, kinds in signatures.items()}
     return {
         "model_spec": {"name": model_name, "signature_name": "", "version": str(version)},
-        "metadata": {"signature_def": {name: dict(kinds) for name, kinds in signatures.items()}},
+        "metadata": {"signature_def": {"signature_def": definitions}},
     }
 
 

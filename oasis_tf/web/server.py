@@ -1,5 +1,7 @@
 """The demo's HTTP server: a static page, TensorFlow Serving's REST form, files that are handed in.
 
+Predictions come from a model that is here, or from TensorFlow Serving; then the page and the files
+still come from here, so that nothing needs to be asked of other hosts.
 Nothing is kept between requests but the model: what a visitor paints lives in the page. Every input
 is bounded: size and time of a request, pixels of a picture, requests in flight and for each second.
 Failures are `{"error": "…"}`; the stack trace of a defect goes to the log alone. Importing this
@@ -12,8 +14,9 @@ import ipaddress
 import socket
 import time
 
-from oasis_tf.web import rest, uploads
+from oasis_tf.web import contract, rest, uploads
 from oasis_tf.web.pictures import encode_png
+from oasis_tf.web.serving import Unavailable
 from oasis_tf.web.turns import Busy, Superseded, Turns
 
 try:
@@ -49,17 +52,16 @@ class Demo:
     """The endpoints for one model.
 
     Args:
-        model: `OASIS` with its `config`.
-        signatures: `Signatures` of it.
+        label_space: `LabelSpace` of the model.
+        signatures: `Signatures` of a model that is here, or `TensorFlowServing`.
         examples: list of (name, integers [H, W] in model ids).
     """
 
-    def __init__(self, model, signatures, examples=()):
-        self._space, self._signatures = model.label_space, signatures
+    def __init__(self, label_space, signatures, examples=()):
+        self._space, self._signatures = label_space, signatures
         self._size = signatures.height, signatures.width
-        self._step = int(model.step)
         self._examples = [(name, encode_png(label_map)) for name, label_map in examples]
-        self._facts = self._described(model)
+        self._facts = self._described()
         self._painting, self._decoding = Turns(), Turns(most_waiting=4)
 
     def routes(self):
@@ -67,34 +69,26 @@ class Demo:
         return [
             Route("/v1/models/{path:path}", self._predict, methods=["POST"]),
             Route("/v1/models/{path:path}", self._about, methods=["GET"]),
-            Route("/api/model", self._model),
+            Route("/model.json", self._model),
             Route("/api/examples/{number:int}", self._example),
             Route("/api/labels", self._labels, methods=["POST"]),
             Route("/api/photograph", self._photograph, methods=["POST"]),
             Mount("/", StaticFiles(packages=[("oasis_tf.web", "page")], html=True)),
         ]
 
-    def _described(self, model):
-        space, config = model.label_space, model.config.model
-        classes = [
-            {"id": i, "name": name, "color": color, "raw_id": raw_id}
-            for i, (name, color, raw_id) in enumerate(
-                zip(space.class_names, space.palette, space.raw_ids, strict=True)
-            )
-        ]
-        return {
-            "name": MODEL_NAME,
-            "dataset": space.dataset,
-            "step": self._step,
-            "classes": classes,
-            "has_unknown": space.has_unknown,
+    def _described(self):
+        return contract.facts(self._space) | {
+            "origin": self._signatures.origin,
             "height": self._signatures.height,
             "width": self._signatures.width,
-            "size_multiple": config.generator_stride,
             "noise_channels": self._signatures.noise_channels,
-            "signatures": list(self._signatures.kinds),
-            "examples": [name for name, _ in self._examples],
+            "painter": {"kind": "rest", "url": f"v1/models/{MODEL_NAME}", "own": True},
+            "reader": "server",
             "max_upload": MAX_UPLOAD,
+            "examples": [
+                {"name": name, "url": f"api/examples/{number}"}
+                for number, (name, _) in enumerate(self._examples)
+            ],
         }
 
     # === What the model answers ===
@@ -121,9 +115,9 @@ class Demo:
         if name != MODEL_NAME or verb == ":predict":
             raise HTTPException(404, f"There is GET /v1/models/{MODEL_NAME} and …/metadata.")
         if verb:
-            kinds = self._signatures.kinds
-            return JSONResponse(rest.metadata(MODEL_NAME, self._step, kinds))
-        return JSONResponse(rest.status(self._step))
+            kinds, version = self._signatures.kinds, self._signatures.version
+            return JSONResponse(rest.metadata(MODEL_NAME, version, kinds))
+        return JSONResponse(rest.status(self._signatures.version))
 
     # === What the page needs besides ===
 
@@ -175,21 +169,22 @@ async def _body(request, limit):
 # === The application ===
 
 
-def application(model, signatures, examples=(), host=None):
+def application(label_space, signatures, examples=(), host=None):
     """The Starlette application.
 
     Args:
-        model, signatures, examples: as for `Demo`.
+        label_space, signatures, examples: as for `Demo`.
         host: where it listens; on loopback it answers to the names of loopback alone.
     """
     names = LOOPBACK_NAMES | {host} if host and is_loopback(host) else None
     return Starlette(
-        routes=Demo(model, signatures, examples).routes(),
+        routes=Demo(label_space, signatures, examples).routes(),
         middleware=[Middleware(Guard, names=names)],
         exception_handlers={
             HTTPException: lambda request, error: _failure(error.status_code, error.detail),
             ValueError: lambda request, error: _failure(400, str(error)),
             Superseded: lambda request, error: _failure(409, "A newer request took its place."),
+            Unavailable: lambda request, error: _failure(error.status, str(error)),
             Busy: lambda request, error: _failure(503, "The server is busy. Try again shortly."),
             Exception: lambda request, error: _failure(500, "The server failed; its log says why."),
         },

@@ -1,17 +1,4 @@
-"""What the demo's model can be asked for: pictures as bytes in and out, one function each.
-
-All maps are PNGs of one channel, 8 or 16 bits. Seeds are int64; a seed's noise vector is the one of
-`OASIS.generate(label_map, seed)`.
-
-    png           label_map_bytes, seed -> image_bytes
-    png_edit      label_map_bytes, noise_index_bytes, seed [K], other_seed [K], share -> image_bytes
-                  pixels of noise index k have the noise vector between those of seed[k] (share 0)
-                  and other_seed[k] (share 1)
-    png_resample  label_map_bytes, seed, region_bytes, region_seed -> image_bytes
-                  the noise of region_seed where region_bytes is not 0
-    png_segment   image_bytes -> label_map_bytes
-    png_recreate  image_bytes, seed -> image_bytes, label_map_bytes
-"""
+"""The signatures of `contract` with a model that is loaded here: one function each."""
 
 import functools
 
@@ -20,25 +7,8 @@ import numpy as np
 from oasis_tf import editing, noise
 from oasis_tf.images import to_uint8
 from oasis_tf.models.shapes import check_divisible
+from oasis_tf.web import contract
 from oasis_tf.web.pictures import decode_ids, decode_image, encode_png
-
-_MAP = {"label_map_bytes": "bytes"}
-_PLAIN = {"png": _MAP | {"seed": "integer"}}
-_EDITS = {
-    "png_edit": _MAP
-    | {
-        "noise_index_bytes": "bytes",
-        "seed": "integers",
-        "other_seed": "integers",
-        "share": "share",
-    },
-    "png_resample": _MAP | {"seed": "integer", "region_bytes": "bytes", "region_seed": "integer"},
-}
-_PHOTOGRAPHS = {
-    "png_segment": {"image_bytes": "bytes"},
-    "png_recreate": {"image_bytes": "bytes", "seed": "integer"},
-}
-_AREA = 4  # times the size trained on: the largest picture that is painted
 
 
 class Signatures:
@@ -48,22 +18,26 @@ class Signatures:
         model: `OASIS` with its `config`.
 
     Attributes:
-        kinds: dict from names to dicts from inputs to kinds, as `rest.parse` reads them. Edits are
-            there if the model has noise, photographs if it has a discriminator.
+        kinds: dict of what `contract` says of the signatures: edits if the model has noise,
+            photographs if it has a discriminator.
+        noise_channels: of the model.
         height, width: the size trained on.
         max_pixels: of a picture that is painted.
+        version, origin: the model's step, and words for people about it.
     """
 
     def __init__(self, model):
         self._model, self._engine = model, model.inference_engine()
         self.noise_channels = model.generator.noise_channels
         self.height, self.width = model.config.data.crop_height, model.config.data.crop_width
-        self.max_pixels = _AREA * self.height * self.width
-        self.kinds = dict(_PLAIN)
+        self.max_pixels = contract.max_pixels(self.height, self.width)
+        self.version = int(model.step)
+        self.origin = f"step {self.version}"
+        self.kinds = dict(contract.PLAIN)
         if self.noise_channels:
-            self.kinds |= _EDITS
+            self.kinds |= contract.EDITS
         if model.discriminator is not None:
-            self.kinds |= _PHOTOGRAPHS
+            self.kinds |= contract.PHOTOGRAPHS
         self._vector = functools.lru_cache(4096)(self._vector_of)
 
     def __call__(self, name, inputs):

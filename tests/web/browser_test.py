@@ -1,136 +1,52 @@
 """The demo in a browser, as a visitor uses it; images are compared with the library's own."""
 
-import base64
 import io
-import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from oasis_tf import editing, images, label_files
-from oasis_tf.data.datasets import published_label_space
 from oasis_tf.data.shapes import scene
+from tests.web import browsing
+from tests.web.browsing import (
+    PHONE,
+    SIDE,
+    SPACE,
+    canvas,
+    choose,
+    drag,
+    file_of,
+    hand_in,
+    image,
+    labels,
+    message,
+    place,
+    ready,
+    said,
+    settle,
+    tool,
+)
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="Playwright is not installed (extra `test`)"
-)
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="Chromium is not installed (Debian: apt-get install chromium)"
+    browsing.CHROMIUM is None, reason="Chromium is not installed (Debian: apt-get install chromium)"
 )
-
-SPACE = published_label_space("shapes")
-SIDE = 64
-DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as p:
-        running = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 @pytest.fixture
 def context_options():
-    return {"viewport": DESKTOP}
+    return {}
 
 
 @pytest.fixture
 def page(browser, demo_url, context_options):
-    """The page with its first image; afterwards: nothing asked of other hosts, no errors."""
-    context = browser.new_context(accept_downloads=True, **context_options)
-    page, asked, errors = context.new_page(), [], []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: message.type == "error" and errors.append(message.text))
-    page.set_default_timeout(20_000)
-    page.goto(demo_url)
-    page.wait_for_selector("#latency:visible")
-    page.wait_for_selector(".thumbnail >> nth=2")
-    settle(page)
-    yield page
-    own = (f"{demo_url}/", f"blob:{demo_url}/")
-    assert not [url for url in asked if not url.startswith(own)]
-    # The console also tells of answers that tests provoke; everything else there is a defect.
-    provoked = ("the server responded with a status of", "net::ERR_FAILED")
-    assert not [text for text in errors if not any(part in text for part in provoked)]
-    context.close()
-
-
-def settle(page):
-    page.wait_for_selector("body[data-state=idle]")
-
-
-def said(page, word):
-    page.wait_for_selector(f"#spoken:has-text('{word}')", state="attached")
-
-
-def canvas(page, pane):
-    """Pixels of a canvas, uint8 [64, 64, 3]."""
-    data = page.evaluate(
-        """(pane) => {
-          const canvas = document.querySelector(`#${pane} .picture`);
-          const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-          return btoa(Array.from(data, (value) => String.fromCharCode(value)).join(""));
-        }""",
-        pane,
-    )
-    return np.frombuffer(base64.b64decode(data), np.uint8).reshape(SIDE, SIDE, 4)[..., :3]
-
-
-def image(page):
-    settle(page)
-    return canvas(page, "image").astype(int)
-
-
-def labels(page):
-    """The painted label map, from its colours."""
-    return label_files.colours_to_model_ids(canvas(page, "map"), SPACE, "the page").astype(int)
-
-
-def place(page, x, y, pane="map"):
-    """Position on the page of a pixel's centre."""
-    box = page.locator(f"#{pane} .frame").bounding_box()
-    return (
-        box["x"] + (x + 0.5) * box["width"] / SIDE,
-        box["y"] + (y + 0.5) * box["height"] / SIDE,
-    )
-
-
-def drag(page, *points, pane="map"):
-    page.mouse.move(*place(page, *points[0], pane))
-    page.mouse.down()
-    for point in points[1:]:
-        page.mouse.move(*place(page, *point, pane), steps=6)
-    page.mouse.up()
-
-
-def choose(page, name):
-    page.locator("#class-list label", has_text=name).click()
-
-
-def tool(page, name):
-    page.locator(f"#tools label:has([value={name}])").click()
+    with browsing.opened(browser, demo_url, **context_options) as page:
+        ready(page)
+        yield page
 
 
 def generated(model, label_map, **noise):
     return images.to_uint8(model.generate(label_map, **noise)).astype(int)
-
-
-def file_of(picture, kind="PNG"):
-    file = io.BytesIO()
-    picture.save(file, kind)
-    return file.getvalue()
-
-
-def hand_in(page, what, name, contents, kind="image/png"):
-    files = {"name": name, "mimeType": kind, "buffer": contents}
-    page.locator(f"#{what}-file").set_input_files(files)
 
 
 # === Painting ===
@@ -458,14 +374,6 @@ def test_a_phone(page):
 
 
 # === Files ===
-
-
-def message(page):
-    page.wait_for_selector("#message:visible")
-    text = page.locator("#message").inner_text()
-    assert "Traceback" not in text and "    at " not in text
-    page.locator("#message").click()
-    return text
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from PIL import Image
 import oasis_tf
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.data.shapes import scene
+from tests.web.browsing import CHROMIUM
 
 SPACE = published_label_space("shapes")
 
@@ -55,25 +56,65 @@ def examples_dir(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, by Playwright."""
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="Playwright is not installed (extra `test`)"
+    )
+    with playwright.sync_playwright() as p:
+        running = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
 @pytest.fixture(scope="session")
-def demo_url(model_dir, examples_dir):
-    """The command, running as people run it; its address."""
+def start_demo():
+    """The command, running as people run it.
+
+    Returns:
+        function(*flags) -> context manager that gives its address.
+    """
     for package in ("starlette", "uvicorn"):
         pytest.importorskip(package, reason="the demo's extra is not installed")
-    source = str(Path(oasis_tf.__file__).resolve().parents[1])
-    flags = [f"--model_dir={model_dir}", f"--examples={examples_dir}", "--port=0"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "oasis_tf.demo", *flags],
-        env=os.environ | {"PYTHONPATH": source},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    line = process.stdout.readline()
-    yield line.removeprefix("Demo: ").strip()
-    process.send_signal(signal.SIGINT)
-    # 0 where the tests run as a job that ignores interruptions: then only the server hears them.
-    assert process.wait(30) in (130, 0)
-    assert line.startswith("Demo: http://127.0.0.1:")
+
+    @contextlib.contextmanager
+    def start(*flags):
+        source = str(Path(oasis_tf.__file__).resolve().parents[1])
+        process = subprocess.Popen(
+            [sys.executable, "-m", "oasis_tf.demo", *flags, "--port=0"],
+            env=os.environ | {"PYTHONPATH": source},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        line = process.stdout.readline()
+        yield line.removeprefix("Demo: ").strip()
+        process.send_signal(signal.SIGINT)
+        # 0 where the tests run as a job that ignores interruptions: only the server hears them.
+        assert process.wait(30) in (130, 0)
+        assert line.startswith("Demo: http://127.0.0.1:")
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def demo_url(start_demo, model_dir, examples_dir):
+    """Address of the demo of `model_dir`."""
+    with start_demo(f"--model_dir={model_dir}", f"--examples={examples_dir}") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def tflite_files(model, tmp_path_factory):
+    """Folder of generator.tflite and segmenter.tflite of `model`, float32."""
+    from export.litert import writing
+    from export.tflite import Plan
+
+    folder = tmp_path_factory.mktemp("tflite")
+    for network in ("generator", "segmenter"):
+        plan = Plan(network, {"none": str(folder / f"{network}.tflite")}, 64, 64)
+        writing.write(model, plan, None, report_examples=0)
+    return folder
 
 
 class Response:

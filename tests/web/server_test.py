@@ -21,7 +21,7 @@ pytest.importorskip("starlette", reason="the demo's extra is not installed")
 pytest.importorskip("uvicorn", reason="the demo's extra is not installed")
 
 from oasis_tf import editing, images
-from oasis_tf.web import guard, rest, server, uploads
+from oasis_tf.web import contract, guard, rest, server, uploads
 from oasis_tf.web.signatures import Signatures
 
 SPACE = published_label_space("shapes")
@@ -36,7 +36,7 @@ def signatures(model):
 
 @pytest.fixture
 def app(model, signatures):
-    return server.application(model, signatures, [("scene", label_map())])
+    return server.application(SPACE, signatures, [("scene", label_map())])
 
 
 @pytest.fixture
@@ -107,15 +107,21 @@ def assert_refused(response, status, *words):
 
 
 def test_model(client):
-    facts = client.get("/api/model").json()
+    facts = client.get("/model.json").json()
     assert [one["name"] for one in facts["classes"]] == list(SPACE.class_names)
     assert facts["classes"][3] == {"id": 3, "name": "water", "color": [30, 80, 190], "raw_id": 3}
-    assert (facts["height"], facts["width"], facts["size_multiple"]) == (64, 64, 4)
-    assert (facts["noise_channels"], facts["step"], facts["has_unknown"]) == (4, 2, False)
-    assert facts["signatures"] == ["png", "png_edit", "png_resample", "png_segment", "png_recreate"]
-    assert facts["examples"] == ["scene"]
+    assert (facts["height"], facts["width"], facts["noise_channels"]) == (64, 64, 4)
+    assert (facts["origin"], facts["has_unknown"]) == ("step 2", False)
+    assert facts["painter"] == {"kind": "rest", "url": "v1/models/oasis", "own": True}
+    assert facts["examples"] == [{"name": "scene", "url": "api/examples/0"}]
     np.testing.assert_array_equal(pixels(client.get("/api/examples/0").content), label_map())
     assert_refused(client.get("/api/examples/1"), 404, "There are 1 examples")
+
+
+def served(client):
+    """Signatures that the metadata tell of, with their inputs."""
+    metadata = client.get("/v1/models/oasis/metadata").json()["metadata"]
+    return metadata["signature_def"]["signature_def"]
 
 
 @pytest.mark.parametrize("seed", [SEED, 0, -1, 2**63 - 1])
@@ -196,8 +202,8 @@ def test_rows_of_a_request_and_timing(client):
 def test_status_and_metadata(client):
     (version,) = client.get("/v1/models/oasis").json()["model_version_status"]
     assert (version["version"], version["state"]) == ("2", "AVAILABLE")
-    signatures = client.get("/v1/models/oasis/metadata").json()["metadata"]["signature_def"]
-    assert signatures["png"] == {"label_map_bytes": "bytes", "seed": "integer"}
+    assert list(served(client)) == [*contract.PLAIN, *contract.EDITS, *contract.PHOTOGRAPHS]
+    assert set(served(client)["png"]["inputs"]) == {"label_map_bytes", "seed"}
     assert_refused(client.get("/v1/models/other"), 404, "/v1/models/oasis")
     assert_refused(client.post("/v1/models/other:predict"), 404, "oasis:predict")
     assert_refused(client.post("/v1/models/oasis/../x:predict"), 404)
@@ -209,8 +215,8 @@ def test_a_model_without_noise_or_discriminator(plain_model_dir, connect):
     model = OASIS.load(plain_model_dir)
     plain = Signatures(model)
     plain.warm_up()
-    client = connect(server.application(model, plain))
-    assert client.get("/api/model").json()["signatures"] == ["png"]
+    client = connect(server.application(SPACE, plain))
+    assert list(served(client)) == ["png"]
     got = predict(client, "png", label_map_bytes=png(label_map()), seed=3)
     np.testing.assert_array_equal(from_b64(got), images.to_uint8(model.generate(label_map())))
     assert_refused(ask(client, "png_segment", image_bytes=b""), 400, "must be one of png")
@@ -399,7 +405,7 @@ def test_rate(client, monkeypatch):
     assert [answer.status_code for answer in answers] == [400] * 3 + [429] * 2
     assert_refused(answers[-1], 429, "Too many requests")
     assert answers[-1].headers["retry-after"] == "1"
-    assert client.get("/api/model").status_code == 200
+    assert client.get("/model.json").status_code == 200
 
 
 def test_in_flight(client, monkeypatch):
@@ -412,7 +418,7 @@ def test_other_sites_are_refused(client, model, signatures, connect):
     assert_refused(client.post(PREDICT, content=b"", headers=foreign), 403, "own page")
     own = {"Origin": "http://testserver"}
     assert client.post(PREDICT, content=b"", headers=own).status_code == 400
-    guarded = connect(server.application(model, signatures, host="127.0.0.1"))
+    guarded = connect(server.application(SPACE, signatures, host="127.0.0.1"))
     assert_refused(guarded.get("/"), 403, "127.0.0.1")
     for name in ("localhost", "127.0.0.1:8000", "[::1]:8000"):
         assert guarded.get("/", headers={"Host": name}).status_code == 200
@@ -425,7 +431,7 @@ def test_defects_stay_in_the_log(model, signatures, connect, monkeypatch):
         raise KeyError("secret")
 
     monkeypatch.setattr(uploads, "label_map", fail)
-    client = connect(server.application(model, signatures))
+    client = connect(server.application(SPACE, signatures))
     response = client.post("/api/labels", content=b"x")
     assert_refused(response, 500, "its log says why")
     assert "secret" not in response.text
@@ -458,7 +464,7 @@ def test_page_is_whole_and_needs_no_other_host(client):
     assert client.get("/page/../../server.py").status_code == 404
 
 
-@pytest.mark.parametrize("path", ["/", "/main.js", "/api/model", "/missing", "/v1/models/oasis"])
+@pytest.mark.parametrize("path", ["/", "/main.js", "/model.json", "/missing", "/v1/models/oasis"])
 def test_headers(client, path):
     headers = client.get(path).headers
     policy = headers["content-security-policy"]

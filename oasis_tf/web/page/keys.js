@@ -31,8 +31,10 @@ function single(event, { palette, pen }) {
   if (CLICKS[key]) {
     const button = $(CLICKS[key]);
     if (!button.hidden) button.click();
-  } else if (TOOLS[key]) pen.select(TOOLS[key]);
-  else if (FOCUS[key]) $(FOCUS[key]).focus();
+  } else if (TOOLS[key]) {
+    const [radio] = document.querySelectorAll(`[name=tool][value=${TOOLS[key]}]`);
+    if (!radio.parentElement.hidden) pen.select(TOOLS[key]);
+  } else if (FOCUS[key]) $(FOCUS[key]).focus();
   else if (key === "[" || key === "]") pen.resize(key === "[" ? -1 : 1);
   else if (key >= "1" && key <= "9" && palette.visible[key - 1]) {
     palette.select(palette.visible[key - 1].id);

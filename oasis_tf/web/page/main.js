@@ -1,10 +1,12 @@
-// The page: what is painted, with which noise, and what the model makes of it.
+// The page: what is painted, with which noise, and what the model makes of it. What the model is and
+// who paints with it, model.json tells.
 
-import * as client from "./client.js";
+import { Failure, getBytes, getJson } from "./fetching.js";
 import { History } from "./history.js";
+import { Newest } from "./newest.js";
 import * as noise from "./noise.js";
 import { Pane } from "./pane.js";
-import { decodePng, encodePng } from "./png.js";
+import { decodePng, encodeImage, encodePng } from "./png.js";
 import { Palette } from "./palette.js";
 import { Pen } from "./pen.js";
 import { connectKeys } from "./keys.js";
@@ -12,17 +14,19 @@ import { connectKeys } from "./keys.js";
 const MESSAGE_MS = 9000;
 const IMAGE_NAME = "oasis_image.png";
 const LABELS_NAME = "oasis_labels.png";
+const PAINTERS = { rest: "./rest.js", litert: "./litert.js" };
+const READERS = { server: "./uploads.js", page: "./files.js" };
 
 const $ = (id) => document.getElementById(id);
 const panes = { map: new Pane($("map")), image: new Pane($("image")) };
-let model, palette, pen, history, newest;
-let imageBlob = null;
+let model, painter, reader, palette, pen, history, newest;
+let painted = null; // Blob of a PNG file, or ImageData
 let messageTimer;
 
 // === Messages ===
 
 function complain(error) {
-  if (!(error instanceof client.Failure)) console.error(error);
+  if (!(error instanceof Failure)) console.error(error);
   $("message").textContent = error.message;
   $("message").hidden = false;
   clearTimeout(messageTimer);
@@ -83,27 +87,15 @@ function step(direction) {
 
 // === The model's image ===
 
-async function ask() {
-  const { width, height } = model;
+function ask() {
   const map = pen.draft ?? history.state.map;
-  const labels = encodePng(map, width, height);
-  if (!model.noise_channels) {
-    return client.predict("png", { label_map_bytes: await labels, seed: 0 });
-  }
-  const { index, first, second } = noise.noiseOf(history.state.noise, map);
-  return client.predict("png_edit", {
-    label_map_bytes: await labels,
-    noise_index_bytes: await encodePng(index, width, height),
-    seed: first,
-    other_seed: second,
-    share: history.state.noise.share,
-  });
+  const { share } = history.state.noise;
+  return painter.paint(map, { ...noise.noiseOf(history.state.noise, map), share });
 }
 
-async function showImage({ prediction, modelMs }, milliseconds) {
-  const bytes = client.fromB64(prediction);
-  imageBlob = new Blob([bytes], { type: "image/png" });
-  await panes.image.showImage(imageBlob);
+async function showImage({ picture, modelMs }, milliseconds) {
+  painted = picture;
+  await panes.image.showImage(picture);
   const inModel = modelMs === null ? "" : `, model ${modelMs.toFixed(0)} ms`;
   $("latency").textContent = `${milliseconds.toFixed(0)} ms${inModel}`;
   $("latency").hidden = false;
@@ -117,7 +109,6 @@ function showWorking(working) {
 // === Noise ===
 
 function reroll(change, said) {
-  if (!model.noise_channels) return;
   commit({ noise: change(history.state.noise) }, said);
 }
 
@@ -154,19 +145,17 @@ function slideEnd() {
 
 // === Files ===
 
-function checkSize(file) {
-  if (file.width !== model.width || file.height !== model.height) {
-    throw new Error("The server sent a picture of another size.");
+function checked({ width, height, values }) {
+  if (width !== model.width || height !== model.height) {
+    throw new Failure("A label map of another size came than that of the model.");
   }
-  return file.values;
+  return values;
 }
 
-const readIds = async (bytes) => checkSize(await decodePng(bytes));
-
 const openLabels = attempt(async (file) => {
-  const answer = await client.upload("api/labels", file, model.max_upload);
-  begin(await readIds(client.fromB64(answer.label_map_bytes)));
-  const { width, height } = answer;
+  const { original, ...labels } = await reader.readLabels(file, model);
+  begin(checked(labels));
+  const { width, height } = original;
   const same = width === model.width && height === model.height;
   speak(same ? `${file.name} opened` : `${file.name} opened, resized from ${width} × ${height}`);
 });
@@ -174,11 +163,8 @@ const openLabels = attempt(async (file) => {
 const openPhotograph = attempt(async (file) => {
   showWorking(true);
   try {
-    const answer = await client.upload("api/photograph", file, model.max_upload);
-    const blob = new Blob([client.fromB64(answer.image_bytes)], { type: "image/png" });
-    // Not under the page's own name, which would drop a picture that is being asked for.
-    const { prediction } = await client.predict("png_segment", { image_bytes: blob }, "");
-    begin(await readIds(client.fromB64(prediction)), blob);
+    const photograph = await reader.readPhotograph(file, model);
+    begin(checked(await painter.segment(photograph)), photograph);
     speak(`${file.name} segmented and painted again`);
   } finally {
     showWorking(false);
@@ -214,7 +200,9 @@ function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-const saveImage = attempt(async () => imageBlob && save(imageBlob, IMAGE_NAME));
+const saveImage = attempt(async () => {
+  if (painted) save(painted instanceof Blob ? painted : await encodeImage(painted), IMAGE_NAME);
+});
 
 /** A label PNG of raw ids, in colours where a palette can hold them, as the commands read it. */
 const saveLabels = attempt(async () => {
@@ -227,9 +215,11 @@ const saveLabels = attempt(async () => {
 
 async function addExamples() {
   addExample("Blank", blank());
-  for (const [number, name] of model.examples.entries()) {
-    addExample(name, await readIds(await client.getBytes(`api/examples/${number}`)));
-  }
+  for (const { name, url } of model.examples) addExample(name, await readExample(url));
+}
+
+async function readExample(url) {
+  return checked(await decodePng(await getBytes(url)));
 }
 
 function blank() {
@@ -257,22 +247,21 @@ function addExample(name, map) {
 }
 
 async function firstMap() {
-  return model.examples.length ? readIds(await client.getBytes("api/examples/0")) : blank();
+  return model.examples.length ? readExample(model.examples[0].url) : blank();
 }
 
 // === Connections ===
 
 function describe() {
-  const { dataset, width, height, step: trained, classes } = model;
+  const { dataset, width, height, origin, classes } = model;
   $("about").textContent =
-    `${dataset} · ${classes.length} classes · ${width} × ${height} · step ${trained}`;
+    `${dataset} · ${classes.length} classes · ${width} × ${height} · ${origin}`;
   document.documentElement.style.setProperty("--aspect", width / height);
   for (const pane of Object.values(panes)) pane.setSize(width, height);
-  const photographs = model.signatures.includes("png_segment");
-  $("open-photograph").hidden = !photographs;
-  if (model.noise_channels) return;
-  $("no-noise").hidden = false;
-  for (const id of ["reroll-all", "reroll-class", "reroll-region", "share"]) $(id).disabled = true;
+  $("no-noise").hidden = model.noise_channels > 0;
+  for (const element of document.querySelectorAll("[data-needs]")) {
+    element.hidden = !painter.can[element.dataset.needs];
+  }
 }
 
 function showClass({ name, css }) {
@@ -283,7 +272,7 @@ function showClass({ name, css }) {
 }
 
 function showRegion(region) {
-  $("reroll-region").disabled = !region || !model.noise_channels;
+  $("reroll-region").disabled = !region;
 }
 
 function onFile(button, input, open) {
@@ -320,10 +309,17 @@ function connect() {
 }
 
 async function start() {
-  model = await client.getJson("api/model");
+  showWorking(true);
+  model = await getJson("model.json");
+  const [{ createPainter }, files] = await Promise.all([
+    import(PAINTERS[model.painter.kind]),
+    import(READERS[model.reader]),
+  ]);
+  reader = files;
+  painter = await createPainter(model);
   palette = new Palette(model, showClass);
   describe();
-  newest = new client.Newest({ ask, done: showImage, failed: complain, working: showWorking });
+  newest = new Newest({ ask, done: showImage, failed: complain, working: showWorking });
   pen = new Pen({
     panes,
     palette,
@@ -344,4 +340,7 @@ async function start() {
   await addExamples();
 }
 
-start().catch(complain);
+start().catch((error) => {
+  showWorking(false);
+  complain(error);
+});

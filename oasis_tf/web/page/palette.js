@@ -7,7 +7,7 @@ const cssOf = ([red, green, blue]) => `rgb(${red} ${green} ${blue})`;
 export class Palette {
   #radios = [];
 
-  /** model: what /api/model tells; chosen(class) is called at once and whenever another is taken. */
+  /** model: what model.json tells; chosen(class) is called at once and whenever another is taken. */
   constructor(model, chosen) {
     this.classes = model.classes.map((one) => ({ ...one, css: cssOf(one.color) }));
     this.colours = Uint32Array.from(this.classes, ({ color: [red, green, blue] }) =>

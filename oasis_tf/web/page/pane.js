@@ -32,8 +32,9 @@ export class Pane {
     this.context.putImageData(image, 0, 0);
   }
 
-  async showImage(blob) {
-    const bitmap = await createImageBitmap(blob);
+  /** Shows a Blob of a picture, or an ImageData. */
+  async showImage(picture) {
+    const bitmap = await createImageBitmap(picture);
     this.context.drawImage(bitmap, 0, 0, this.picture.width, this.picture.height);
     bitmap.close();
   }

@@ -2,8 +2,7 @@
 // or 16 bits, and may change values by colour management.
 
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
-const GREY = 0;
-const PALETTE = 3;
+const [GREY, COLOURS, PALETTE, GREY_ALPHA, COLOURS_ALPHA] = [0, 2, 3, 4, 6];
 
 const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, n) => {
   for (let k = 0; k < 8; k++) n = n & 1 ? 0xedb88320 ^ (n >>> 1) : n >>> 1;
@@ -16,8 +15,8 @@ function crc32(bytes) {
   return (crc ^ 0xffffffff) >>> 0;
 }
 
-async function through(stream, bytes) {
-  const piped = new Blob([bytes]).stream().pipeThrough(stream);
+async function through(stream, blob) {
+  const piped = blob.stream().pipeThrough(stream);
   return new Uint8Array(await new Response(piped).arrayBuffer());
 }
 
@@ -41,11 +40,19 @@ function header(width, height, bits, kind) {
   return data;
 }
 
+async function pngOf(head, palette, rows) {
+  const chunks = [chunk("IHDR", head)];
+  if (palette) chunks.push(chunk("PLTE", Uint8Array.from(palette.flat())));
+  chunks.push(chunk("IDAT", await through(new CompressionStream("deflate"), new Blob([rows]))));
+  chunks.push(chunk("IEND", new Uint8Array()));
+  return new Blob([Uint8Array.from(SIGNATURE), ...chunks], { type: "image/png" });
+}
+
 /**
  * A PNG of integers: grey of 8 bits, or of 16 where values need them; with `palette`, an array of
  * [red, green, blue] by value, a palette PNG whose indices are the values.
  */
-export async function encodePng(values, width, height, palette = null) {
+export function encodePng(values, width, height, palette = null) {
   const wide = !palette && values.some((value) => value > 255);
   const size = wide ? 2 : 1;
   const rows = new Uint8Array(height * (1 + width * size));
@@ -57,11 +64,17 @@ export async function encodePng(values, width, height, palette = null) {
       else rows[at] = values[i];
     }
   }
-  const chunks = [chunk("IHDR", header(width, height, 8 * size, palette ? PALETTE : GREY))];
-  if (palette) chunks.push(chunk("PLTE", Uint8Array.from(palette.flat())));
-  chunks.push(chunk("IDAT", await through(new CompressionStream("deflate"), rows)));
-  chunks.push(chunk("IEND", new Uint8Array()));
-  return new Blob([Uint8Array.from(SIGNATURE), ...chunks], { type: "image/png" });
+  return pngOf(header(width, height, 8 * size, palette ? PALETTE : GREY), palette, rows);
+}
+
+/** A PNG of the colours of an ImageData. */
+export function encodeImage({ data, width, height }) {
+  const rows = new Uint8Array(height * (1 + 3 * width));
+  for (let y = 0, at = 0, i = 0; y < height; y++) {
+    at++; // no filter
+    for (let x = 0; x < width; x++, i += 4, at += 3) rows.set(data.subarray(i, i + 3), at);
+  }
+  return pngOf(header(width, height, 8, COLOURS), null, rows);
 }
 
 function paeth(a, b, c) {
@@ -95,9 +108,21 @@ function unfilter(raw, height, stride, size) {
   return out;
 }
 
-/** Reads a grey PNG of 8 or 16 bits, as the server writes them: { width, height, values }. */
-export async function decodePng(bytes) {
+const CHANNELS = { [GREY]: 1, [COLOURS]: 3, [PALETTE]: 1, [GREY_ALPHA]: 2, [COLOURS_ALPHA]: 4 };
+
+/** Samples of a row, `bits` each, from the highest bit. */
+function* samples(bytes, bits, count) {
+  for (let i = 0; i < count; i++) {
+    if (bits === 16) yield (bytes[2 * i] << 8) | bytes[2 * i + 1];
+    else yield (bytes[(i * bits) >> 3] >> (8 - bits - ((i * bits) & 7))) & ((1 << bits) - 1);
+  }
+}
+
+function readChunks(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (bytes.length < 33 || SIGNATURE.some((value, i) => bytes[i] !== value)) {
+    throw new Error("The file is damaged or of another kind.");
+  }
   const parts = [];
   for (let at = 8; at + 12 <= bytes.length; at += 12 + view.getUint32(at)) {
     const type = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
@@ -105,16 +130,36 @@ export async function decodePng(bytes) {
   }
   const [width, height] = [view.getUint32(16), view.getUint32(20)];
   const [bits, kind, interlaced] = [bytes[24], bytes[25], bytes[28]];
-  if (kind !== GREY || interlaced || (bits !== 8 && bits !== 16)) {
-    throw new Error("The PNG is not grey of 8 or 16 bits.");
+  return { width, height, bits, kind, interlaced, parts };
+}
+
+/**
+ * Reads a PNG: { width, height, values, colours: whether these are 0xRRGGBB, of a file with colours,
+ * or integers: grey of 1 to 16 bits, or the indices of a palette }. Refuses more than `most` pixels,
+ * transparency, and files that come in several passes.
+ */
+export async function decodePng(bytes, most = Infinity) {
+  const { width, height, bits, kind, interlaced, parts } = readChunks(bytes);
+  const channels = CHANNELS[kind];
+  if (width * height > most) throw new Error(`It may have ${most.toLocaleString("en")} pixels at most.`);
+  if (interlaced) throw new Error("Save it without interlacing.");
+  if (!channels || kind === GREY_ALPHA || (channels > 1 && bits !== 8)) {
+    throw new Error("It must hold integers, or colours of 8 bits a channel.");
   }
-  const size = bits / 8;
-  const packed = new Uint8Array(await new Blob(parts).arrayBuffer());
-  const raw = await through(new DecompressionStream("deflate"), packed);
-  const plain = unfilter(raw, height, width * size, size);
-  const values = new Uint16Array(width * height);
-  for (let i = 0; i < values.length; i++) {
-    values[i] = size === 1 ? plain[i] : (plain[2 * i] << 8) | plain[2 * i + 1];
+  const stride = Math.ceil((width * channels * bits) / 8);
+  const raw = await through(new DecompressionStream("deflate"), new Blob(parts)).catch(() => null);
+  if (raw?.length !== height * (stride + 1)) throw new Error("The file is damaged.");
+  const plain = unfilter(raw, height, stride, Math.max(1, (channels * bits) >> 3));
+  const values = channels > 1 ? new Uint32Array(width * height) : new Uint16Array(width * height);
+  for (let y = 0, i = 0; y < height; y++) {
+    const row = plain.subarray(y * stride, (y + 1) * stride);
+    if (channels === 1) for (const value of samples(row, bits, width)) values[i++] = value;
+    else for (let x = 0; x < width; x++) values[i++] = colourAt(row, x * channels, channels);
   }
-  return { width, height, values };
+  return { width, height, values, colours: channels > 1 };
+}
+
+function colourAt(row, at, channels) {
+  if (channels === 4 && row[at + 3] !== 255) throw new Error("Label colours must be opaque.");
+  return (row[at] << 16) | (row[at + 1] << 8) | row[at + 2];
 }

@@ -1,0 +1,1 @@
+"""Trained networks as TFLite files: built, converted, described and measured."""

@@ -1,0 +1,100 @@
+"""What a TFLite file says about itself: JSON in its `Metadata`, and the same beside it."""
+
+import json
+
+import flatbuffers
+import numpy as np
+from tensorflow.lite.python import schema_py_generated as schema
+
+NAME = "oasis_tf"
+FORMAT_VERSION = 1
+# Runtimes read weights in place, by instructions that want them aligned.
+_ALIGNMENT = 16
+
+
+def describe(model, network, quantize, height, width):
+    """What an application must know to use a file.
+
+    Args:
+        model: `OASIS`.
+        network: `generator` or `segmenter`.
+        quantize: as for `conversion.convert`.
+        height, width: of the one image, or None.
+
+    Returns:
+        dict: `format_version`, `network`, `quantize`, `height`, `width`, `size_multiple`,
+        `noise_channels`, `dataset`, `step`, `has_unknown`, and `classes` in model-id order, each
+        with `id`, `name`, `color` and `raw_id`.
+    """
+    space, config = model.label_space, model.config.model
+    strides = {"generator": config.generator_stride, "segmenter": config.discriminator_stride}
+    return {
+        "format_version": FORMAT_VERSION,
+        "network": network,
+        "quantize": quantize,
+        "height": height,
+        "width": width,
+        "size_multiple": strides[network],
+        "noise_channels": config.noise_channels if network == "generator" else 0,
+        "dataset": space.dataset,
+        "step": int(model.step),
+        "has_unknown": space.has_unknown,
+        "classes": space.classes(),
+    }
+
+
+def embed(contents, description):
+    """The file with a description in its metadata, all constants aligned.
+
+    Args:
+        contents: bytes of a TFLite file.
+        description: what `json.dumps` takes.
+
+    Returns:
+        bytes.
+    """
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(contents))
+    text = np.frombuffer(json.dumps(description).encode(), np.uint8)
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = NAME, len(model.buffers)
+    model.metadata = [*(model.metadata or ()), entry]
+    model.buffers = [_AlignedBuffer(data) for data in (*(b.data for b in model.buffers), text)]
+    builder = flatbuffers.Builder(len(contents) + len(text) + 2**16)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+class _AlignedBuffer(schema.BufferT):
+    """Constants as they are packed by TensorFlow's own converter; Python's packs them anywhere."""
+
+    def __init__(self, data):
+        super().__init__(data)
+
+    def Pack(self, builder):
+        vector = None
+        if self.data is not None:
+            builder.StartVector(1, len(self.data), _ALIGNMENT)
+            builder.head = builder.Head() - len(self.data)
+            builder.Bytes[builder.Head() : builder.Head() + len(self.data)] = bytes(self.data)
+            vector = builder.EndVector()
+        schema.BufferStart(builder)
+        if vector is not None:
+            schema.BufferAddData(builder, vector)
+        return schema.BufferEnd(builder)
+
+
+def read(contents):
+    """The description in a file's metadata.
+
+    Args:
+        contents: bytes of a TFLite file.
+
+    Raises:
+        ValueError: there is none.
+    """
+    model = schema.Model.GetRootAs(contents)
+    entries = (model.Metadata(i) for i in range(model.MetadataLength()))
+    for entry in entries:
+        if entry.Name() == NAME.encode():
+            return json.loads(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
+    raise ValueError(f"The TFLite file has no metadata named {NAME}: it was not written here.")

@@ -1,0 +1,146 @@
+"""How large, how quick and how exact a TFLite file is, against the engine it was made from."""
+
+import time
+
+import numpy as np
+
+# PSNR in dB that images of a trained model must reach, and the largest error of float32.
+LARGEST_ERROR = 1e-4
+LEAST_PSNR = {"float16": 60, "dynamic": 40}
+MISSING = (
+    'Measuring needs the LiteRT runtime: pip install "oasis-tf[tflite]". Or write the file '
+    "unmeasured, with --noreport."
+)
+
+
+def runner(contents, threads):
+    """function(**inputs) -> dict of arrays, by the file's one signature.
+
+    Raises:
+        ValueError: the LiteRT runtime is not installed.
+    """
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise ValueError(MISSING) from error
+    return Interpreter(model_content=contents, num_threads=threads).get_signature_runner()
+
+
+class Reference:
+    """What the engine gives for some examples, once for all files.
+
+    Args:
+        network: `Network`.
+        examples: list of (inputs, true label map int [1, H, W]).
+        label_space: `LabelSpace`; its unknown class is not scored.
+        repeats: how often each example is timed.
+    """
+
+    def __init__(self, network, examples, label_space, repeats=3):
+        self.network, self._repeats, self._space = network.name, repeats, label_space
+        self._examples = examples
+        reference = lambda **inputs: network.reference(**inputs)  # noqa: E731
+        self._outputs, self._milliseconds = self._run(reference)
+        self._bytes = sum(weight.numpy().nbytes for weight in network.weights.values())
+
+    def row(self):
+        """The engine's own row: MB of its weights, ms and, of a segmenter, mIoU."""
+        return (
+            {"file": "engine", "megabytes": self._bytes / 1e6}
+            | self._times(self._milliseconds)
+            | self._quality(self._outputs)
+        )
+
+    def measure(self, contents, threads):
+        """A file's row.
+
+        Args:
+            contents: bytes of the file.
+            threads: int, of the LiteRT runtime.
+
+        Returns:
+            dict of numbers: `megabytes`, `milliseconds_min` and `_median`, `max_error`,
+            `mean_error` and `psnr` (dB, None if nothing differs; of `image` in [-1, 1] or of
+            `fake_probability`); of a segmenter also `equal_labels` (share) and `miou`.
+        """
+        outputs, milliseconds = self._run(runner(contents, threads))
+        row = {"megabytes": len(contents) / 1e6} | self._times(milliseconds)
+        return row | self._errors(outputs) | self._quality(outputs)
+
+    def _run(self, call):
+        call(**self._examples[0][0])  # allocates
+        outputs, milliseconds = [], []
+        for inputs, _ in self._examples:
+            for _ in range(self._repeats):
+                start = time.perf_counter()
+                output = call(**inputs)
+                milliseconds.append(1000 * (time.perf_counter() - start))
+            outputs.append(output)
+        return outputs, milliseconds
+
+    def _times(self, milliseconds):
+        low, middle = min(milliseconds), float(np.median(milliseconds))
+        return {"milliseconds_min": low, "milliseconds_median": middle}
+
+    def _errors(self, outputs):
+        name, span = {"generator": ("image", 2), "segmenter": ("fake_probability", 1)}[self.network]
+        pairs = zip(outputs, self._outputs, strict=True)
+        errors = np.stack([np.abs(ours[name] - theirs[name]) for ours, theirs in pairs])
+        square = np.square(errors.astype(np.float64)).mean()
+        psnr = float(10 * np.log10(span**2 / square)) if square else None
+        found = {"max_error": float(errors.max()), "mean_error": float(errors.mean()), "psnr": psnr}
+        if self.network == "segmenter":
+            pairs = zip(outputs, self._outputs, strict=True)
+            equal = [np.mean(ours["label_map"] == theirs["label_map"]) for ours, theirs in pairs]
+            found["equal_labels"] = float(np.mean(equal))
+        return found
+
+    def _quality(self, outputs):
+        if self.network != "segmenter":
+            return {}
+        from oasis_tf.metrics.segmentation.confusion import ConfusionMatrix
+
+        ignored = (0,) if self._space.has_unknown else ()
+        matrix = ConfusionMatrix(self._space.num_classes, ignored)
+        for output, (_, truth) in zip(outputs, self._examples, strict=True):
+            matrix.update(truth, output["label_map"])
+        return {"miou": matrix.mean_iou()}
+
+
+def warnings(network, quantize, row):
+    """Lines about bounds that a file misses; a trained generator is expected to keep them."""
+    if network != "generator":
+        return []
+    lines, psnr = [], row["psnr"]
+    if quantize == "none" and row["max_error"] > LARGEST_ERROR:
+        lines.append(f"max error {row['max_error']:.1e} is above {LARGEST_ERROR:.0e}")
+    if psnr is not None and psnr < LEAST_PSNR.get(quantize, -np.inf):
+        lines.append(f"PSNR {psnr:.1f} dB is below {LEAST_PSNR[quantize]} dB")
+    return [f"WARNING: {quantize}: {line}." for line in lines]
+
+
+_COLUMNS = {
+    "file": ("file", "{}"),
+    "megabytes": ("MB", "{:.2f}"),
+    "milliseconds_min": ("ms min", "{:.1f}"),
+    "milliseconds_median": ("ms median", "{:.1f}"),
+    "max_error": ("max error", "{:.1e}"),
+    "mean_error": ("mean error", "{:.1e}"),
+    "psnr": ("PSNR dB", "{:.1f}"),
+    "equal_labels": ("equal labels", "{:.2%}"),
+    "miou": ("mIoU", "{:.3f}"),
+}
+
+
+def table(rows):
+    """Rows as a Markdown table."""
+    columns = {key: value for key, value in _COLUMNS.items() if any(key in row for row in rows)}
+    lines = ["| " + " | ".join(title for title, _ in columns.values()) + " |"]
+    lines.append("| --- |" + " ---: |" * (len(columns) - 1))
+    for row in rows:
+        cells = [
+            form.format(row[key]) if row.get(key) is not None else "–"
+            for key, (_, form) in columns.items()
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)

@@ -1,0 +1,117 @@
+"""The work of `export.tflite`: every file of a plan converted, described, measured, written."""
+
+import platform
+import sys
+from importlib.metadata import version
+
+from export.litert import conversion, examples, metadata, report
+from export.litert.networks import network as make_network
+from export.tflite import report_path, sidecar
+from oasis_tf import files
+from oasis_tf.data.tfrecord import write_json
+
+
+def dataset_for(plan, config, data_dir):
+    """The prepared data set to calibrate and measure with; None: there is none and need not be.
+
+    Args:
+        plan: `Plan`.
+        config: `Config` of the model.
+        data_dir: folder that was asked for, or None for the one trained on.
+
+    Raises:
+        ValueError, FileNotFoundError: `data_dir` holds none, or not of the model's classes, or
+            int8 has nothing to be calibrated with.
+    """
+    prepared = examples.dataset(data_dir or config.data.data_dir, config.label_space)
+    if prepared is None and (data_dir or "int8" in plan.paths):
+        raise FileNotFoundError(
+            f"No prepared data set lies in {data_dir or config.data.data_dir or '(none named)'}. "
+            "Name one of the model's classes, --data_dir=DIR; quantize=int8 takes the scales of "
+            "activations from its training examples."
+        )
+    return prepared
+
+
+def write(
+    model, plan, prepared, *, representative_examples=100, report_examples=8, threads=2, seed=0
+):
+    """Writes the files of a plan, each whole or absent, and prints what was measured.
+
+    Args:
+        model: `OASIS`.
+        plan: `Plan`.
+        prepared: `PreparedDataset` or None, as from `dataset_for`.
+        representative_examples: training examples that calibrate int8.
+        report_examples: validation examples measured with (without a data set: label maps and
+            images at random); 0 measures nothing.
+        threads: of the LiteRT runtime.
+        seed: the i-th example has noise of seed `seed` + i.
+
+    Returns:
+        rows of the table, the engine's first; empty if nothing is measured.
+    """
+    network = make_network(model, plan.network, plan.height, plan.width)
+    size = plan.height or model.config.data.crop_height, plan.width or model.config.data.crop_width
+    calibration = None
+    if "int8" in plan.paths:
+        found = examples.from_dataset(
+            network, prepared, "train", representative_examples, *size, seed
+        )
+        calibration = [inputs for inputs, _ in found]
+    reference = report_examples and _reference(
+        model, network, prepared, report_examples, size, seed
+    )
+    rows = [reference.row()] if reference else []
+    setting = _setting(plan, prepared, size, report_examples, threads, seed)
+    for quantize, path in plan.paths.items():
+        contents = conversion.convert(network, quantize, calibration)
+        description = metadata.describe(model, plan.network, quantize, plan.height, plan.width)
+        contents = metadata.embed(contents, description)
+        if reference:
+            rows.append({"file": quantize} | reference.measure(contents, threads))
+            write_json(report_path(path), setting | {"engine": rows[0], "file": rows[-1]})
+        write_json(sidecar(path), description)
+        with files.written_aside(path) as aside, open(aside, "wb") as file:
+            file.write(contents)
+        print(f"Wrote {path}", flush=True)
+    if rows:
+        _print(plan, rows, setting)
+    return rows
+
+
+def _reference(model, network, prepared, count, size, seed):
+    if prepared is None:
+        found = examples.at_random(network, model.label_space, count, *size, seed)
+    else:
+        found = examples.from_dataset(network, prepared, "val", count, *size, seed)
+    return report.Reference(network, found, model.label_space)
+
+
+def _setting(plan, prepared, size, count, threads, seed):
+    return {
+        "format_version": metadata.FORMAT_VERSION,
+        "network": plan.network,
+        "measured_height": size[0],
+        "measured_width": size[1],
+        "examples": count,
+        "examples_from": "random label maps" if prepared is None else prepared.data_dir,
+        "seed": seed,
+        "threads": threads,
+        "machine": f"{platform.system()} {platform.machine()}",
+        "python": sys.version.split()[0],
+        "tensorflow": version("tensorflow"),
+        "ai_edge_litert": version("ai-edge-litert") if count else None,
+    }
+
+
+def _print(plan, rows, setting):
+    print(
+        f"{plan.network} at {setting['measured_height']}x{setting['measured_width']}, "
+        f"{setting['examples']} examples from {setting['examples_from']}, "
+        f"{setting['threads']} threads; errors against the engine"
+    )
+    print(report.table(rows))
+    for quantize, row in zip(plan.paths, rows[1:], strict=True):
+        for line in report.warnings(plan.network, quantize, row):
+            print(line)

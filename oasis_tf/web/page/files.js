@@ -1,0 +1,75 @@
+// Files that visitors choose, read by the page itself.
+
+import { Failure } from "./fetching.js";
+import { decodePng } from "./png.js";
+
+const MOST_PIXELS = 2 ** 24;
+const MOST_LISTED = 10;
+
+const hex = (colour) => `#${colour.toString(16).padStart(6, "0")}`;
+const packed = ([red, green, blue]) => (red << 16) | (green << 8) | blue;
+
+/** Map from what a file holds, raw ids or packed colours, to model ids. */
+function tableOf(classes, colours) {
+  const table = new Map();
+  for (const { id, color, raw_id: raw } of classes) {
+    const value = colours ? packed(color) : raw;
+    if (!table.has(value)) table.set(value, id); // of classes of one colour the first is meant
+  }
+  return table;
+}
+
+function toModelIds({ values, colours }, { classes, has_unknown: hasUnknown }) {
+  const table = tableOf(classes, colours);
+  const strange = new Set();
+  const ids = Uint16Array.from(values, (value) => {
+    const id = table.get(value);
+    if (id === undefined) strange.add(value);
+    return id ?? 0;
+  });
+  if (strange.size && (colours || !hasUnknown)) {
+    const listed = [...strange].slice(0, MOST_LISTED).map(colours ? hex : String).join(", ");
+    const what = colours ? "colours" : "label values";
+    throw new Failure(`The label map: ${what} ${listed} are no classes of ${classes.length}.`);
+  }
+  return ids;
+}
+
+/** Nearest neighbour of pixel centres, as in training. */
+function resized(ids, from, { width, height }) {
+  const place = (k, now, before) => Math.floor(((2 * k + 1) * before) / (2 * now));
+  const out = new Uint16Array(width * height);
+  for (let y = 0, i = 0; y < height; y++) {
+    const row = place(y, height, from.height) * from.width;
+    for (let x = 0; x < width; x++) out[i++] = ids[row + place(x, width, from.width)];
+  }
+  return out;
+}
+
+/** The label map, { width, height, values }, of a file, and its `original` width and height. */
+export async function readLabels(file, model) {
+  let decoded;
+  try {
+    decoded = await decodePng(new Uint8Array(await file.arrayBuffer()), MOST_PIXELS);
+  } catch (error) {
+    throw new Failure(`The label map cannot be read as PNG. ${error.message}`);
+  }
+  const { width, height } = decoded;
+  const values = resized(toModelIds(decoded, model), decoded, model);
+  return { width: model.width, height: model.height, values, original: { width, height } };
+}
+
+/** A photograph at the model's size, a Blob: its middle of the right proportions, resampled. */
+export async function readPhotograph(file, { width, height }) {
+  const bitmap = await createImageBitmap(file).catch(() => null);
+  if (!bitmap) throw new Failure("The photograph cannot be read. The file is damaged or no picture.");
+  const scale = Math.max(width / bitmap.width, height / bitmap.height);
+  const [w, h] = [width / scale, height / scale];
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  const context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  const [x, y] = [(bitmap.width - w) / 2, (bitmap.height - h) / 2];
+  context.drawImage(bitmap, x, y, w, h, 0, 0, width, height);
+  bitmap.close();
+  return new Promise((resolve) => canvas.toBlob(resolve));
+}

@@ -1,0 +1,50 @@
+// One wish at a time, and only the newest.
+
+const RETRY_MS = 600;
+const BUSY = [429, 503];
+const SUPERSEDED = 409;
+
+/**
+ * Asks for the newest picture only: one request is under way at a time; whatever was wished for
+ * meanwhile is asked for once, as it is when the answer comes.
+ */
+export class Newest {
+  #busy = false;
+  #wanted = false;
+
+  /**
+   * ask: async function that sends the present state; done(result, milliseconds); failed(error);
+   * working(boolean); pause: milliseconds that wishes are gathered before the first is sent.
+   */
+  constructor({ ask, done, failed, working, pause = 20 }) {
+    Object.assign(this, { ask, done, failed, working, pause });
+  }
+
+  want() {
+    this.#wanted = true;
+    if (this.#busy) return;
+    this.#busy = true;
+    this.working(true);
+    setTimeout(() => this.#run(), this.pause);
+  }
+
+  async #run() {
+    while (this.#wanted) {
+      this.#wanted = false;
+      const start = performance.now();
+      try {
+        const result = await this.ask();
+        await this.done(result, performance.now() - start);
+      } catch (error) {
+        if (BUSY.includes(error.status)) {
+          this.#wanted = true;
+          await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+        } else if (error.status !== SUPERSEDED) {
+          this.failed(error);
+        }
+      }
+    }
+    this.#busy = false;
+    this.working(false);
+  }
+}

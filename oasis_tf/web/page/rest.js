@@ -1,0 +1,102 @@
+// A painter that asks a server, in TensorFlow Serving's REST form: the demo's own, or another.
+
+import { fromB64, toB64 } from "./base64.js";
+import { answer, Failure, getJson } from "./fetching.js";
+import { decodePng, encodePng } from "./png.js";
+
+const CLIENT = [...crypto.getRandomValues(new Uint8Array(12))].map((b) => b.toString(16)).join("");
+const TIMEOUT_MS = 120_000;
+// Of the demo's own server: which requests are one visitor's, of whose it drops all but the newest.
+const OWN = { "Content-Type": "application/json", "X-Client": CLIENT };
+// Of another: nothing that makes browsers ask twice. TensorFlow Serving reads JSON whatever it is called.
+const OTHER = { "Content-Type": "text/plain" };
+
+async function instanceOf(inputs) {
+  const entries = Object.entries(inputs).map(async ([name, value]) => [
+    name,
+    value instanceof Blob ? await toB64(value) : value,
+  ]);
+  return Object.fromEntries(await Promise.all(entries));
+}
+
+/**
+ * A painter has `can`, what the page may offer (reroll: other noise; blend: noise between two; edit:
+ * noise that differs between pixels; photographs: `segment`), `paint` and perhaps `segment`.
+ */
+class RestPainter {
+  #model;
+  #silent;
+
+  constructor(model, signatures, silent) {
+    this.#model = model;
+    this.#silent = silent;
+    const reroll = model.noise_channels > 0;
+    const edit = reroll && signatures.includes("png_edit");
+    this.can = { reroll, blend: edit, edit, photographs: signatures.includes("png_segment") };
+  }
+
+  /**
+   * Paints a label map with noise as `noiseOf` gives it: { picture: Blob, modelMs: what the model
+   * took or null }.
+   */
+  async paint(map, { index, first, second, share }) {
+    const { width, height } = this.#model;
+    const labels = encodePng(map, width, height);
+    if (!this.can.edit) {
+      return this.#paint("png", { label_map_bytes: await labels, seed: first[0] });
+    }
+    return this.#paint("png_edit", {
+      label_map_bytes: await labels,
+      noise_index_bytes: await encodePng(index, width, height),
+      seed: first,
+      other_seed: second,
+      share,
+    });
+  }
+
+  async #paint(signature, inputs) {
+    const { prediction, modelMs } = await this.#predict(signature, inputs);
+    return { picture: new Blob([fromB64(prediction)], { type: "image/png" }), modelMs };
+  }
+
+  /** Label map, { width, height, values }, of a photograph that has the model's size, a Blob. */
+  async segment(photograph) {
+    // Not as this visitor's, which would drop a picture that is being asked for.
+    const { prediction } = await this.#predict("png_segment", { image_bytes: photograph }, {
+      "X-Client": "",
+    });
+    return decodePng(fromB64(prediction));
+  }
+
+  async #predict(signature, inputs, others = {}) {
+    const { url, own } = this.#model.painter;
+    const response = await answer(
+      `${url}:predict`,
+      {
+        method: "POST",
+        headers: own ? { ...OWN, ...others } : OTHER,
+        body: JSON.stringify({ signature_name: signature, instances: [await instanceOf(inputs)] }),
+        signal: AbortSignal.timeout(TIMEOUT_MS),
+      },
+      this.#silent,
+    );
+    const timing = /model;dur=([\d.]+)/.exec(response.headers.get("Server-Timing") ?? "");
+    const { predictions } = await response.json();
+    return { prediction: predictions[0], modelMs: timing ? Number(timing[1]) : null };
+  }
+}
+
+/** The painter of a model whose `painter.kind` is "rest". */
+export async function createPainter(model) {
+  const { url, own } = model.painter;
+  const silent = own
+    ? undefined
+    : `TensorFlow Serving does not answer this page at ${url}. It must be running, with ` +
+      "--rest_api_enable_cors_support.";
+  const { metadata } = await getJson(`${url}/metadata`, silent);
+  const signatures = Object.keys(metadata.signature_def.signature_def);
+  if (!signatures.includes("png")) {
+    throw new Failure(`The model at ${url} has no signature "png". Received: ${signatures}.`);
+  }
+  return new RestPainter(model, signatures, silent);
+}

@@ -1,0 +1,182 @@
+"""Predictions from TensorFlow Serving, over its REST form, as if the model were here."""
+
+import http.client
+import json
+import re
+import time
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from oasis_tf.web import contract, rest
+from oasis_tf.web.pictures import PHOTOGRAPH_FORMATS, check_pixels, encode_png
+
+QUESTION_SECONDS = 10
+PREDICTION_SECONDS = 60
+MAX_ANSWER = 2**25  # bytes
+_CONNECTIONS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
+_PIECE = 2**16
+_MOST_LETTERS = 500  # of what the other server says of a failure
+_FORMATS = {"image_bytes": PHOTOGRAPH_FORMATS}
+_BUSY = (429, 503)
+_URL = re.compile(
+    r"https?://(?P<host>\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?(/[\w.-]+)*/v1/models/[\w.-]+"
+    r"(/versions/\d+|/labels/[\w.-]+)?/?",
+    re.ASCII,
+)
+_EXAMPLE = "http://HOST:8501/v1/models/NAME"
+
+
+class Unavailable(OSError):
+    """The other server does not answer, or not as it should.
+
+    Attributes:
+        status: HTTP status for whoever waits: 502, 503 (busy) or 504 (too late).
+    """
+
+    def __init__(self, message, status=502):
+        super().__init__(message)
+        self.status = status
+
+
+class TensorFlowServing:
+    """A model behind TensorFlow Serving, with the interface of `signatures.Signatures`.
+
+    Args:
+        url: of the model, `http://HOST:8501/v1/models/NAME`, perhaps with `/versions/N` or
+            `/labels/LABEL`; `check_url` says what is allowed.
+        config: `Config` of the model that is served.
+
+    Attributes:
+        kinds: of the signatures of `contract` that are served.
+        noise_channels, height, width, max_pixels: as of `Signatures`.
+        version, origin: the served version, and words for people about it.
+
+    Raises:
+        Unavailable: nothing answers there, or no version can be used yet.
+        ValueError: not a model's address, or a model without the signature `png`.
+    """
+
+    def __init__(self, url, config):
+        self._url = check_url(url)
+        self.noise_channels = config.model.noise_channels
+        self.height, self.width = config.data.crop_height, config.data.crop_width
+        self.max_pixels = contract.max_pixels(self.height, self.width)
+        self.version = self._available_version()
+        self.origin = f"TensorFlow Serving, version {self.version}"
+        self.kinds = self._served_kinds()
+
+    def __call__(self, name, inputs):
+        """Outputs, a dict of bytes, of a signature for a dict of inputs.
+
+        Raises:
+            ValueError: inputs that the model refuses.
+            Unavailable: no answer, or none that can be used.
+        """
+        kinds = self.kinds[name]
+        for key, kind in kinds.items():
+            if kind == "bytes":
+                formats = _FORMATS.get(key, ("PNG",))
+                check_pixels(inputs[key], f"`{key}`", formats, self.max_pixels)
+        instance = {k: rest.as_b64(v) if kinds[k] == "bytes" else v for k, v in inputs.items()}
+        body = json.dumps({"signature_name": name, "instances": [instance]}).encode()
+        answer = self._ask("POST", ":predict", PREDICTION_SECONDS, body)
+        try:
+            return rest.parse_prediction(answer, contract.OUTPUTS[name])
+        except ValueError as error:
+            raise Unavailable(f"{self._name}: {error}") from error
+
+    def warm_up(self):
+        """Paints once: the model must be the one of the config, and its first picture is slow."""
+        label_map = encode_png(np.zeros((self.height, self.width), np.int32))
+        self("png", {"label_map_bytes": label_map, "seed": 0})
+
+    # === What is served ===
+
+    def _available_version(self):
+        versions = self._ask("GET", "", QUESTION_SECONDS).get("model_version_status", [])
+        usable = [int(v["version"]) for v in versions if v.get("state") == "AVAILABLE"]
+        if not usable:
+            states = ", ".join(f"{v['version']} {v.get('state')}" for v in versions) or "none"
+            raise Unavailable(f"{self._name} has no version that is AVAILABLE. Received: {states}.")
+        return max(usable)
+
+    def _served_kinds(self):
+        answer = self._ask("GET", "/metadata", QUESTION_SECONDS)
+        try:
+            served = answer["metadata"]["signature_def"]["signature_def"]
+            inputs = {name: set(one.get("inputs", ())) for name, one in served.items()}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise Unavailable(f"{self._name} answers /metadata in no known form.") from error
+        known = contract.PLAIN | contract.PHOTOGRAPHS
+        known |= contract.EDITS if self.noise_channels else {}
+        kinds = {name: of for name, of in known.items() if inputs.get(name) == set(of)}
+        if "png" not in kinds:
+            raise ValueError(
+                f"{self._name} must have the signature png ({', '.join(contract.PLAIN['png'])}). "
+                f"Received: {', '.join(inputs)}. Export it with python -m export.savedmodel."
+            )
+        return kinds
+
+    # === HTTP ===
+
+    @property
+    def _name(self):
+        return f"The model at {self._url}"
+
+    def _ask(self, method, verb, seconds, body=None):
+        """The JSON object of an answer."""
+        try:
+            status, contents = self._exchange(method, verb, seconds, body)
+        except TimeoutError as error:
+            raise Unavailable(f"{self._name} took longer than {seconds} s.", 504) from error
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "strerror", None) or error or type(error).__name__
+            raise Unavailable(
+                f"{self._name} does not answer: {reason}. Is TensorFlow Serving running there?"
+            ) from error
+        try:
+            answer = json.loads(contents)
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict):
+            raise Unavailable(f"{self._name} answers {status} and no JSON object.")
+        if status == 200:
+            return answer
+        message = f"{self._name} answers {status}: {str(answer.get('error'))[:_MOST_LETTERS]}"
+        if status == 400 and body:
+            raise ValueError(message)
+        raise Unavailable(message, 503 if status in _BUSY else 502)
+
+    def _exchange(self, method, verb, seconds, body):
+        """Status and body; of redirects nothing is followed, and no proxy is asked."""
+        parts, deadline = urlsplit(self._url), time.monotonic() + seconds
+        connection = _CONNECTIONS[parts.scheme](parts.hostname, parts.port, timeout=seconds)
+        try:
+            headers = {"Content-Type": "application/json"} if body else {}
+            connection.request(method, parts.path + verb, body, headers)
+            response = connection.getresponse()
+            contents = bytearray()
+            while piece := response.read1(_PIECE):
+                contents += piece
+                if len(contents) > MAX_ANSWER:
+                    raise http.client.HTTPException(f"an answer of more than {MAX_ANSWER} bytes")
+                if time.monotonic() > deadline:
+                    raise TimeoutError
+            return response.status, bytes(contents)
+        finally:
+            connection.close()
+
+
+def check_url(url):
+    """The address of a model, without a slash at its end.
+
+    Raises:
+        ValueError: another form than `http://HOST:PORT/v1/models/NAME`.
+    """
+    if not _URL.fullmatch(url):
+        raise ValueError(
+            f"The model behind TensorFlow Serving must be given as {_EXAMPLE}, perhaps with "
+            f"/versions/N or /labels/LABEL. Received: {url}"
+        )
+    return url.rstrip("/")
