@@ -62,17 +62,20 @@ def test_labels_of_a_segmenter(runs):
     assert row["miou"] == measured.row()["miou"] == pytest.approx((2 / 3 + 3 / 4) / 2)
 
 
-def test_missed_bounds_are_told():
+@pytest.mark.parametrize(
+    ("quantize", "line"),
+    [
+        ("none", "WARNING: none: max error 2.0e-04 is above 1e-04."),
+        ("float16", "WARNING: float16: PSNR 59.0 dB is below 60 dB."),
+        ("dynamic", None),
+        ("int8", "int8 can be seen to lose: PSNR 59.0 dB, max error 0.00."),
+    ],
+)
+def test_missed_bounds_are_told(quantize, line):
     row = {"max_error": 2e-4, "psnr": 59.0}
-    assert report.warnings("generator", "none", row) == [
-        "WARNING: none: max error 2.0e-04 is above 1e-04."
-    ]
-    assert report.warnings("generator", "float16", row) == [
-        "WARNING: float16: PSNR 59.0 dB is below 60 dB."
-    ]
-    assert report.warnings("generator", "dynamic", row) == []
-    assert report.warnings("generator", "int8", row | {"psnr": 1.0}) == []
-    assert report.warnings("segmenter", "none", row) == []
+    assert report.remarks("generator", quantize, row) == ([line] if line else [])
+    assert report.remarks("segmenter", quantize, row) == []
+    assert report.remarks("generator", quantize, {"max_error": 0.0, "psnr": None}) == []
 
 
 def test_tables_leave_out_what_no_row_has():
