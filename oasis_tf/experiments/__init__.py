@@ -1,0 +1,1 @@
+"""Experiments of the papers that train more than one thing; each has a command."""
