@@ -367,4 +367,4 @@ def test_a_missing_model_is_told(browser, litert_site):
         ready(page)
         page.route("**/generator.tflite", lambda route: route.abort())
         page.reload()
-        assert "LiteRT.js failed" in message(page)
+        assert "generator.tflite cannot be loaded" in message(page)

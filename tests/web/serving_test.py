@@ -116,7 +116,18 @@ def test_warm_up_sends_a_picture_of_the_models_size(fake, served):
     method, verb, request = fake.asked[-1]
     assert (method, verb, request["signature_name"]) == ("POST", ":predict", "png")
     sent = base64.b64decode(request["instances"][0]["label_map_bytes"]["b64"])
-    assert Image.open(io.BytesIO(sent)).size == (64, 64)
+    sent = np.asarray(Image.open(io.BytesIO(sent)))
+    assert sent.shape == (64, 64) and set(np.unique(sent)) == set(range(12))
+
+
+def test_warm_up_tells_another_model(fake, served):
+    other = {"predictions": [{"b64": base64.b64encode(png(np.zeros((32, 64, 3)))).decode()}]}
+    fake.replies[":predict"] = 200, json.dumps(other).encode()
+    with pytest.raises(ValueError, match="64 x 64 pixels. Received: 32 x 64"):
+        served.warm_up()
+    fake.replies[":predict"] = 400, b'{"error": "ids in 0..4"}'
+    with pytest.raises(ValueError, match="answers 400: ids in 0..4"):
+        served.warm_up()
 
 
 def test_refused_pictures_are_not_sent(fake, served):
