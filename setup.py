@@ -14,6 +14,7 @@ setup(
     package_dir={"oasis_tf.configs": "configs"},
     package_data={
         "export.litert_js": ["LICENSE", "package.json", "package-lock.json"],
+        "export.serving": ["files/*"],
         "oasis_tf.configs": ["*.flags"],
         "oasis_tf.data": ["class_names/*.txt"],
         "oasis_tf.web": ["page/*"],

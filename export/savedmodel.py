@@ -47,6 +47,12 @@ def define_flags(flag_values):
         lower_bound=1,
         **where,
     )
+    flags.DEFINE_bool(
+        "warmup",
+        True,
+        "Write warm-up records for TensorFlow Serving; needs the extra `serving`.",
+        **where,
+    )
 
 
 def version_path(output_dir, version=None):
@@ -75,19 +81,21 @@ def version_path(output_dir, version=None):
     return os.path.join(output_dir, str(version))
 
 
-def export(model, path, max_pixels=MAX_PIXELS):
+def export(model, path, max_pixels=MAX_PIXELS, warm_up=False):
     """Writes a SavedModel that is whole or absent.
 
     Args:
         model: `OASIS` with its `config`.
         path: folder to make, as from `version_path`.
         max_pixels: int, most pixels of an image that the model accepts.
+        warm_up: whether to write warm-up records for TensorFlow Serving.
 
     Returns:
         tuple of the names of its signatures.
     """
     import tensorflow as tf  # here: bad flags answer without it
 
+    from export.serving import labels, warmup
     from export.signatures import serving_module
 
     module, signatures = serving_module(model, max_pixels)
@@ -95,6 +103,9 @@ def export(model, path, max_pixels=MAX_PIXELS):
     # The name of the folder aside is no number: servers pass over it.
     with files.folder_written_aside(path) as aside:
         tf.saved_model.save(module, aside, signatures=signatures, options=options)
+        labels.write(aside, model.config)
+        if warm_up:
+            warmup.write(aside)
     return tuple(signatures)
 
 
@@ -103,11 +114,15 @@ def main(argv):
     del argv
     args = flags.FLAGS
     path = version_path(args.output, args.version)
+    if args.warmup:
+        from export.serving import warmup
+
+        warmup.check_extra()
     from oasis_tf import OASIS
 
     model = OASIS.load(args.model_dir, commandline.checkpoint(args.checkpoint))
     start = time.monotonic()
-    names = export(model, path, args.max_pixels)
+    names = export(model, path, args.max_pixels, args.warmup)
     seconds = time.monotonic() - start
     graph, weights = (
         sum(os.path.getsize(file) for file in glob.glob(os.path.join(path, pattern))) / 1e6

@@ -22,6 +22,7 @@ def echo(tmp_path_factory):
     def add(name, dtype):
         @tf.function(input_signature=[tf.TensorSpec([None, 2], dtype, name="value")])
         def signature(value):
+            value = tf.ensure_shape(value, [None, 2])
             return {"value": tf.identity(value), "shape": tf.shape(value)}
 
         signatures[name] = signature

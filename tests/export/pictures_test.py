@@ -157,7 +157,7 @@ PHOTO_FILES = {
     "grey": png(GREY),
     "alpha": file_of(Image.fromarray(ALPHA)),
     "grey_alpha": file_of(Image.fromarray(ALPHA[..., 2:])),
-    "grey_16": png(GREY * 257 - 100, np.uint16),
+    "grey_16": png(GREY.astype(int) * 256 + 77, np.uint16),
     "rgb_16": forged(
         SIZE[1], SIZE[0], 16, 2, b"".join(b"\0" + row.tobytes() for row in NOISE[0].repeat(2, -1))
     ),

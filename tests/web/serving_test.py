@@ -28,6 +28,10 @@ def png(values, dtype=np.uint8):
     return file.getvalue()
 
 
+def pixels(contents):
+    return np.asarray(Image.open(io.BytesIO(contents)))
+
+
 PHOTOGRAPH, LABELS = scene(6, 0, 64, 64)
 INDEX = np.arange(64)[:, None] // 32 + np.zeros((64, 64), int)
 REQUESTS = {
@@ -261,3 +265,25 @@ def test_the_command_needs_neither_weights_nor_tensorflow(
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
     assert "ERROR: The model at http://127.0.0.1:" in done.stderr
     assert "answers 500: out of memory" in done.stderr
+
+
+@pytest.mark.slow
+def test_an_exported_model_answers_as_the_demo(model, config, signatures, tmp_path):
+    """The SavedModel behind the rules of TensorFlow Serving, in place of the imitation above."""
+    from export import savedmodel
+    from export.serving.local_server import LocalServer
+    from export.serving.servable import Servable
+
+    path = str(tmp_path / "oasis" / "1")
+    savedmodel.export(model, path)
+    with LocalServer(Servable.load(path)) as server:
+        served = TensorFlowServing(server.url, config)
+        served.warm_up()
+        assert (served.version, set(served.kinds)) == (1, set(REQUESTS))
+        for name, inputs in REQUESTS.items():
+            for key, contents in signatures(name, inputs).items():
+                got = pixels(served(name, inputs)[key]).astype(int)
+                difference = np.abs(got - pixels(contents))
+                assert difference.max() <= ("image" in key), name
+        with pytest.raises(ValueError, match="answers 400"):
+            served("png", REQUESTS["png"] | {"label_map_bytes": png(np.full((64, 64), 12))})
