@@ -52,6 +52,6 @@ def facts(label_space):
     """What a page must know of the classes: a dict for JSON."""
     return {
         "dataset": label_space.dataset,
-        "has_unknown": label_space.has_unknown,
+        "others_are_unknown": label_space.others_are_unknown,
         "classes": label_space.classes(),
     }

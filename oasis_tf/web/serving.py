@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from oasis_tf.web import contract, rest
-from oasis_tf.web.pictures import PHOTOGRAPH_FORMATS, check_pixels, encode_png
+from oasis_tf.web.pictures import PHOTOGRAPH_FORMATS, check_pixels, decode_image, encode_png
 
 QUESTION_SECONDS = 10
 PREDICTION_SECONDS = 60
@@ -60,6 +60,7 @@ class TensorFlowServing:
     def __init__(self, url, config):
         self._url = check_url(url)
         self.noise_channels = config.model.noise_channels
+        self._num_classes = config.model.num_classes
         self.height, self.width = config.data.crop_height, config.data.crop_width
         self.max_pixels = contract.max_pixels(self.height, self.width)
         self.version = self._available_version()
@@ -87,9 +88,20 @@ class TensorFlowServing:
             raise Unavailable(f"{self._name}: {error}") from error
 
     def warm_up(self):
-        """Paints once: the model must be the one of the config, and its first picture is slow."""
-        label_map = encode_png(np.zeros((self.height, self.width), np.int32))
-        self("png", {"label_map_bytes": label_map, "seed": 0})
+        """Paints once, all classes at hand: a first picture is slow.
+
+        Raises:
+            ValueError: the model is not the one of the config.
+        """
+        size = self.height, self.width
+        label_map = np.arange(size[0] * size[1], dtype=np.int32).reshape(size) % self._num_classes
+        outputs = self("png", {"label_map_bytes": encode_png(label_map), "seed": 0})
+        painted = decode_image(outputs["image_bytes"], f"{self._name}: a picture", self.max_pixels)
+        if painted.shape[:2] != size:
+            raise ValueError(
+                f"{self._name} must paint what it is asked for, {size[0]} x {size[1]} pixels. "
+                f"Received: {painted.shape[0]} x {painted.shape[1]}."
+            )
 
     # === What is served ===
 

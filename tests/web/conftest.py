@@ -9,12 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import oasis_tf
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.data.shapes import scene
+from oasis_tf.images import to_uint8
 from tests.web.browsing import CHROMIUM
 
 SPACE = published_label_space("shapes")
@@ -115,6 +117,66 @@ def tflite_files(model, tmp_path_factory):
         plan = Plan(network, {"none": str(folder / f"{network}.tflite")}, 64, 64)
         writing.write(model, plan, None, report_examples=0)
     return folder
+
+
+PROJECTION = np.random.default_rng(0).normal(0, 0.3, (4, 3)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def formula_tflite(tmp_path_factory):
+    """As `tflite_files`, in seconds: networks that are formulas, of 4 noise channels.
+
+    The image is tanh(colour of the class + noise times `PROJECTION`), which `formula_image` gives;
+    the label map of an image is the class of the nearest colour.
+    """
+    import tensorflow as tf
+
+    colours = np.array(SPACE.palette, np.float32) / 127.5 - 1
+
+    def generator(label_map, noise):
+        shift = tf.reshape(noise @ PROJECTION, (1, 1, 1, 3))
+        return {"image": tf.tanh(tf.gather(colours, label_map) + shift)}
+
+    def segmenter(image):
+        distance = tf.reduce_sum((image[..., None, :] - colours) ** 2, -1)
+        return {"label_map": tf.argmin(distance, -1, tf.int32)}
+
+    label_map = tf.TensorSpec((1, 64, 64), tf.int32, "label_map")
+    noise = tf.TensorSpec((1, 4), tf.float32, "noise")
+    image = tf.TensorSpec((1, 64, 64, 3), tf.float32, "image")
+    folder = tmp_path_factory.mktemp("formulas")
+    for function, inputs in ((generator, [label_map, noise]), (segmenter, [image])):
+        name, path = function.__name__, str(tmp_path_factory.mktemp("saved"))
+        module = tf.Module()
+        module.serve = tf.function(function, input_signature=inputs)
+        tf.saved_model.save(module, path, signatures={"serving_default": module.serve})
+        contents = tf.lite.TFLiteConverter.from_saved_model(path).convert()
+        (folder / f"{name}.tflite").write_bytes(contents)
+        description = {
+            "format_version": 1,
+            "network": name,
+            "quantize": "none",
+            "height": 64,
+            "width": 64,
+            "noise_channels": 4,
+            "dataset": SPACE.dataset,
+            "step": 2,
+            "has_unknown": False,
+            "classes": SPACE.classes(),
+        }
+        (folder / f"{name}.json").write_text(json_module.dumps(description))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def formula_image():
+    """function(label_map [H, W], noise [4]) -> what the generator of `formula_tflite` paints."""
+
+    def paint(label_map, noise):
+        colours = np.array(SPACE.palette) / 127.5 - 1
+        return to_uint8(np.tanh(colours[label_map] + noise @ PROJECTION)).astype(int)
+
+    return paint
 
 
 class Response:

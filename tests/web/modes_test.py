@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import http.server
-import os
 import threading
 
 import numpy as np
@@ -180,17 +179,30 @@ def test_serving_that_cannot_paint(browser, serving_site, restored):
 
 
 @pytest.fixture(scope="module")
-def litert_site(tflite_files, examples_dir, tmp_path_factory):
-    try:
-        with litert_js.package(os.environ.get("OASIS_TEST_LITERT")) as core:
-            folder = tmp_path_factory.mktemp("site")
-            files = (str(tflite_files / f"{name}.tflite") for name in ("generator", "segmenter"))
-            source = static_page.Tflite.load(*files, core)
-            static_page.write(str(folder / "sub"), source, examples_dir)
-    except ValueError as error:
-        pytest.skip(f"The npm package of LiteRT.js cannot be had: {error}")
+def litert_package():
+    with contextlib.ExitStack() as stack:
+        try:
+            core = stack.enter_context(litert_js.package())
+        except ValueError as error:
+            pytest.skip(f"The npm package of LiteRT.js cannot be had: {error}")
+        yield core
+
+
+@contextlib.contextmanager
+def site_of(tflite_files, litert_package, examples_dir, folder):
+    """Writes a page into a subfolder of a folder and serves that; gives the address."""
+    paths = (str(tflite_files / f"{name}.tflite") for name in ("generator", "segmenter"))
+    source = static_page.Tflite.load(*paths, litert_package)
+    static_page.write(str(folder / "sub"), source, examples_dir)
     with static_server(folder) as url:
         yield f"{url}/sub"
+
+
+@pytest.fixture(scope="module")
+def litert_site(formula_tflite, litert_package, examples_dir, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    with site_of(formula_tflite, litert_package, examples_dir, folder) as url:
+        yield url
 
 
 @pytest.fixture
@@ -200,6 +212,10 @@ def litert_page(browser, litert_site):
         yield page
 
 
+def vectors(*seeds):
+    return noise.sample_noise(np.array(seeds, np.int64), 4).numpy()
+
+
 def assert_painted(page, want):
     """The page's image is a picture but for rounding."""
     difference = np.abs(image(page) - want)
@@ -207,27 +223,45 @@ def assert_painted(page, want):
     assert (difference > 0).mean() < 0.02
 
 
-def test_model_in_the_page(litert_page, model):
-    page = litert_page
+def test_painting_in_the_page(litert_page, formula_image):
+    page, (first, second) = litert_page, vectors(0, 1)
     ids = scene(2, 0, SIDE, SIDE)[1]
     np.testing.assert_array_equal(labels(page), ids)
-    assert_painted(page, generated(model, ids, seed=0))
+    assert_painted(page, formula_image(ids, first))
     assert "ms, model" in page.locator("#latency").inner_text()
     assert "step 2, float32, in this browser" in page.locator("#about").inner_text()
     choose(page, "balloon")
     drag(page, (8, 8), (24, 8))
     assert (labels(page) == 11).sum() > (ids == 11).sum() + 60
-    assert_painted(page, generated(model, labels(page), seed=0))
+    assert_painted(page, formula_image(labels(page), first))
     page.locator("#share").fill("100")
-    assert_painted(page, generated(model, labels(page), seed=1))
+    assert_painted(page, formula_image(labels(page), second))
     page.locator("#share").fill("25")
-    ends = (editing.image_noise(SIDE, SIDE, seed, 4) for seed in (0, 1))
-    assert_painted(page, generated(model, labels(page), noise=editing.interpolate(*ends, 0.25)))
+    assert_painted(page, formula_image(labels(page), 0.75 * first + 0.25 * second))
     before = image(page)
     page.locator("#reroll-all").click()
     assert np.abs(image(page) - before).mean() > 1
     page.keyboard.press("Control+z")
     np.testing.assert_array_equal(image(page), before)
+
+
+@pytest.mark.slow
+def test_a_model_in_the_page(browser, tflite_files, litert_package, examples_dir, model, tmp_path):
+    with (
+        site_of(tflite_files, litert_package, examples_dir, tmp_path) as url,
+        browsing.opened(browser, url) as page,
+    ):
+        ready(page)
+        assert_painted(page, generated(model, labels(page), seed=0))
+        page.locator("#share").fill("25")
+        ends = (editing.image_noise(SIDE, SIDE, seed, 4) for seed in (0, 1))
+        field = editing.interpolate(*ends, 0.25)
+        assert_painted(page, generated(model, labels(page), noise=field))
+        photograph = scene(6, 0, SIDE, SIDE)[0]
+        hand_in(page, "photograph", "photo.png", file_of(Image.fromarray(photograph)))
+        said(page, "photo.png")
+        assert (labels(page) == model.segment(photograph)).mean() > 0.999
+        assert_painted(page, generated(model, labels(page), noise=field))
 
 
 def test_what_one_vector_cannot_do_is_hidden(litert_page):
@@ -245,14 +279,14 @@ def test_what_one_vector_cannot_do_is_hidden(litert_page):
     assert "Re-roll all" in text and "region" not in text
 
 
-def test_photograph_in_the_page(litert_page, model):
+def test_photograph_in_the_page(litert_page, formula_image):
+    ids = scene(6, 0, SIDE, SIDE)[1]
     photograph = np.zeros((64, 128, 3), np.uint8)
-    photograph[:, 32:96] = scene(6, 0, SIDE, SIDE)[0]  # its middle is all that is kept
+    photograph[:, 32:96] = SPACE.colorize(ids)  # its middle is all that is kept
     hand_in(litert_page, "photograph", "photo.png", file_of(Image.fromarray(photograph)))
     said(litert_page, "photo.png")
-    want = model.segment(scene(6, 0, SIDE, SIDE)[0])
-    assert (labels(litert_page) == want).mean() > 0.999
-    assert_painted(litert_page, generated(model, labels(litert_page), seed=0))
+    np.testing.assert_array_equal(labels(litert_page), ids)
+    assert_painted(litert_page, formula_image(ids, vectors(0)[0]))
     hand_in(litert_page, "photograph", "photo.jpg", b"\xff\xd8garbage", "image/jpeg")
     assert "The photograph cannot be read" in message(litert_page)
 
@@ -367,4 +401,4 @@ def test_a_missing_model_is_told(browser, litert_site):
         ready(page)
         page.route("**/generator.tflite", lambda route: route.abort())
         page.reload()
-        assert "LiteRT.js failed" in message(page)
+        assert "generator.tflite cannot be loaded" in message(page)

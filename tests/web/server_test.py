@@ -111,7 +111,7 @@ def test_model(client):
     assert [one["name"] for one in facts["classes"]] == list(SPACE.class_names)
     assert facts["classes"][3] == {"id": 3, "name": "water", "color": [30, 80, 190], "raw_id": 3}
     assert (facts["height"], facts["width"], facts["noise_channels"]) == (64, 64, 4)
-    assert (facts["origin"], facts["has_unknown"]) == ("step 2", False)
+    assert (facts["origin"], facts["others_are_unknown"]) == ("step 2", False)
     assert facts["painter"] == {"kind": "rest", "url": "v1/models/oasis", "own": True}
     assert facts["examples"] == [{"name": "scene", "url": "api/examples/0"}]
     np.testing.assert_array_equal(pixels(client.get("/api/examples/0").content), label_map())

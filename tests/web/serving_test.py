@@ -28,6 +28,10 @@ def png(values, dtype=np.uint8):
     return file.getvalue()
 
 
+def pixels(contents):
+    return np.asarray(Image.open(io.BytesIO(contents)))
+
+
 PHOTOGRAPH, LABELS = scene(6, 0, 64, 64)
 INDEX = np.arange(64)[:, None] // 32 + np.zeros((64, 64), int)
 REQUESTS = {
@@ -116,7 +120,18 @@ def test_warm_up_sends_a_picture_of_the_models_size(fake, served):
     method, verb, request = fake.asked[-1]
     assert (method, verb, request["signature_name"]) == ("POST", ":predict", "png")
     sent = base64.b64decode(request["instances"][0]["label_map_bytes"]["b64"])
-    assert Image.open(io.BytesIO(sent)).size == (64, 64)
+    sent = np.asarray(Image.open(io.BytesIO(sent)))
+    assert sent.shape == (64, 64) and set(np.unique(sent)) == set(range(12))
+
+
+def test_warm_up_tells_another_model(fake, served):
+    other = {"predictions": [{"b64": base64.b64encode(png(np.zeros((32, 64, 3)))).decode()}]}
+    fake.replies[":predict"] = 200, json.dumps(other).encode()
+    with pytest.raises(ValueError, match="64 x 64 pixels. Received: 32 x 64"):
+        served.warm_up()
+    fake.replies[":predict"] = 400, b'{"error": "ids in 0..4"}'
+    with pytest.raises(ValueError, match="answers 400: ids in 0..4"):
+        served.warm_up()
 
 
 def test_refused_pictures_are_not_sent(fake, served):
@@ -250,3 +265,25 @@ def test_the_command_needs_neither_weights_nor_tensorflow(
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
     assert "ERROR: The model at http://127.0.0.1:" in done.stderr
     assert "answers 500: out of memory" in done.stderr
+
+
+@pytest.mark.slow
+def test_an_exported_model_answers_as_the_demo(model, config, signatures, tmp_path):
+    """The SavedModel behind the rules of TensorFlow Serving, in place of the imitation above."""
+    from export import savedmodel
+    from export.serving.local_server import LocalServer
+    from export.serving.servable import Servable
+
+    path = str(tmp_path / "oasis" / "1")
+    savedmodel.export(model, path)
+    with LocalServer(Servable.load(path)) as server:
+        served = TensorFlowServing(server.url, config)
+        served.warm_up()
+        assert (served.version, set(served.kinds)) == (1, set(REQUESTS))
+        for name, inputs in REQUESTS.items():
+            for key, contents in signatures(name, inputs).items():
+                got = pixels(served(name, inputs)[key]).astype(int)
+                difference = np.abs(got - pixels(contents))
+                assert difference.max() <= ("image" in key), name
+        with pytest.raises(ValueError, match="answers 400"):
+            served("png", REQUESTS["png"] | {"label_map_bytes": png(np.full((64, 64), 12))})

@@ -19,7 +19,7 @@ function tableOf(classes, colours) {
   return table;
 }
 
-function toModelIds({ values, colours }, { classes, has_unknown: hasUnknown }) {
+function toModelIds({ values, colours }, { classes, others_are_unknown: known }) {
   const table = tableOf(classes, colours);
   const strange = new Set();
   const ids = Uint16Array.from(values, (value) => {
@@ -27,7 +27,7 @@ function toModelIds({ values, colours }, { classes, has_unknown: hasUnknown }) {
     if (id === undefined) strange.add(value);
     return id ?? 0;
   });
-  if (strange.size && (colours || !hasUnknown)) {
+  if (strange.size && (colours || !known)) {
     const listed = [...strange].slice(0, MOST_LISTED).map(colours ? hex : String).join(", ");
     const what = colours ? "colours" : "label values";
     throw new Failure(`The label map: ${what} ${listed} are no classes of ${classes.length}.`);

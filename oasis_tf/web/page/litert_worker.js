@@ -19,8 +19,8 @@ async function start() {
 }
 
 async function load(name, file) {
-  const response = await fetch(self.BASE + file);
-  if (!response.ok) throw new Error(`${file} cannot be had (${response.status}).`);
+  const response = await fetch(self.BASE + file).catch(() => null);
+  if (!response?.ok) throw new Error(`${file} cannot be loaded.`);
   const bytes = new Uint8Array(await response.arrayBuffer());
   starting ??= start();
   networks[name] = await (await starting).loadAndCompile(bytes, { accelerator: "wasm" });
