@@ -291,13 +291,13 @@ def _library():
     spec = importlib.util.find_spec("tensorflow")
     if spec is None:
         raise OSError("TensorFlow is not installed: `pip install tensorflow`.")
-    (folder,) = spec.submodule_search_locations
-    for name in ("libtensorflow_cc.so.2", "libtensorflow_cc.2.dylib"):
-        if os.path.exists(os.path.join(folder, name)):
-            library = ctypes.CDLL(os.path.join(folder, name))
-            break
-    else:
-        raise OSError(f"No libtensorflow_cc in {folder}: TensorFlow's package has another form.")
+    folders = spec.submodule_search_locations  # several, once TensorFlow is imported
+    names = ("libtensorflow_cc.so.2", "libtensorflow_cc.2.dylib")
+    paths = [os.path.join(folder, name) for folder in folders for name in names]
+    path = next(filter(os.path.exists, paths), None)
+    if path is None:
+        raise OSError(f"TensorFlow's package has another form: no {names[0]} in {folders[0]}.")
+    library = ctypes.CDLL(path)
     for name, (result, *arguments) in _FUNCTIONS.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments

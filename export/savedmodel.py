@@ -1,20 +1,24 @@
-"""Command: write the generator as a TensorFlow SavedModel.
+"""Command: write a model as a TensorFlow SavedModel.
 
-    python -m export.savedmodel --model_dir=DIR --output=DIR [--version=N]
+    python -m export.savedmodel --model_dir=DIR --output=DIR [--version=N --max_pixels=N]
 
 Writes OUTPUT/VERSION/, the layout TensorFlow Serving watches. The artefact needs TensorFlow alone,
-neither Keras nor this package, and the same seed gives the same image as `OASIS.generate`.
-Signature `serving_default`:
+neither Keras nor this package, and the same seed gives the same image as `OASIS.generate`, bit for
+bit. docs/savedmodel.md tells its signatures; `serving_default` is
     label_map: int32 [B, H, W], model ids; H and W multiples of 32.
     seed: int64 [B], one noise seed an image.
     -> image: float32 [B, H, W, 3] in [-1, 1].
 """
 
+import glob
 import os
+import time
 
 from absl import flags
 
 from oasis_tf import commandline, files
+
+MAX_PIXELS = 4096 * 4096
 
 
 def define_flags(flag_values):
@@ -33,6 +37,13 @@ def define_flags(flag_values):
         "version",
         None,
         "Number of the version; default: one more than the highest there, or 1.",
+        lower_bound=1,
+        **where,
+    )
+    flags.DEFINE_integer(
+        "max_pixels",
+        MAX_PIXELS,
+        "Most pixels of an image that the model accepts, as numbers or in a file.",
         lower_bound=1,
         **where,
     )
@@ -64,28 +75,27 @@ def version_path(output_dir, version=None):
     return os.path.join(output_dir, str(version))
 
 
-def export(model, path):
+def export(model, path, max_pixels=MAX_PIXELS):
     """Writes a SavedModel that is whole or absent.
 
     Args:
-        model: `OASIS`.
+        model: `OASIS` with its `config`.
         path: folder to make, as from `version_path`.
+        max_pixels: int, most pixels of an image that the model accepts.
+
+    Returns:
+        tuple of the names of its signatures.
     """
     import tensorflow as tf  # here: bad flags answer without it
 
     from export.signatures import serving_module
 
-    module = serving_module(model)
+    module, signatures = serving_module(model, max_pixels)
+    options = tf.saved_model.SaveOptions(save_debug_info=False, experimental_custom_gradients=False)
     # The name of the folder aside is no number: servers pass over it.
     with files.folder_written_aside(path) as aside:
-        tf.saved_model.save(
-            module,
-            aside,
-            signatures={"serving_default": module.serving_default},
-            options=tf.saved_model.SaveOptions(
-                save_debug_info=False, experimental_custom_gradients=False
-            ),
-        )
+        tf.saved_model.save(module, aside, signatures=signatures, options=options)
+    return tuple(signatures)
 
 
 def main(argv):
@@ -95,8 +105,18 @@ def main(argv):
     path = version_path(args.output, args.version)
     from oasis_tf import OASIS
 
-    export(OASIS.load(args.model_dir, commandline.checkpoint(args.checkpoint)), path)
-    print(f"Wrote {path}")
+    model = OASIS.load(args.model_dir, commandline.checkpoint(args.checkpoint))
+    start = time.monotonic()
+    names = export(model, path, args.max_pixels)
+    seconds = time.monotonic() - start
+    graph, weights = (
+        sum(os.path.getsize(file) for file in glob.glob(os.path.join(path, pattern))) / 1e6
+        for pattern in ("saved_model.pb", "variables/*")
+    )
+    print(
+        f"Wrote {path} in {seconds:.1f} s: graph {graph:.1f} MB, weights {weights:.1f} MB.\n"
+        f"Signatures: {', '.join(names)}"
+    )
 
 
 if __name__ == "__main__":

@@ -314,9 +314,10 @@ def _reduced(index, vectors):
 
     So an image's bits depend on the noise of its pixels, not on how that was written down.
     """
-    vectors, merged = tf.raw_ops.UniqueV2(x=vectors, axis=[0])
+    distinct, merged = tf.raw_ops.UniqueV2(x=vectors, axis=[0])
     used, number = tf.unique(tf.reshape(tf.gather(merged, index), [-1]))
-    return tf.reshape(number, tf.shape(index)), tf.gather(vectors, used)
+    vectors = tf.ensure_shape(tf.gather(distinct, used), (None, vectors.shape[-1]))
+    return tf.reshape(number, tf.shape(index)), vectors
 
 
 def _paint_with_field(weights, label_map, field):

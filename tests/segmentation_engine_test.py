@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.special import softmax
 
 from oasis_tf.models import Discriminator
 from oasis_tf.segmentation_engine import (
@@ -17,12 +18,19 @@ SIZES = [(8, 8), (8, 24), (64, 32)]
 
 
 def make_discriminator(dtype="float64", widths=(2, 2, 4)):
-    """With an identity shortcut, and vectors u and v that are not those of the kernels."""
+    """With an identity shortcut, and norms of 1 to 2 that are not those of the kernels."""
     discriminator = Discriminator(CLASSES, channels=2, widths=widths, dtype=dtype)
     rng = np.random.default_rng(0)
     for variable in discriminator.variables:
-        value = rng.normal(0, 0.5, variable.shape)
-        variable.assign(abs(value) + 0.2 if variable.name in ("u", "v") else value)
+        fan_in = np.prod(variable.shape[:-1]) if len(variable.shape) == 4 else 4
+        variable.assign(rng.normal(0, fan_in**-0.5, variable.shape))
+        if variable.name == "bias":  # small, so that images decide
+            variable.assign(variable * 0.1)
+    discriminator.to_logits.kernel.assign(discriminator.to_logits.kernel * 5)
+    for block in (*discriminator.down_blocks, *discriminator.up_blocks):
+        for conv in filter(None, (block.conv_0, block.conv_1, block.conv_s)):
+            product = conv.kernel.numpy().reshape(-1, conv.filters) @ conv.u.numpy()
+            conv.v.assign(product / np.square(product).sum() * rng.uniform(1, 2))
     return discriminator
 
 
@@ -78,8 +86,8 @@ def test_fixed_sizes_give_what_dynamic_ones_give(discriminator):
 def test_engine_gives_known_classes_and_the_share_of_fake(discriminator, engine, size):
     image = images(*size)
     label_map, fake = engine(image)
-    exponents = np.exp(discriminator(image, training=False))
-    shares = exponents / exponents.sum(axis=-1, keepdims=True)
+    shares = softmax(discriminator(image, training=False), axis=-1)
+    assert 0.01 < shares[..., 0].mean() < 0.99
     np.testing.assert_array_equal(label_map, 1 + shares[..., 2:].argmax(axis=-1))
     np.testing.assert_allclose(fake, shares[..., 0], rtol=1e-6)
     assert (label_map.dtype, fake.dtype) == (tf.int32, tf.float32)

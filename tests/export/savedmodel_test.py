@@ -9,11 +9,14 @@ import pytest
 import tensorflow as tf
 
 from export import savedmodel
+from export.c_api import SavedModelSession, TensorFlowError
+from export.signatures import ALWAYS, NEED_DISCRIMINATOR, NEED_NOISE
+from oasis_tf import editing
 
-SEEDS = np.array([3, 2**40, 0])
-SIZES = [(32, 32), (64, 64), (64, 128)]
+SEEDS, OTHERS = np.array([3, 2**40, 0]), np.array([-1, 7, 2**62])
+SIZES = [(32, 32), (64, 64), (8, 96)]
 
-# Loads and runs the artefact with TensorFlow alone.
+# Runs every signature of an artefact with TensorFlow alone.
 CONSUMER = '''
 import sys
 
@@ -33,133 +36,337 @@ import numpy as np
 import tensorflow as tf
 
 path, inputs, outputs = sys.argv[1:]
-serve = tf.saved_model.load(path).signatures["serving_default"]
-inputs = np.load(inputs)
-image = serve(label_map=tf.constant(inputs["label_map"]), seed=tf.constant(inputs["seed"]))["image"]
-np.save(outputs, image.numpy())
+signatures, inputs = tf.saved_model.load(path).signatures, np.load(inputs)
+found = {}
+for name in {key.split("/")[0] for key in inputs}:
+    signature = signatures[name]
+    wanted = signature.structured_input_signature[1]
+    given = {k: tf.constant(inputs[f"{name}/{k}"], spec.dtype) for k, spec in wanted.items()}
+    found |= {f"{name}/{k}": value.numpy() for k, value in signature(**given).items()}
+np.savez(outputs, **found)
 assert not {"keras", "oasis_tf", "export"} & set(sys.modules)
 '''
+# The same without Python's TensorFlow.
+C_CONSUMER = """
+import sys
+import numpy as np
+from export.c_api import SavedModelSession, TensorFlowError
+
+path, inputs, outputs = sys.argv[1:]
+session, inputs = SavedModelSession(path), np.load(inputs)
+found = {}
+for name in {key.split("/")[0] for key in inputs}:
+    given = {k: inputs[f"{name}/{k}"] for k in session.signatures[name].inputs}
+    found |= {f"{name}/{k}": value for k, value in session.run(name, given).items()}
+np.savez(outputs, **found)
+assert not {"tensorflow", "keras", "oasis_tf"} & set(sys.modules)
+"""
 
 
 def label_maps(height, width, batch=3):
-    return np.random.default_rng(height + width).integers(0, 5, (batch, height, width), np.int32)
+    rng = np.random.default_rng(height + width)
+    return rng.integers(0, 5, (batch, height // 4, width // 4)).repeat(4, 1).repeat(4, 2)
 
 
-def export_and_load(model, folder):
-    path = savedmodel.version_path(folder)
-    savedmodel.export(model, path)
-    signature = tf.saved_model.load(path).signatures["serving_default"]
-
-    def serve(label_map, seed):
-        label_map, seed = tf.constant(label_map, tf.int32), tf.constant(seed, tf.int64)
-        return signature(label_map=label_map, seed=seed)["image"].numpy()
-
-    return path, serve
+def inputs_of(session, rng, *size):
+    """Inputs of three images for all signatures that take numbers."""
+    values = {
+        "label_map": label_maps(*size).astype(np.int32),
+        "region": rng.integers(-1, 2, (3, *size), np.int32),
+        "image": rng.uniform(-1, 1, (3, *size, 3)).astype(np.float32),
+        "noise": rng.normal(size=(3, 8)).astype(np.float32),
+        "seed": SEEDS,
+        "region_seed": OTHERS,
+    }
+    return {
+        name: {key: values[key] for key in signature.inputs}
+        for name, signature in session.signatures.items()
+        if set(signature.inputs) <= set(values)
+    }
 
 
 @pytest.fixture(scope="module")
-def exported(model, tmp_path_factory):
-    return export_and_load(model, tmp_path_factory.mktemp("export") / "oasis")
+def plain(shallow_plain_model, tmp_path_factory):
+    """The session of a model without noise and discriminator."""
+    path = str(tmp_path_factory.mktemp("plain") / "1")
+    savedmodel.export(shallow_plain_model, path)
+    with SavedModelSession(path) as session:
+        yield session
+
+
+# === The model's numbers ===
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_same_seed_same_image_as_the_model(model, exported, size):
-    label_map = label_maps(*size)
-    image = exported[1](label_map, SEEDS)
-    assert image.shape == (3, *size, 3)
-    assert image.dtype == np.float32
+def test_same_seed_same_bits_as_the_model(shallow_model, session, size):
+    label_map = label_maps(*size).astype(np.int32)
+    image = session.run("serving_default", {"label_map": label_map, "seed": SEEDS})["image"]
+    assert (image.shape, image.dtype) == ((3, *size, 3), np.float32)
     assert 0.05 < np.abs(image).mean() < 0.9
-    np.testing.assert_array_equal(image, model.generate(label_map, seed=SEEDS))
+    assert np.abs(image[0] - image[1]).max() > 0.01
+    np.testing.assert_array_equal(image, shallow_model.generate(label_map, seed=SEEDS))
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_an_image_does_not_depend_on_its_batch(exported, size):
-    label_map, (_, serve) = label_maps(*size), exported
-    batch = serve(label_map, SEEDS)
-    for i in range(3):
-        np.testing.assert_array_equal(serve(label_map[i : i + 1], SEEDS[i : i + 1])[0], batch[i])
+def test_without_a_seed_it_is_0(shallow_model, session):
+    label_map = label_maps(32, 32).astype(np.int32)
+    image = session.run("synthesize", {"label_map": label_map})["image"]
+    np.testing.assert_array_equal(image, shallow_model.generate(label_map, seed=0))
 
 
-def test_seeds_matter(exported):
-    label_map = np.repeat(label_maps(32, 32, batch=1), 2, axis=0)
-    first, second = exported[1](label_map, [1, 2])
-    assert np.abs(first - second).max() > 0.01
+def test_noise_of_ones_own(shallow_model, session):
+    label_map = label_maps(32, 32).astype(np.int32)
+    noise = shallow_model.sample_noise(SEEDS, 3).numpy()
+    image = session.run("noise", {"label_map": label_map, "noise": noise})["image"]
+    np.testing.assert_array_equal(image, shallow_model.generate(label_map, seed=SEEDS))
+    image = session.run("noise", {"label_map": label_map, "noise": 2 * noise})["image"]
+    np.testing.assert_array_equal(image, shallow_model.generate(label_map, noise=2 * noise))
 
 
-def test_runs_without_keras_and_without_this_package(model, exported, tmp_path):
-    label_map = label_maps(64, 128)
-    np.savez(tmp_path / "inputs.npz", label_map=label_map, seed=SEEDS)
-    arguments = [exported[0], tmp_path / "inputs.npz", tmp_path / "image.npy"]
-    subprocess.run([sys.executable, "-c", CONSUMER, *map(str, arguments)], check=True, cwd=tmp_path)
-    image = np.load(tmp_path / "image.npy")
-    np.testing.assert_array_equal(image, model.generate(label_map, seed=SEEDS))
+def test_a_region_has_the_noise_of_its_seed(shallow_model, session):
+    label_map = label_maps(32, 32).astype(np.int32)
+    base, other = (shallow_model.generate(label_map, seed=s) for s in (SEEDS, OTHERS))
+
+    def resampled(region):
+        inputs = {"label_map": label_map, "seed": SEEDS, "region_seed": OTHERS}
+        return session.run("resample", inputs | {"region": region.astype(np.int32)})["image"]
+
+    nothing = np.zeros((3, 32, 32))
+    np.testing.assert_array_equal(resampled(nothing), base)
+    np.testing.assert_array_equal(resampled(nothing - 5), other)
+    region = nothing.copy()
+    region[:, :, 20:] = 2
+    fields = [
+        editing.resample(editing.image_noise(32, 32, int(seed), 8), part != 0, int(inside))
+        for seed, inside, part in zip(SEEDS, OTHERS, region, strict=True)
+    ]
+    image = resampled(region)
+    np.testing.assert_array_equal(image, shallow_model.generate(label_map, noise=fields))
+    assert (image != base).any() and (image != other).any()
 
 
-def test_calls_change_nothing_in_the_artefact_or_the_model(model, exported):
-    before = [variable.numpy() for variable in model.generator_ema.variables]
-    first = exported[1](label_maps(32, 32), SEEDS)
-    for _ in range(2):
-        np.testing.assert_array_equal(exported[1](label_maps(32, 32), SEEDS), first)
-    for old, variable in zip(before, model.generator_ema.variables, strict=True):
+def test_segments_and_recreates_as_the_model(shallow_model, session):
+    rng = np.random.default_rng(0)
+    image = rng.uniform(-1, 1, (3, 16, 64, 3)).astype(np.float32)
+    found = session.run("segment", {"image": image})
+    want = shallow_model.segment(image)
+    assert len(np.unique(want)) > 1
+    np.testing.assert_array_equal(found["label_map"], want)
+    logits = shallow_model.discriminator(image, training=False).numpy()
+    shares = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(found["fake_probability"], shares[..., 0], rtol=1e-4)
+    recreated = session.run("recreate", {"image": image, "seed": SEEDS})
+    np.testing.assert_array_equal(recreated["label_map"], want)
+    np.testing.assert_array_equal(recreated["image"], shallow_model.recreate(image, seed=SEEDS))
+
+
+def test_an_image_does_not_depend_on_its_batch(session):
+    for name, inputs in inputs_of(session, np.random.default_rng(1), 8, 64).items():
+        batch = session.run(name, inputs)
+        for k in range(3):
+            one = session.run(name, {key: value[k : k + 1] for key, value in inputs.items()})
+            for key, value in one.items():
+                np.testing.assert_array_equal(value[0], batch[key][k], err_msg=f"{name} {key}")
+
+
+def test_without_noise_and_discriminator(shallow_plain_model, plain):
+    assert sorted(plain.signatures) == sorted(ALWAYS)
+    label_map = label_maps(32, 64).astype(np.int32)
+    image = plain.run("serving_default", {"label_map": label_map, "seed": SEEDS})["image"]
+    np.testing.assert_array_equal(image, shallow_plain_model.generate(label_map))
+
+
+def test_no_images_give_no_images(session):
+    label_map = np.zeros((0, 32, 64), np.int32)
+    found = session.run("serving_default", {"label_map": label_map, "seed": SEEDS[:0]})
+    assert found["image"].shape == (0, 32, 64, 3)
+
+
+# === Elsewhere ===
+
+
+def test_other_processes_threads_and_loaders_give_the_same_bits(exported, session, tmp_path):
+    """TensorFlow without Keras and this package, and its C API alone, with one and two threads."""
+    inputs = inputs_of(session, np.random.default_rng(2), 64, 64)
+    found = {name: session.run(name, given) for name, given in inputs.items()}
+    np.savez(tmp_path / "inputs.npz", **flat(inputs))
+    for consumer, threads in ((CONSUMER, 0), (C_CONSUMER, 1), (C_CONSUMER, 2)):
+        arguments = [exported, tmp_path / "inputs.npz", tmp_path / "outputs.npz"]
+        subprocess.run(
+            [sys.executable, "-c", consumer, *map(str, arguments)],
+            check=True,
+            cwd=tmp_path,
+            env=os.environ | {"TF_NUM_INTRAOP_THREADS": str(threads), "PYTHONPATH": source()},
+        )
+        with np.load(tmp_path / "outputs.npz") as outputs:
+            assert set(outputs) == set(flat(found))
+            for name, value in flat(found).items():
+                np.testing.assert_array_equal(outputs[name], value, err_msg=name)
+
+
+def flat(values):
+    return {f"{name}/{key}": v for name, part in values.items() for key, v in part.items()}
+
+
+def source():
+    return os.path.dirname(os.path.dirname(savedmodel.__file__))
+
+
+# === What is in it ===
+
+MAP, IMAGE, SEED = ("int32", (-1, -1, -1)), ("float32", (-1, -1, -1, 3)), ("int64", (-1,))
+FILES, SEED_LISTS = ("object", (-1,)), ("int64", (-1, -1))
+CONTRACT = {
+    "serving_default": ({"label_map": MAP, "seed": SEED}, {"image": IMAGE}),
+    "synthesize": ({"label_map": MAP}, {"image": IMAGE}),
+    "noise": ({"label_map": MAP, "noise": ("float32", (-1, 8))}, {"image": IMAGE}),
+    "resample": (
+        {"label_map": MAP, "seed": SEED, "region": MAP, "region_seed": SEED},
+        {"image": IMAGE},
+    ),
+    "segment": (
+        {"image": IMAGE},
+        {"label_map": MAP, "fake_probability": ("float32", (-1, -1, -1))},
+    ),
+    "recreate": ({"image": IMAGE, "seed": SEED}, {"image": IMAGE, "label_map": MAP}),
+    "png": ({"label_map_bytes": FILES, "seed": SEED}, {"image_bytes": FILES}),
+    "png_edit": (
+        {
+            "label_map_bytes": FILES,
+            "noise_index_bytes": FILES,
+            "seed": SEED_LISTS,
+            "other_seed": SEED_LISTS,
+            "share": ("float64", (-1,)),
+        },
+        {"image_bytes": FILES},
+    ),
+    "png_resample": (
+        {"label_map_bytes": FILES, "seed": SEED, "region_bytes": FILES, "region_seed": SEED},
+        {"image_bytes": FILES},
+    ),
+    "png_segment": ({"image_bytes": FILES}, {"label_map_bytes": FILES}),
+    "png_recreate": (
+        {"image_bytes": FILES, "seed": SEED},
+        {"image_bytes": FILES, "label_map_bytes": FILES},
+    ),
+}
+
+
+def test_signatures_are_what_the_docs_say(session):
+    found = {
+        name: tuple(
+            {key: (info.dtype.name, info.shape) for key, info in part.items()}
+            for part in (signature.inputs, signature.outputs)
+        )
+        for name, signature in session.signatures.items()
+    }
+    assert found == CONTRACT
+    assert set(found) == {*ALWAYS, *NEED_NOISE, *NEED_DISCRIMINATOR}
+
+
+def test_rules_of_tensorflow_serving(session, plain):
+    for signature in (*session.signatures.values(), *plain.signatures.values()):
+        assert signature.method == "tensorflow/serving/predict"
+        for info in (*signature.inputs.values(), *signature.outputs.values()):
+            assert info.shape[0] == -1
+        for name, info in signature.outputs.items():
+            assert name.endswith("_bytes") == info.dtype.hasobject
+
+
+def test_operations_are_tensorflows_own(session):
+    graph = tf.compat.v1.MetaGraphDef.FromString(session.meta_graph)
+    assert list(graph.meta_info_def.tags) == ["serve"]
+    functions = {function.signature.name for function in graph.graph_def.library.function}
+    nodes = list(graph.graph_def.node)
+    for function in graph.graph_def.library.function:
+        nodes += function.node_def
+    operations = {node.op for node in nodes} - functions
+    assert {"Conv2D", "DecodePng", "StatelessRandomNormalV2"} <= operations
+    assert not {name for name in operations if "PyFunc" in name or "Xla" in name}
+    known = {operation.name for operation in graph.meta_info_def.stripped_op_list.op}
+    assert operations <= known
+    from tensorflow.python.framework import op_def_registry
+
+    assert all(op_def_registry.get(name) for name in operations)
+
+
+def test_folded_weights_are_stored_once_and_nothing_else(shallow_model, exported):
+    engines = shallow_model.inference_engine(), shallow_model.segmentation_engine()
+    wanted = sorted(
+        (tuple(w.shape), w.numpy().tobytes()) for part in engines for w in part.weights.values()
+    )
+    stored = tf.train.load_checkpoint(os.path.join(exported, "variables", "variables"))
+    names = [name for name in stored.get_variable_to_shape_map() if "VARIABLE_VALUE" in name]
+    values = [stored.get_tensor(name) for name in names]
+    assert sorted((value.shape, value.tobytes()) for value in values) == wanted
+    networks = shallow_model.generator, shallow_model.discriminator
+    total = sum(value.nbytes for value in values)
+    assert total == 4 * sum(np.prod(v.shape) for n in networks for v in n.trainable_variables)
+    folder = os.path.join(exported, "variables")
+    size = sum(os.path.getsize(os.path.join(folder, name)) for name in os.listdir(folder))
+    assert total <= size < 1.1 * total + 5000
+
+
+def test_calls_change_nothing_in_the_artefact_or_the_model(shallow_model, session):
+    before = [variable.numpy() for variable in shallow_model.variables]
+    inputs = inputs_of(session, np.random.default_rng(3), 32, 32)
+    first = flat({name: session.run(name, given) for name, given in inputs.items()})
+    again = flat({name: session.run(name, given) for name, given in inputs.items()})
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, again[name], err_msg=name)
+    for old, variable in zip(before, shallow_model.variables, strict=True):
         np.testing.assert_array_equal(old, variable.numpy())
 
 
-def test_folded_weights_are_stored_once_and_nothing_else(model, exported):
-    engine = model.inference_engine()
-    wanted = sorted((tuple(w.shape), w.numpy().tobytes()) for w in engine.weights.values())
-    weights = tf.saved_model.load(exported[0]).weights
-    assert sorted((tuple(w.shape), w.numpy().tobytes()) for w in weights) == wanted
-    total = sum(w.numpy().nbytes for w in weights)
-    assert total == 4 * sum(np.prod(v.shape) for v in model.generator.trainable_variables)
-    folder = os.path.join(exported[0], "variables")
-    stored = sum(os.path.getsize(os.path.join(folder, name)) for name in os.listdir(folder))
-    assert total <= stored < 1.1 * total
-    names = [name for name, _ in tf.train.list_variables(os.path.join(folder, "variables"))]
-    assert sum("VARIABLE_VALUE" in name for name in names) == len(weights)
+# === Refusals ===
 
-
-def test_signature_is_what_the_docs_say(exported):
-    signature = tf.saved_model.load(exported[0]).signatures["serving_default"]
-    inputs = signature.structured_input_signature[1]
-    assert inputs["label_map"].shape.as_list() == [None, None, None]
-    assert inputs["label_map"].dtype == tf.int32
-    assert inputs["seed"].shape.as_list() == [None]
-    assert inputs["seed"].dtype == tf.int64
-    output = signature.structured_outputs["image"]
-    assert output.shape.as_list() == [None, None, None, 3]
-    assert output.dtype == tf.float32
+LABEL_MAP = np.zeros((2, 32, 32), np.int32)
+PHOTO = np.zeros((1, 32, 32, 3), np.float32)
+TWO, ONE = np.array([1, 2]), np.array([1])
+OTHER_SIZE = r"`region` must have the batch and size of `label_map`\. Received: \[2 32 16\]"
 
 
 @pytest.mark.parametrize(
-    ("label_map", "seed", "message"),
+    ("signature", "inputs", "message"),
     [
-        (np.zeros((1, 48, 64)), [0], r"multiples of 32:\] \[48 64\]"),
-        (np.zeros((1, 0, 32)), [0], r"positive multiples of 32:\] \[0 32\]"),
-        (np.full((1, 32, 32), 5), [0], r"model ids in 0\.\.4.*\[5\]"),
-        (np.full((1, 32, 32), -1), [0], r"model ids in 0\.\.4.*\[-1\]"),
-        (np.zeros((2, 32, 32)), [0], r"same batch size:\] \[2\] \[1\]"),
-        (np.zeros((32, 32)), [0], r"label_map \[32,32\] is not compatible .* \[\?,\?,\?\]"),
+        ("synthesize", [LABEL_MAP[:, :30]], r"`label_map` must be positive multiples of 4\. Rec.*: "
+         r"height 30, width 32"),
+        ("synthesize", [LABEL_MAP[:, :0]], r"positive multiples of 4.*height 0, width 32"),
+        ("synthesize", [LABEL_MAP + 5], r"model ids 0\.\.4\. Received: values from 5 to 5"),
+        ("synthesize", [LABEL_MAP - 1], r"model ids 0\.\.4\. Received: values from -1 to -1"),
+        ("synthesize", [LABEL_MAP[0]], r"label_map.*\[32,32\] is not compat.* \[\?,\?,\?\]"),
+        ("synthesize", [np.zeros((1, 64, 100), np.int32)], r"may have 6144 pixels at most.*"
+         r"height 64, width 100\. Make it smaller"),
+        ("serving_default", [LABEL_MAP, ONE], r"`label_map` and `seed` .*batch.*2 and 1"),
+        ("noise", [LABEL_MAP, np.zeros((2, 7), np.float32)], r"noise.*\[2,7\].*\[\?,8\]"),
+        ("noise", [LABEL_MAP, np.zeros((1, 8), np.float32)], r"`noise` .*batch.*2 and 1"),
+        ("noise", [LABEL_MAP, np.full((2, 8), np.nan, np.float32)], r"`noise` must be finite"),
+        ("resample", [LABEL_MAP, TWO, LABEL_MAP[:, :, :16], TWO], OTHER_SIZE),
+        ("resample", [LABEL_MAP, TWO, LABEL_MAP, ONE], r"`label_map` and `region_seed` .*batch"),
+        ("segment", [PHOTO[:, :20]], r"`image` must be positive multiples of 8"),
+        ("segment", [PHOTO[..., :1]], r"image.*\[1,32,32,1\].*\[\?,\?,\?,3\]"),
+        ("segment", [PHOTO + 255], r"`image` must be in \[-1\.0, 1\.0\]\. Received: .*255"),
+        ("segment", [PHOTO + np.nan], r"`image` must be in"),
+        ("recreate", [PHOTO, TWO], r"`image` and `seed` .*batch.*1 and 2"),
     ],
-)
-def test_bad_inputs_get_a_readable_answer(exported, label_map, seed, message):
-    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-        exported[1](label_map, seed)
+)  # fmt: skip
+def test_bad_inputs_get_a_readable_answer(session, signature, inputs, message):
+    names = list(CONTRACT[signature][0])
+    with pytest.raises(TensorFlowError, match=message) as error:
+        session.run(signature, dict(zip(names, inputs, strict=True)))
+    assert error.value.code == 3
 
 
-def test_model_without_noise_exports(model_without_noise, tmp_path):
-    label_map = label_maps(32, 64)
-    image = export_and_load(model_without_noise, tmp_path)[1](label_map, SEEDS)
-    np.testing.assert_array_equal(image, model_without_noise.generate(label_map))
+# === Writing ===
 
 
-def test_a_failed_export_leaves_nothing(model, tmp_path, monkeypatch):
+def test_a_failed_export_leaves_nothing(shallow_plain_model, tmp_path, monkeypatch):
     def fails(module, path, **kwargs):
         os.makedirs(os.path.join(path, "variables"))
         raise OSError("disk full")
 
     monkeypatch.setattr(tf.saved_model, "save", fails)
     with pytest.raises(OSError, match="disk full"):
-        savedmodel.export(model, str(tmp_path / "1"))
+        savedmodel.export(shallow_plain_model, str(tmp_path / "1"))
     assert os.listdir(tmp_path) == []
 
 

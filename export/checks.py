@@ -1,0 +1,89 @@
+"""Assertions that travel with a graph: what rule was broken, and what was received.
+
+Every function returns its argument behind the checks, so that nothing is computed from what failed.
+"""
+
+import tensorflow as tf
+
+
+def require(holds, message, *received):
+    """An assertion whose message is a sentence; `{}` in it stand for tensors received."""
+    return tf.debugging.Assert(holds, [tf.strings.format(message, received)])
+
+
+def behind(checks, *tensors):
+    """The tensors, to be read only once all checks have passed; a single one is returned alone."""
+    with tf.control_dependencies(list(checks)):
+        results = [tf.identity(tensor) for tensor in tensors]
+    return results[0] if len(results) == 1 else results
+
+
+def same_batch(**tensors):
+    """Checks that inputs are as many; they are named by their keywords."""
+    (first, tensor), *others = tensors.items()
+    for name, other in others:
+        counts = tf.shape(tensor)[0], tf.shape(other)[0]
+        yield require(
+            tf.equal(*counts),
+            f"`{first}` and `{name}` must have the same batch size. Received: {{}} and {{}}.",
+            *counts,
+        )
+
+
+def sides(name, shape, multiple, max_pixels):
+    """Checks of height and width; `shape`: int32 [B, H, W, ...]."""
+    height, width = shape[1], shape[2]
+    received = "Received: height {}, width {}."
+    yield require(
+        tf.reduce_all((shape[1:3] % multiple == 0) & (shape[1:3] > 0)),
+        f"Height and width of `{name}` must be positive multiples of {multiple}. {received}",
+        *(height, width),
+    )
+    yield require(
+        few_pixels(height, width, max_pixels),
+        f"`{name}` may have {max_pixels} pixels at most. {received} Make it smaller.",
+        *(height, width),
+    )
+
+
+def few_pixels(height, width, max_pixels):
+    """Whether sizes of int32 make no more than so many pixels."""
+    return tf.cast(height, tf.int64) * tf.cast(width, tf.int64) <= max_pixels
+
+
+def same_size(name, tensor, other_name, other):
+    """Checks that a map has another's shape [B, H, W]."""
+    yield require(
+        tf.reduce_all(tf.equal(tf.shape(tensor), tf.shape(other))),
+        f"`{name}` must have the batch and size of `{other_name}`. Received: {{}} and {{}}.",
+        *(tf.shape(tensor), tf.shape(other)),
+    )
+
+
+def in_range(name, values, count, what):
+    """Checks that integers are in 0..count-1; `count` is an int or a tensor."""
+    smallest, largest = tf.reduce_min(values), tf.reduce_max(values)
+    count = tf.cast(count, values.dtype)
+    yield require(
+        tf.reduce_all((values >= 0) & (values < count)),
+        f"`{name}` must hold {what} 0..{{}}. Received: values from {{}} to {{}}.",
+        *(count - 1, smallest, largest),
+    )
+
+
+def within(name, values, low, high):
+    """Checks that floats are in a closed range, and so no NaN."""
+    yield require(
+        tf.reduce_all((values >= low) & (values <= high)),
+        f"`{name}` must be in [{low}, {high}]. Received: values from {{}} to {{}}.",
+        *(tf.reduce_min(values), tf.reduce_max(values)),
+    )
+
+
+def finite(name, values):
+    """Checks that floats are neither NaN nor infinite."""
+    yield require(
+        tf.reduce_all(tf.math.is_finite(values)),
+        f"`{name}` must be finite. Received: {{}} values that are not.",
+        tf.math.count_nonzero(~tf.math.is_finite(values)),
+    )
