@@ -72,8 +72,9 @@ def foreign_operations(contents):
 
 
 def _foreign_in_message(message):
-    found = re.findall(r"(?:Flex|Custom) ops: ([^\n]+)", message)
-    return ", ".join(found) or message.strip().splitlines()[0]
+    found = re.findall(r"'(?:tf\.)?(\w+)' op is neither a custom op nor a flex op", message)
+    found += re.findall(r"(?:Flex|Custom) ops: ([^\n]+)", message)
+    return ", ".join(sorted(set(found))) or message.strip().splitlines()[0]
 
 
 def _not_built_in(names):
