@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras import ops
 
 from oasis_tf import losses, noise
-from oasis_tf.config import missing_discriminator
+from oasis_tf.model_config import missing_discriminator
 from oasis_tf.inference import InferenceEngine
 from oasis_tf.layers.fusion import fused
 from oasis_tf.layers.replicas import mean_over_replicas, num_replicas
