@@ -1,8 +1,4 @@
-"""Losses of OASIS as pure functions of logits and label maps (ICLR 2021, section 3; eq. 1-4).
-
-All means are over the pixels this replica holds; class counts are over the global batch. With
-equally many examples on every replica, the mean of the replicas' losses is the global batch's.
-"""
+"""Losses of a discriminator that segments into N classes and "fake" (ICLR 2021, eq. 1-3)."""
 
 from keras import ops
 
@@ -18,19 +14,26 @@ def class_counts(label_map, num_classes):
     return sum_over_replicas(counts)
 
 
-def class_weights(label_map, num_classes, has_unknown, dtype="float32"):
-    """Balancing weight of every class, ``alpha_k = B*H*W / (present * c_k)``.
+def class_weights(label_map, num_classes, has_unknown, dtype="float32", balanced=True):
+    """Weight of every class in ``real_loss``; by default ``alpha_k = B*H*W / (present * c_k)``.
 
     ``present`` is the number of known classes in the global batch (the official release divides by
     it, the paper's equation does not). Absent classes and, if ``has_unknown``, class 0 weigh 0; a
     batch of unknown pixels alone therefore weighs nothing, without a division by zero.
 
+    ``balanced=False`` is the ablation without balancing: every class weighs 1, whether it is
+    present or not. The unknown class weighs 0 there too, because nothing teaches what its pixels
+    should look like.
+
     Returns:
         float [N].
     """
+    known = ops.cast(ops.arange(num_classes) > 0, dtype)
+    if not balanced:
+        return known if has_unknown else ops.ones_like(known)
     counts = ops.cast(class_counts(label_map, num_classes), dtype)
     if has_unknown:
-        counts = counts * ops.cast(ops.arange(num_classes) > 0, dtype)
+        counts = counts * known
     present = ops.sum(ops.cast(counts > 0, dtype))
     height, width = ops.shape(label_map)[1:3]
     pixels = ops.cast(ops.shape(label_map)[0] * height * width, dtype) * num_replicas()
@@ -57,27 +60,3 @@ def real_loss(logits, label_map, weights):
 def fake_loss(logits):
     """Loss of pixels that should be called fake, ``mean(CE(logits, 0))``: a scalar."""
     return ops.mean(cross_entropy(logits, ops.zeros(ops.shape(logits)[:-1], dtype="int32") + FAKE))
-
-
-def labelmix_mask(label_map, bits, dtype="float32"):
-    """LabelMix mask [B, H, W, 1]: 1 where the class of the pixel drew bit 1 (real), else 0 (fake).
-
-    Args:
-        label_map: int [B, H, W].
-        bits: [N] of zeros and ones, one fair bit per class, the same for the whole batch.
-    """
-    mask = ops.take(ops.cast(bits, dtype), ops.cast(label_map, "int32"), axis=0)
-    return ops.expand_dims(mask, -1)
-
-
-def mix(mask, real, fake):
-    """``mask * real + (1 - mask) * fake``."""
-    return mask * real + (1 - mask) * fake
-
-
-def labelmix_loss(logits_of_mix, mask, logits_real, logits_fake):
-    """Consistency of D with mixing (eq. 4), ``mean((D(mix) - mix(D(real), D(fake)))**2)``.
-
-    The mean is over B, H, W and the N+1 channels; the gradient flows through both terms.
-    """
-    return ops.mean(ops.square(logits_of_mix - mix(mask, logits_real, logits_fake)))
