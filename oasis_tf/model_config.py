@@ -239,7 +239,7 @@ class ModelConfig:
         """Raises ValueError unless the discriminator can segment, which `purpose` needs."""
         self.check_discriminator(purpose)
         if not self.segments:
-            raise not_segmenting(purpose, self.discriminator, self.label_encoding)
+            raise not_segmenting(purpose)
 
     @property
     def segments(self) -> bool:
@@ -312,12 +312,18 @@ def missing_discriminator(purpose: str) -> ValueError:
     )
 
 
-def not_segmenting(purpose: str, discriminator: str, label_encoding: str) -> ValueError:
+def not_segmenting(purpose: str) -> ValueError:
     """Returns the error of a model whose discriminator does not segment."""
     return ValueError(
-        f"This model cannot {purpose}: its discriminator tells real from fake and does not segment "
-        f"(discriminator={discriminator}, label_encoding={label_encoding}). Those that do have "
-        f"--label_encoding={' or '.join(_SEGMENTING)}."
+        f"This model cannot {purpose}: its discriminator tells real from fake and does not segment."
+        f" Those that do are U-Nets with --label_encoding={' or '.join(_SEGMENTING)}."
+    )
+
+
+def missing_encoder(purpose: str) -> ValueError:
+    """Returns the error of a model without an encoder."""
+    return ValueError(
+        f"This model cannot {purpose}: it has no image encoder. Train one with --encoder."
     )
 
 
