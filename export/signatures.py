@@ -21,7 +21,8 @@ def serving_module(model):
 
     @tf.function(input_signature=[label_map_spec, seed_spec])
     def paint(label_map, seed):
-        noise = sample_noise(seed, config.noise_channels) if config.noise_channels else None
+        channels = config.vector_channels
+        noise = sample_noise(seed, channels) if channels else None
         return engine(label_map, noise)
 
     @tf.function(input_signature=[label_map_spec, seed_spec])

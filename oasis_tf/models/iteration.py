@@ -15,6 +15,7 @@ from oasis_tf import losses, noise
 from oasis_tf.layers.fusion import fused
 from oasis_tf.layers.label_conv import downsample
 from oasis_tf.layers.replicas import mean_over_replicas, num_replicas
+from oasis_tf.models.encoder import reparameterised
 from oasis_tf.objectives.objective import as_scales, mean_over_scales
 
 # What OASIS itself logs; other parts leave out what they have not got, and may add terms.
@@ -79,7 +80,7 @@ class Iteration:
             label_map: int32 [B, H, W].
             generator_noise, discriminator_noise: float [B, Z] or [B, H, W, Z], or None if Z = 0;
                 with an encoder an ``EncoderDraw``.
-            mixing: what `mixing_slice` gives: for LabelMix [N] or [B, N] zeros and ones.
+            mixing: what `mixing_slice` gives: for LabelMix zeros and ones, [N] or [B, N].
 
         Returns:
             dict of scalars by `metric_names`, means over the global batch: ``loss_g`` (the sum of
@@ -139,36 +140,54 @@ class Iteration:
         rows = noise.training_noise(
             self.seed, step, stream, batch * num_replicas(), channels, index
         )
-        first = tf.distribute.get_replica_context().replica_id_in_sync_group * batch
-        return tf.cast(rows[first : first + batch], self.variable_dtype)
+        return tf.cast(self._own(rows, batch), self.variable_dtype)
 
     def mixing_slice(self, label_map, step):
-        """What this replica's images are mixed by: bits of LabelMix, boxes of CutMix, or None."""
-        return noise.labelmix_bits(self.seed, step, self.num_classes)
+        """What this replica's images are mixed by.
+
+        Returns:
+            for LabelMix int32 [N], or [B, N] with bits of every image; for CutMix float32 [B, 4];
+            None without consistency.
+        """
+        if self.consistency == "none":
+            return None
+        batch = tf.shape(label_map)[0]
+        if self.consistency == "cutmix":
+            draws = noise.cutmix_draws(self.seed, step, batch * num_replicas())
+            return self._own(draws, batch)
+        if self.labelmix_bits == "batch":
+            return noise.labelmix_bits(self.seed, step, self.num_classes)
+        bits = noise.labelmix_bits(self.seed, step, self.num_classes, batch * num_replicas())
+        return self._own(bits, batch)
+
+    def _own(self, rows, batch):
+        """Of the rows of a global batch those of this replica, which holds ``batch`` of them."""
+        first = tf.distribute.get_replica_context().replica_id_in_sync_group * batch
+        return rows[first : first + batch]
 
     # === Steps ===
 
-    def training_images(self, image, label_map, draw, network=None):
-        """Generated images of a training pass, and the encoder's (mean, log variance) or None.
+    def average_images(self, image, label_map, draw):
+        """Images by the averaged generator in a training pass, which moves its batch statistics.
 
         Args:
-            image: float [B, H, W, 3] in [-1, 1], which an encoder takes its latent from.
+            image: float [B, H, W, 3] in [-1, 1], which an encoder takes its latents from.
             label_map: int32 [B, H, W].
             draw: what `noise_slice` gave.
-            network: the generator, by default the one in training.
         """
-        latent = None
-        if self.encoder is not None:
-            latent = self.encoder(image, training=True)
-            draw = joined_noise(draw.noise, sampled(*latent, draw.epsilon))
-        inputs = (label_map,) if draw is None else (label_map, draw)
-        return (network or self.generator)(*inputs, training=True), latent
+        latent = self.encoder and self.encoder_ema(image, training=False)
+        return _generated(self.generator_ema, label_map, draw, latent)
+
+    def _training_images(self, image, label_map, draw):
+        """Images of a training pass, and the encoder's (mean, log variance) or None."""
+        latent = self.encoder and self.encoder(image, training=True)
+        return _generated(self.generator, label_map, draw, latent), latent
 
     def _generator_step(self, image, label_map, targets, draw):
         variables = self.generator_variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([v.value for v in variables])
-            fake, latent = self.training_images(image, label_map, draw)
+            fake, latent = self._training_images(image, label_map, draw)
             terms = {}
             if self.lambda_feature_matching:
                 (logits, of_fake), (_, of_real) = self._discriminate_both(
@@ -188,7 +207,7 @@ class Iteration:
         return {"loss_g": loss} | terms
 
     def _discriminator_step(self, image, label_map, targets, draw, mixing):
-        fake = tf.stop_gradient(self.training_images(image, label_map, draw)[0])
+        fake = tf.stop_gradient(self._training_images(image, label_map, draw)[0])
         variables = self.discriminator.trainable_variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([v.value for v in variables])
@@ -240,6 +259,8 @@ class Iteration:
         return self.lambda_labelmix * distance
 
     def _mask(self, label_map, mixing, dtype):
+        if self.consistency == "cutmix":
+            return losses.cutmix_mask(mixing, *label_map.shape[1:], dtype)
         return losses.labelmix_mask(label_map, mixing, dtype)
 
     def _scaled(self, loss, optimizer):
@@ -272,9 +293,11 @@ class Iteration:
         tf.distribute.get_replica_context().merge_call(update_all)
 
 
-def sampled(mean, log_variance, epsilon):
-    """A latent of the encoder's distribution: ``mean + exp(log_variance / 2) * epsilon``."""
-    return mean + ops.exp(0.5 * log_variance) * epsilon
+def _generated(generator, label_map, draw, latent):
+    if latent is not None:
+        draw = joined_noise(draw.noise, reparameterised(*latent, draw.epsilon))
+    inputs = (label_map,) if draw is None else (label_map, draw)
+    return generator(*inputs, training=True)
 
 
 def joined_noise(noise, latent):

@@ -12,7 +12,8 @@ import tensorflow as tf
 from oasis_tf import losses, noise
 from oasis_tf.inference import InferenceEngine
 from oasis_tf.model_config import missing_discriminator, missing_encoder, not_segmenting
-from oasis_tf.models.iteration import CONSISTENCIES, Iteration, joined_noise, sampled, to_float_image
+from oasis_tf.models.encoder import reparameterised
+from oasis_tf.models.iteration import CONSISTENCIES, Iteration, joined_noise, to_float_image
 from oasis_tf.models.iteration import METRICS as METRICS
 from oasis_tf.noise_fields import NoiseField, check_channels, check_same_channels, check_size, stack
 from oasis_tf.objectives import SegmentationObjective
@@ -286,7 +287,7 @@ class OASIS(Iteration, keras.Model):
         drawn = self.sample_noise(seed, len(image))
         channels = drawn.shape[-1] - self.latent_channels
         distribution = self.encoder_ema(to_float_image(image, self.variable_dtype), training=False)
-        latent = sampled(*distribution, tf.cast(drawn[:, channels:], self.variable_dtype))
+        latent = reparameterised(*distribution, tf.cast(drawn[:, channels:], self.variable_dtype))
         own = tf.cast(drawn[:, :channels], latent.dtype) if channels else None
         return joined_noise(own, latent).numpy().astype(np.float32)
 

@@ -21,7 +21,7 @@ class Easel:
 
     def __init__(self, model, sizing, label_format="auto", batch_size=8):
         self.model = model
-        self.noise_channels = model.generator_ema.noise_channels
+        self.noise_channels = model.generator_ema.vector_channels
         self._sizing = sizing
         self._label_format = label_format
         self._batch_size = batch_size

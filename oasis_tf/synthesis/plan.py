@@ -123,10 +123,16 @@ def plan_synthesis(
     classes = find_classes(resample_classes, config.label_space)
     edit = edit_name(classes, config.label_space) if classes else _region_name(region)
     variation = Variation(seed, num_samples, classes, edit, interpolate, spherical)
-    if not config.model.noise_channels and (edit or interpolate or num_samples > 1):
+    if not config.model.vector_channels and (edit or interpolate or num_samples > 1):
         raise ValueError(
             "This model has no noise (noise_channels=0): it paints one image for a label map. "
             "Leave out --num_samples, --resample_classes, --region and --interpolate."
+        )
+    if edit and not config.model.local_noise:
+        raise ValueError(
+            "The noise of this model is one vector for the whole image (encoder="
+            f"{config.model.encoder}): no part of an image can have its own. Leave out "
+            "--resample_classes and --region."
         )
     plan = SynthesisPlan(
         tuple(scenes.find_scenes(labels, from_images, region)),
@@ -150,7 +156,7 @@ def _check_sources(config, labels, from_images):
             f"Received: {'both' if labels else 'neither'}."
         )
     if from_images:
-        config.model.check_discriminator("segment photographs")
+        config.model.check_segments("segment photographs")
 
 
 def _region_name(region):

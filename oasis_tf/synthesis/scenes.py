@@ -76,7 +76,10 @@ class Sizing:
                 "Give both height and width, or neither for the size of the training crop. "
                 f"Received: height={height}, width={width}"
             )
+        crop = config.data.crop_height, config.data.crop_width
         if size == "native":
+            if config.model.encoder == "stem":
+                raise _one_size(crop, "size=native")
             if height is not None:
                 raise ValueError(
                     "--size=native keeps the size of every file; --height and --width set one. "
@@ -86,8 +89,10 @@ class Sizing:
         if size != "crop":
             raise ValueError(f"`size` must be crop or native. Received: size={size}")
         if height is None:
-            height, width = config.data.crop_height, config.data.crop_width
+            height, width = crop
         shapes.check_divisible(height, width, multiple, "a generated image")
+        if config.model.encoder == "stem" and (height, width) != crop:
+            raise _one_size(crop, f"height={height}, width={width}")
         return cls((height, width), multiple, trained)
 
     def label_map(self, label_map):
@@ -130,6 +135,15 @@ class Sizing:
 
 
 # === Finding ===
+
+
+def _one_size(crop, received):
+    height, width = crop
+    return ValueError(
+        "This model paints images of one size, because its generator starts from a dense layer of "
+        f"the encoder's latent (encoder=stem): {height}x{width}. Received: {received}. Leave it "
+        "out, or give --size=crop."
+    )
 
 
 def find_scenes(labels=None, photographs=None, region=None):

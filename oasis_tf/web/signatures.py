@@ -49,20 +49,20 @@ class Signatures:
 
     Attributes:
         kinds: dict from names to dicts from inputs to kinds, as `rest.parse` reads them. Edits are
-            there if the model has noise, photographs if it has a discriminator.
+            there if the model has local noise, photographs if its discriminator segments.
         height, width: the size trained on.
         max_pixels: of a picture that is painted.
     """
 
     def __init__(self, model):
         self._model, self._engine = model, model.inference_engine()
-        self.noise_channels = model.generator.noise_channels
+        self.noise_channels = model.generator.vector_channels
         self.height, self.width = model.config.data.crop_height, model.config.data.crop_width
         self.max_pixels = _AREA * self.height * self.width
         self.kinds = dict(_PLAIN)
-        if self.noise_channels:
+        if model.config.model.local_noise:
             self.kinds |= _EDITS
-        if model.discriminator is not None:
+        if model.segments:
             self.kinds |= _PHOTOGRAPHS
         self._vector = functools.lru_cache(4096)(self._vector_of)
 
