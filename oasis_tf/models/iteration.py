@@ -126,21 +126,26 @@ class Iteration:
             ``EncoderDraw``.
         """
         channels = self.generator.vector_channels - self.latent_channels
-        drawn = self._rows(label_map, step, stream, index, channels, self.noise_kind)
+        drawn = noise.replica_noise(
+            self.noise_kind if channels else "none",
+            label_map,
+            self.num_classes,
+            channels,
+            self.seed,
+            step,
+            stream,
+            index,
+            tf.distribute.get_replica_context().replica_id_in_sync_group,
+            num_replicas(),
+        )
+        drawn = None if drawn is None else tf.cast(drawn, self.variable_dtype)
         if self.encoder is None:
             return drawn
-        stream = noise.LATENTS[stream]
-        latents = self._rows(label_map, step, stream, index, self.latent_channels, "image")
-        return EncoderDraw(drawn, latents)
-
-    def _rows(self, label_map, step, stream, index, channels, kind):
-        if not channels:
-            return None
         batch = tf.shape(label_map)[0]
-        rows = noise.training_noise(
-            self.seed, step, stream, batch * num_replicas(), channels, index
+        epsilon = noise.latent_noise(
+            self.seed, step, stream, batch * num_replicas(), self.latent_channels, index
         )
-        return tf.cast(self._own(rows, batch), self.variable_dtype)
+        return EncoderDraw(drawn, tf.cast(self._own(epsilon, batch), self.variable_dtype))
 
     def mixing_slice(self, label_map, step):
         """What this replica's images are mixed by.
