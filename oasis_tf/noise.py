@@ -11,7 +11,7 @@ import tensorflow as tf
 GENERATOR_STEP, DISCRIMINATOR_STEP, LABELMIX, STATISTICS = range(4)
 # What the vectors of `numbered_noise` belong to.
 CLASSES, SEGMENTS, PIXELS = range(4, 7)
-COIN, LATENT = range(7, 9)  # draws within a step too
+COIN, LATENT, CUTMIX = range(7, 10)  # draws within a step too
 
 # Noise while training: one vector per image, per class of every image, per pixel; or, by a coin for
 # every step, per image or per class.
@@ -43,10 +43,17 @@ def training_noise(seed, step, stream, batch, noise_channels, index=0):
     return tf.random.stateless_normal([batch, noise_channels], key, alg="philox")
 
 
-def labelmix_bits(seed, step, num_classes):
-    """One fair bit per class for one step: int32 [N]."""
+def labelmix_bits(seed, step, num_classes, batch=None):
+    """One fair bit per class for one step: int32 [N]; [batch, N] for every image its own.
+
+    Args:
+        seed, step: int or int64 scalars.
+        num_classes: int N.
+        batch: int, size of the global batch; None for bits that all images share.
+    """
     key = _folded(_key(seed, LABELMIX), step)
-    return tf.random.stateless_uniform([num_classes], key, None, None, tf.int32, alg="philox") & 1
+    shape = [num_classes] if batch is None else [batch, num_classes]
+    return tf.random.stateless_uniform(shape, key, None, None, tf.int32, alg="philox") & 1
 
 
 def sample_noise(seed, noise_channels):
@@ -181,3 +188,17 @@ def as_seeds(seed, batch):
             f"{batch} images."
         )
     return seeds
+
+
+def cutmix_draws(seed, step, batch):
+    """What decides the boxes of CutMix in one step, for the global batch.
+
+    Args:
+        seed, step: int or int64 scalars.
+        batch: int, size of the global batch.
+
+    Returns:
+        float32 [batch, 4], uniform in [0, 1), for ``losses.cutmix_mask``.
+    """
+    key = _folded(_key(seed, CUTMIX), step)
+    return tf.random.stateless_uniform([batch, 4], key, alg="philox")

@@ -100,3 +100,24 @@ def test_as_seeds():
     assert noise.as_seeds(2**40, 1).dtype == np.int64
     with pytest.raises(ValueError, match=r"one int per image. Received: shape=\(3,\) for 2 images"):
         noise.as_seeds([1, 2, 3], 2)
+
+
+def test_labelmix_bits_of_every_image():
+    bits = np.concatenate([noise.labelmix_bits(0, step, 12, batch=8) for step in range(100)])
+    assert bits.shape == (800, 12) and set(np.unique(bits)) == {0, 1}
+    assert np.abs(bits.mean(0) - 0.5).max() < 5 * np.sqrt(0.25 / 800)
+    correlation = np.corrcoef(bits.reshape(100, -1).T) - np.eye(96)  # of images and of classes
+    assert np.abs(correlation).max() < 0.5
+    again = noise.labelmix_bits(0, tf.constant(99, tf.int64), 12, batch=8)
+    np.testing.assert_array_equal(again, bits[-8:])
+
+
+def test_cutmix_draws_are_uniform_independent_and_decided_by_seed_and_step():
+    draws = np.concatenate([noise.cutmix_draws(0, step, 64) for step in range(20)])
+    assert draws.shape == (1280, 4) and draws.dtype == np.float32
+    assert stats.kstest(draws.ravel(), "uniform").pvalue > 1e-3
+    assert np.abs(np.corrcoef(draws.T) - np.eye(4)).max() < 0.15
+    again = noise.cutmix_draws(tf.constant(0, tf.int64), tf.constant(19, tf.int64), 64)
+    np.testing.assert_array_equal(again, draws[-64:])
+    others = {noise.cutmix_draws(seed, 19, 64).numpy().tobytes() for seed in (0, 1, 2**40)}
+    assert len(others) == 3 and len({row.tobytes() for row in draws}) == 1280

@@ -12,7 +12,8 @@ from oasis_tf.losses.adversarial import (
     hinge_real_loss,
 )
 from oasis_tf.losses.auxiliary import feature_matching_loss, kld_loss
-from oasis_tf.losses.consistency import labelmix_loss, labelmix_mask, mix
+from oasis_tf.losses.consistency import cutmix_mask, labelmix_loss, labelmix_mask, mix
+from oasis_tf.losses.perceptual import PerceptualLoss
 from oasis_tf.losses.segmentation import (
     FAKE,
     class_counts,
@@ -24,10 +25,12 @@ from oasis_tf.losses.segmentation import (
 
 __all__ = [
     "FAKE",
+    "PerceptualLoss",
     "binary_loss",
     "class_counts",
     "class_weights",
     "cross_entropy",
+    "cutmix_mask",
     "fake_loss",
     "feature_matching_loss",
     "hinge_fake_loss",

@@ -189,6 +189,11 @@ class OASIS(Iteration, keras.Model):
     def compile(self, generator_optimizer, discriminator_optimizer, **kwargs):
         """Sets one optimizer per network; further arguments as in ``keras.Model.compile``."""
         self._need_discriminator("be trained")
+        if self.lambda_vgg and self.perceptual_loss is None:
+            raise ValueError(
+                "Training with `lambda_vgg` needs a `perceptual_loss`. Received: "
+                f"lambda_vgg={self.lambda_vgg}, perceptual_loss=None."
+            )
         super().compile(optimizer=generator_optimizer, **kwargs)
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer

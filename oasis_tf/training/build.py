@@ -3,6 +3,7 @@
 import keras
 
 from oasis_tf.layers.initializers import KERNEL_GAIN
+from oasis_tf.losses import PerceptualLoss
 from oasis_tf.models.oasis import OASIS
 from oasis_tf.models.weights import named_weights
 from oasis_tf.training import parts
@@ -11,12 +12,13 @@ from oasis_tf.training.optimizer import Adam
 _POLICIES = {"none": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
-def build_model(config, mixed_precision="none"):
+def build_model(config, mixed_precision="none", perceptual_loss=None):
     """An ``OASIS`` with freshly drawn weights; the seed of the configuration decides them.
 
     Args:
         config: ``Config``.
         mixed_precision: ``none``, ``bfloat16`` or ``float16``; for use, float32 arithmetic.
+        perceptual_loss: ``PerceptualLoss``, needed for training where ``lambda_vgg`` is above 0.
     """
     keras.utils.set_random_seed(config.training.seed % 2**32)
     settings, training = config.model, config.training
@@ -41,6 +43,7 @@ def build_model(config, mixed_precision="none"):
         lambda_feature_matching=training.lambda_feature_matching,
         lambda_vgg=training.lambda_vgg,
         lambda_kld=training.lambda_kld,
+        perceptual_loss=perceptual_loss,
         name="oasis",
         **common,
     )
@@ -56,9 +59,14 @@ def _scale_kernels(network, factor):
 
 
 def build_for_training(config):
-    """The model in the precision of the configuration, compiled with its two optimizers."""
+    """The model in the precision of the configuration, compiled with its two optimizers.
+
+    Raises:
+        ValueError: the weights of VGG-19 are needed, and missing or something else.
+    """
     training = config.training
-    model = build_model(config, training.mixed_precision)
+    perceptual_loss = PerceptualLoss(training.vgg19) if training.lambda_vgg else None
+    model = build_model(config, training.mixed_precision, perceptual_loss)
 
     def optimizer(rate, name):
         adam = Adam(rate, training.beta_1, training.beta_2, name=name)
