@@ -10,7 +10,7 @@ from keras import ops
 from oasis_tf.layers import resampling
 from oasis_tf.layers.initializers import xavier_normal
 from oasis_tf.layers.label_conv import lookup_conv
-from oasis_tf.layers.spectral_norm import SpectralConv2D
+from oasis_tf.layers.spectral_norm import SpectralConv2D, resampled_shape
 
 
 def label_image_conv(label_map, image, kernel, resample="none"):
@@ -20,8 +20,8 @@ def label_image_conv(label_map, image, kernel, resample="none"):
         label_map: int [B, H, W] with values in 0..N-1.
         image: float [B, H, W, C], or None where C = 0.
         kernel: float [k, k, N + C, F], label channels first.
-        resample: ``"none"``; ``"stride"``, every second row and column of it, for kernels of 3 or 4;
-            or ``"average_pool"``, its means over 2x2 windows, for kernels of 1.
+        resample: ``"none"``; ``"stride"``, every second row and column of it, for kernels of 3 or
+            4; or ``"average_pool"``, its means over 2x2 windows, for kernels of 1.
 
     Returns:
         float [B, H', W', F].
@@ -106,7 +106,7 @@ class LabelImageConv2D(keras.layers.Layer):
         return label_image_conv(label_map, image, kernel, self.resample) + bias
 
     def compute_output_shape(self, label_map_shape, image_shape):
-        return _output_shape(self, label_map_shape)
+        return resampled_shape(label_map_shape, self.filters, self.kernel_size, self.resample)
 
     def get_config(self):
         return super().get_config() | {
@@ -154,7 +154,7 @@ class SpectralLabelImageConv2D(SpectralConv2D):
         return y + ops.cast(self.bias, self.compute_dtype) if self.use_bias else y
 
     def compute_output_shape(self, label_map_shape, image_shape=None):
-        return super().compute_output_shape((*label_map_shape, self.image_channels))
+        return super().compute_output_shape(label_map_shape)
 
     def get_config(self):
         return super().get_config() | {

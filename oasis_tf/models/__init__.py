@@ -2,5 +2,14 @@
 
 from oasis_tf.models.discriminator import Discriminator
 from oasis_tf.models.generator import Generator
+from oasis_tf.models.multi_scale import MultiScale
+from oasis_tf.models.patch import PatchDiscriminator
+from oasis_tf.models.resnet_patch import ResNetPatchDiscriminator
 
-__all__ = ["Discriminator", "Generator"]
+__all__ = [
+    "Discriminator",
+    "Generator",
+    "MultiScale",
+    "PatchDiscriminator",
+    "ResNetPatchDiscriminator",
+]
