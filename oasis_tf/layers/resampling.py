@@ -55,8 +55,8 @@ def average_pool(x):
 def smooth_half(x):
     """Mean over 3x3 windows around every second pixel, from the first on.
 
-    [B, H, W, C] -> [B, H', W', C]; sides are halved, rounded up. What lies outside the image does not count. Nearest downsampling by 2 keeps the pixels that the
-    windows are centred on.
+    [B, H, W, C] -> [B, H', W', C]; sides are halved, rounded up. What lies outside the image does
+    not count. Nearest downsampling by 2 keeps the pixels that the windows are centred on.
     """
     ones = ops.ones_like(x[:1, :, :, :1])
     return _mean_with_margin(x) / _mean_with_margin(ones)
