@@ -52,6 +52,21 @@ def average_pool(x):
     return ops.average_pool(x, 2, strides=2, data_format="channels_last")
 
 
+def smooth_half(x):
+    """Mean over 3x3 windows around every second pixel, from the first on.
+
+    [B, H, W, C] -> [B, H', W', C]; sides are halved, rounded up. What lies outside the image does
+    not count. Nearest downsampling by 2 keeps the pixels that the windows are centred on.
+    """
+    ones = ops.ones_like(x[:1, :, :, :1])
+    return _mean_with_margin(x) / _mean_with_margin(ones)
+
+
+def _mean_with_margin(x):
+    """Mean over 3x3 windows around every second pixel, with zeros outside the image."""
+    return ops.average_pool(_pad(x), 3, strides=2, padding="valid", data_format="channels_last")
+
+
 def space_to_depth(x):
     """Blocks of 2x2 pixels as channels: [B, H, W, C] -> [B, H/2, W/2, 4C]."""
     batch, height, width, channels = ops.shape(x)

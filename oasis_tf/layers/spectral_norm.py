@@ -82,6 +82,17 @@ def _less_its_share(upstream, along, u, v, sigma):
     return (ops.cast(upstream, v.dtype) - along * ops.expand_dims(v, 1) * u) / sigma
 
 
+def resampled_shape(shape, filters, kernel_size, resample):
+    """What a convolution of ``shape`` [B, H, W, ...] gives: [B, H', W', filters]."""
+    change = {
+        "none": lambda n: n + 1 - kernel_size % 2,
+        "average_pool": lambda n: n // 2,
+        "upsample": lambda n: 2 * n,
+        "stride": lambda n: resampling.strided_size(n, kernel_size),
+    }[resample]
+    return (shape[0], *(None if side is None else change(side) for side in shape[1:3]), filters)
+
+
 @keras.saving.register_keras_serializable("oasis_tf")
 class SpectralConv2D(keras.layers.Layer):
     """Convolution with ``kernel / sigma`` as its kernel, k // 2 zeros of padding on every side.
@@ -173,15 +184,7 @@ class SpectralConv2D(keras.layers.Layer):
         return y + ops.cast(self.bias, self.compute_dtype) if self.use_bias else y
 
     def compute_output_shape(self, input_shape):
-        batch, *sides, _ = input_shape
-        change = {
-            "none": lambda n: n + 1 - self.kernel_size % 2,
-            "average_pool": lambda n: n // 2,
-            "upsample": lambda n: 2 * n,
-            "stride": lambda n: resampling.strided_size(n, self.kernel_size),
-        }
-        sides = [side if side is None else change[self.resample](side) for side in sides]
-        return (batch, *sides, self.filters)
+        return resampled_shape(input_shape, self.filters, self.kernel_size, self.resample)
 
     def get_config(self):
         return super().get_config() | {

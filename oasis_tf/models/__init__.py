@@ -3,5 +3,16 @@
 from oasis_tf.models.discriminator import Discriminator
 from oasis_tf.models.encoder import Encoder, reparameterised
 from oasis_tf.models.generator import Generator
+from oasis_tf.models.multi_scale import MultiScale
+from oasis_tf.models.patch import PatchDiscriminator
+from oasis_tf.models.resnet_patch import ResNetPatchDiscriminator
 
-__all__ = ["Discriminator", "Encoder", "Generator", "reparameterised"]
+__all__ = [
+    "Discriminator",
+    "Encoder",
+    "Generator",
+    "MultiScale",
+    "PatchDiscriminator",
+    "ResNetPatchDiscriminator",
+    "reparameterised",
+]

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from oasis_tf.layers import LabelConv2D, SPADEResBlock
-from oasis_tf.models.discriminator import DownBlock, UpBlock
+from oasis_tf.models.unet_blocks import DownBlock, UpBlock
 
 CLASSES, NOISE = 5, 3
 
