@@ -103,9 +103,7 @@ class ModelConfig:
         None,
         choices=(*_SEGMENTING, "concat", "projection"),
     )
-    patch_layers: int = setting(
-        "Convolutions of a PatchGAN in front of its last.", 4, minimum=2
-    )
+    patch_layers: int = setting("Convolutions of a PatchGAN in front of its last.", 4, minimum=2)
     generator_channels: int = setting("Unit of the generator's widths.", 64, minimum=1)
     discriminator_channels: int = setting("Unit of the discriminator's widths.", 64, minimum=1)
     spade_channels: int = setting("Hidden channels of every SPADE norm.", 128, minimum=1)

@@ -12,10 +12,17 @@ from oasis_tf.losses.adversarial import (
     hinge_real_loss,
 )
 from oasis_tf.losses.auxiliary import feature_matching_loss, kld_loss
+from oasis_tf.losses.chunked import (
+    ChunkedLogits,
+    head_accuracy,
+    head_cross_entropy,
+    head_labelmix_loss,
+)
 from oasis_tf.losses.consistency import cutmix_mask, labelmix_loss, labelmix_mask, mix
 from oasis_tf.losses.perceptual import PerceptualLoss
 from oasis_tf.losses.segmentation import (
     FAKE,
+    accuracy,
     class_counts,
     class_weights,
     cross_entropy,
@@ -25,7 +32,9 @@ from oasis_tf.losses.segmentation import (
 
 __all__ = [
     "FAKE",
+    "ChunkedLogits",
     "PerceptualLoss",
+    "accuracy",
     "binary_loss",
     "class_counts",
     "class_weights",
@@ -33,6 +42,9 @@ __all__ = [
     "cutmix_mask",
     "fake_loss",
     "feature_matching_loss",
+    "head_accuracy",
+    "head_cross_entropy",
+    "head_labelmix_loss",
     "hinge_fake_loss",
     "hinge_generator_loss",
     "hinge_real_loss",

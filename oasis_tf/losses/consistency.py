@@ -2,6 +2,8 @@
 
 from keras import ops
 
+from oasis_tf.losses.chunked import ChunkedLogits, head_labelmix_loss
+
 
 def labelmix_mask(label_map, bits, dtype="float32"):
     """LabelMix mask [B, H, W, 1]: 1 where the class of the pixel drew bit 1 (real), else 0 (fake).
@@ -58,10 +60,14 @@ def labelmix_loss(logits_of_mix, mask, logits_real, logits_fake):
     The same for LabelMix and CutMix, which differ in the mask.
 
     Args:
-        logits_of_mix, logits_real, logits_fake: [B, H, W, C].
+        logits_of_mix, logits_real, logits_fake: [B, H, W, C], or all three ``ChunkedLogits`` with
+            the same kernel and bias.
         mask: [B, H, W, 1], 1 where the mixed image is real.
 
     Returns:
         a scalar; the mean is over B, H, W and C, the gradient flows through both terms.
     """
+    if isinstance(logits_of_mix, ChunkedLogits):
+        features = logits_of_mix.features, mask, logits_real.features, logits_fake.features
+        return head_labelmix_loss(*features, logits_of_mix.kernel)
     return ops.mean(ops.square(logits_of_mix - mix(mask, logits_real, logits_fake)))

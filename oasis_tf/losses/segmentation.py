@@ -3,6 +3,7 @@
 from keras import ops
 
 from oasis_tf.layers.replicas import num_replicas, sum_over_replicas
+from oasis_tf.losses.chunked import ChunkedLogits, head_accuracy, head_cross_entropy
 
 FAKE = 0  # channel of the discriminator's logits that stands for "fake"
 
@@ -50,13 +51,31 @@ def real_loss(logits, label_map, weights):
     """Balanced (N+1)-class loss of pixels that should look like their label: a scalar.
 
     ``mean(weights[label] * CE(logits, label + 1))`` over B, H, W; ``weights`` [N] from
-    ``class_weights``. Used for real images by D and for generated ones by G.
+    ``class_weights``. Used for real images by D and for generated ones by G. Here and below,
+    ``logits`` are [B, H, W, N+1] or ``ChunkedLogits``.
     """
     label_map = ops.cast(label_map, "int32")
-    per_pixel = cross_entropy(logits, label_map + 1)
-    return ops.mean(ops.take(weights, label_map, axis=0) * per_pixel)
+    weights = ops.take(weights, label_map, axis=0)
+    if isinstance(logits, ChunkedLogits):
+        return head_cross_entropy(*logits.parts, label_map + 1, weights)
+    return ops.mean(weights * cross_entropy(logits, label_map + 1))
 
 
 def fake_loss(logits):
     """Loss of pixels that should be called fake, ``mean(CE(logits, 0))``: a scalar."""
-    return ops.mean(cross_entropy(logits, ops.zeros(ops.shape(logits)[:-1], dtype="int32") + FAKE))
+    if isinstance(logits, ChunkedLogits):
+        channel = _fake_channel(logits.features)
+        return head_cross_entropy(*logits.parts, channel, ops.ones_like(channel, logits.dtype))
+    return ops.mean(cross_entropy(logits, _fake_channel(logits)))
+
+
+def _fake_channel(pixels):
+    return ops.zeros(ops.shape(pixels)[:-1], dtype="int32") + FAKE
+
+
+def accuracy(logits, channel):
+    """Share of pixels whose largest logit is that of ``channel``, int or int [B, H, W]."""
+    if isinstance(logits, ChunkedLogits):
+        channel = ops.zeros(ops.shape(logits.features)[:-1], dtype="int32") + channel
+        return head_accuracy(*logits.parts, channel)
+    return ops.mean(ops.cast(ops.equal(ops.argmax(logits, axis=-1), channel), logits.dtype))
