@@ -1,7 +1,6 @@
 """The objective of OASIS: D segments into N classes and "fake" (ICLR 2021, eq. 1-3)."""
 
 import keras
-from keras import ops
 
 from oasis_tf import losses
 from oasis_tf.layers.label_conv import downsample
@@ -47,9 +46,9 @@ class SegmentationObjective:
 
     def accuracies(self, logits_fake, logits_real, targets):
         return (
-            mean_over_scales(lambda logits: _hits(logits, losses.FAKE), logits_fake),
+            mean_over_scales(lambda logits: losses.accuracy(logits, losses.FAKE), logits_fake),
             mean_over_scales(
-                lambda logits, label_map: _hits(logits, label_map + 1),
+                lambda logits, label_map: losses.accuracy(logits, label_map + 1),
                 logits_real,
                 [label_map for label_map, _ in targets],
             ),
@@ -70,8 +69,3 @@ class SegmentationObjective:
 def _loss_as_real(logits, targets):
     return mean_over_scales(lambda of_scale, target: losses.real_loss(of_scale, *target),
                             logits, targets)  # fmt: skip
-
-
-def _hits(logits, channel):
-    hits = ops.equal(ops.argmax(logits, axis=-1), channel)
-    return ops.mean(ops.cast(hits, logits.dtype))
