@@ -1,4 +1,7 @@
-"""Networks of OASIS. Importing them needs Keras alone; ``OASIS`` itself is ``oasis_tf.OASIS``."""
+"""Networks of OASIS, SPADE and the ablations between them.
+
+Importing them needs Keras alone; ``OASIS`` itself, which joins them, is ``oasis_tf.OASIS``.
+"""
 
 from oasis_tf.models.discriminator import Discriminator
 from oasis_tf.models.encoder import Encoder, reparameterised

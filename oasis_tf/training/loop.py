@@ -55,9 +55,10 @@ def train(config, model_dir):
     workers = Workers(strategy)
     with workers.loss_explained(lambda: _restart_hint(model_dir)), damage.plain_errors():
         _check_same_settings(config, workers)
+        task = OASISTask(config, strategy)  # refuses files that do not fit before anything is left
         if workers.chief:
             config.save(model_dir)
-        _Run(config, model_dir, OASISTask(config, strategy), workers).run()
+        _Run(config, model_dir, task, workers).run()
 
 
 def _check_same_settings(config, workers):
