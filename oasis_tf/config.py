@@ -277,6 +277,12 @@ def _check_losses(model: ModelConfig, training: TrainingConfig) -> None:
             "`labelmix_bits=image` is a way of LabelMix, and there is none. Received: "
             f"consistency={training.consistency}. Leave --labelmix_bits out."
         )
+    if training.chunk_logits and model.has_discriminator and not model.segments:
+        raise ValueError(
+            "`chunk_logits` is for discriminators with logits for every class. Received: "
+            f"discriminator={model.discriminator}, label_encoding={model.label_encoding}. Leave "
+            "--chunk_logits out."
+        )
     if training.lambda_vgg and training.vgg19 is None:
         raise ValueError(
             "`lambda_vgg` needs the weights of VGG-19, which are not part of this project. "

@@ -126,6 +126,13 @@ class TrainingConfig:
         False,
         changeable=True,
     )
+    chunk_logits: bool = setting(
+        "Never write out the N + 1 logits of all pixels of a discriminator that segments, but "
+        "compute losses and gradients in chunks: for thousands of classes much less memory, some "
+        "more time, the same numbers to rounding.",
+        False,
+        changeable=True,
+    )
     strategy: str = setting(
         "Devices. auto: all GPUs of this machine, multi_worker if TF_CONFIG is set; none: one "
         "device.",

@@ -70,6 +70,7 @@ SETTINGS = {
     "mixed_precision": st.sampled_from(["none", "bfloat16", "float16"]),
     "strategy": st.sampled_from(["auto", "none", "mirrored", "multi_worker"]),
     "remat": st.booleans(),
+    "chunk_logits": st.booleans(),
     "jit_compile": st.booleans(),
     "log_every": positive,
     "image_every": positive,
@@ -695,7 +696,8 @@ def test_restart_lists_all_contradictions_with_both_values():
 def test_every_setting_is_either_free_or_fixed():
     free = {"data_dir", "steps", "log_every", "image_every", "checkpoint_every", "keep_every"}
     free |= {"max_to_keep", "strategy", "jit_compile", "epochs", "model_dir", "dry_run"}
-    free |= {"skip_corrupt", "remat", "eval_every", "eval_metrics", "best_metric", "vgg19"}
+    free |= {"skip_corrupt", "remat", "chunk_logits", "vgg19"}
+    free |= {"eval_every", "eval_metrics", "best_metric"}
     free |= {field.name for field in dataclasses.fields(EvaluationConfig)}
     values = flags.FlagValues()
     setting_flags.define_flags(values)

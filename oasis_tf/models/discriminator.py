@@ -6,6 +6,7 @@ from keras import ops
 from oasis_tf.layers.initializers import xavier_normal
 from oasis_tf.layers.label_image_conv import SpectralLabelImageConv2D
 from oasis_tf.layers.remat import call_block
+from oasis_tf.losses.chunked import ChunkedLogits
 from oasis_tf.models.single_scale import SingleScaleDiscriminator, output_shapes
 from oasis_tf.models.unet_blocks import DownBlock, LabelDownBlock, UpBlock
 
@@ -33,6 +34,8 @@ class Discriminator(SingleScaleDiscriminator):
         remat: bool, default False, as in ``Generator``.
         label_encoding: ``"n_plus_1"`` (default; takes no label map), ``"concat"`` or
             ``"projection"``.
+        chunk_logits: bool, default False. True, which needs ``"n_plus_1"``: in training, logits are
+            ``losses.ChunkedLogits``, never in memory at once.
 
     Call arguments:
         image: float [B, H, W, 3] in [-1, 1]; H and W divisible by 2**len(widths) = 64.
@@ -46,8 +49,8 @@ class Discriminator(SingleScaleDiscriminator):
         the down blocks, then of the up blocks, in the compute dtype.
 
     Raises:
-        ValueError: an unknown encoding; sizes that do not divide; a label map that does not fit, is
-            missing or is not wanted.
+        ValueError: an unknown encoding, or one without logits to chunk; sizes that do not divide; a
+            label map that does not fit, is missing or is not wanted.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Discriminator(SingleScaleDiscriminator):
         widths=WIDTHS,
         remat=False,
         label_encoding="n_plus_1",
+        chunk_logits=False,
         **kwargs,
     ):
         if label_encoding not in LABEL_ENCODINGS:
@@ -64,12 +68,18 @@ class Discriminator(SingleScaleDiscriminator):
                 f"`label_encoding` must be one of {', '.join(LABEL_ENCODINGS)}. "
                 f"Received: {label_encoding!r}."
             )
+        if chunk_logits and label_encoding != "n_plus_1":
+            raise ValueError(
+                "`chunk_logits` is for the many logits of the encoding n_plus_1. Received: "
+                f"label_encoding={label_encoding!r}."
+            )
         super().__init__(**kwargs)
         self.remat = remat
         self.num_classes = num_classes
         self.channels = channels
         self.widths = tuple(widths)
         self.label_encoding = label_encoding
+        self.chunk_logits = chunk_logits
         common = {"dtype": self.dtype_policy}
         self.down_blocks = make_down_blocks(
             num_classes if label_encoding == "concat" else 0,
@@ -134,6 +144,11 @@ class Discriminator(SingleScaleDiscriminator):
         return down + up
 
     def head(self, feature, label_map, training):
+        if self.chunk_logits and training:
+            kernel = ops.reshape(self.to_logits.kernel, (self.channels, self.num_logits))
+            return ChunkedLogits(
+                feature, self.as_logits(kernel), self.as_logits(self.to_logits.bias)
+            )
         logits = self.as_logits(self.to_logits(feature))
         if self.embedding is None:
             return logits
@@ -153,6 +168,7 @@ class Discriminator(SingleScaleDiscriminator):
             "widths": list(self.widths),
             "remat": self.remat,
             "label_encoding": self.label_encoding,
+            "chunk_logits": self.chunk_logits,
         }
 
 

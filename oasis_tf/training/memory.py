@@ -88,6 +88,8 @@ def _block_activations(config, pixels):
         inner.append(3 * small + pixels * 2 * fan_out)
         outer.append(small + pixels * fan_out)
     channels = model.num_classes + 1 if model.segments else 1
+    if config.training.chunk_logits:
+        channels = model.discriminator_channels  # the features and their gradient instead
     return _kept(config, inner, outer) + pixels * 3 * channels
 
 

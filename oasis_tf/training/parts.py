@@ -61,6 +61,8 @@ def make_discriminator(config, **common):
         return None
     scales = _SCALES.get(settings.discriminator)
     common |= {"remat": config.training.remat}
+    if settings.segments:
+        common |= {"chunk_logits": config.training.chunk_logits}
     if scales is None:
         return _of_one_scale(settings, name="discriminator", **common)
     # A name of its own for each: optimizers and checkpoints know weights by it.
