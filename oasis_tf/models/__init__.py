@@ -1,6 +1,7 @@
 """Networks of OASIS. Importing them needs Keras alone; ``OASIS`` itself is ``oasis_tf.OASIS``."""
 
 from oasis_tf.models.discriminator import Discriminator
+from oasis_tf.models.encoder import Encoder, reparameterised
 from oasis_tf.models.generator import Generator
 from oasis_tf.models.multi_scale import MultiScale
 from oasis_tf.models.patch import PatchDiscriminator
@@ -8,8 +9,10 @@ from oasis_tf.models.resnet_patch import ResNetPatchDiscriminator
 
 __all__ = [
     "Discriminator",
+    "Encoder",
     "Generator",
     "MultiScale",
     "PatchDiscriminator",
     "ResNetPatchDiscriminator",
+    "reparameterised",
 ]
