@@ -64,7 +64,7 @@ def test_plain(rng, check_same, kernel_size, resample, size):
 
 @pytest.mark.parametrize(("kernel_size", "resample", "size"), CASES)
 def test_spectral(rng, check_same, kernel_size, resample, size):
-    """The norm is that of the whole kernel, and only its gradient reaches rows of absent classes."""
+    """The norm is that of the whole kernel: absent classes too have a share in it."""
     layer = make_layer(rng, SpectralLabelImageConv2D, kernel_size, resample)
     label_map, image = make_inputs(rng, size)
     label_map[label_map == 1] = 0

@@ -175,7 +175,8 @@ def test_training_moves_the_spectral_vectors_alone(kind):
     network = make(kind)
     before = {name: v.numpy() for name, v in named_weights(network).items()}
     network(*make_inputs(kind), training=True)
-    moved = {name for name, v in named_weights(network).items() if (v != before[name]).any()}
+    after = {name: v.numpy() for name, v in named_weights(network).items()}
+    moved = {name for name, value in after.items() if (value != before[name]).any()}
     assert moved == set(forward_state(network))
 
 
