@@ -13,7 +13,7 @@ BOUNDS = {"float32": 1e-6, "float64": 1e-12}
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(chunked, "_CHUNK", 10)  # images of 6x4 pixels: three chunks of 8
+    monkeypatch.setattr(chunked, "CHUNK_PIXELS", 10)  # images of 6x4 pixels: three chunks of 8
 
 
 def random(*shapes, seed=0, dtype="float64"):
@@ -141,7 +141,7 @@ def test_logits_in_half_precision_are_those_of_the_head():
 
 
 def test_the_bias_gradient_is_summed_in_single_precision(monkeypatch):
-    monkeypatch.setattr(chunked, "_CHUNK", 4096)
+    monkeypatch.setattr(chunked, "CHUNK_PIXELS", 4096)
     features = tf.zeros((1, 64, 64, 2), "bfloat16")
     bias = tf.zeros(2)
     slope = gradients(
@@ -154,7 +154,7 @@ def test_the_bias_gradient_is_summed_in_single_precision(monkeypatch):
 @pytest.mark.parametrize("batch", [1, None])
 def test_no_tensor_holds_the_logits_of_all_pixels(monkeypatch, batch):
     """Of the graph of losses and gradients, loops included."""
-    monkeypatch.setattr(chunked, "_CHUNK", 16)
+    monkeypatch.setattr(chunked, "CHUNK_PIXELS", 16)
     side, channels = 16, 300
 
     @tf.function(input_signature=[tf.TensorSpec((batch, side, side, CHANNELS))])
