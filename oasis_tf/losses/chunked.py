@@ -18,7 +18,7 @@ from oasis_tf.layers.chunks import fold
 from oasis_tf.layers.gradients import of_upstream
 
 # Pixels whose logits exist at a time: 20 MB of them with 1205 channels in float32.
-_CHUNK = 4096
+CHUNK_PIXELS = 4096
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -149,5 +149,5 @@ def _chunks(x):
     """[B, H, W, ...] as [chunks, pixels, ...]; the parts of an image are equally large."""
     _, height, width, *channels = x.shape
     parts = next(n for n in range(1, height * width + 1)
-                 if height * width % n == 0 and height * width <= n * _CHUNK)  # fmt: skip
+                 if height * width % n == 0 and height * width <= n * CHUNK_PIXELS)  # fmt: skip
     return ops.reshape(x, (-1, height * width // parts, *channels))

@@ -7,6 +7,7 @@ from measured peaks stands in `docs/distributed.md`; for other parts than those 
 rougher, and the line that a user sees says so.
 """
 
+from oasis_tf.losses.chunked import CHUNK_PIXELS
 from oasis_tf.model_config import PATCH_GANS
 
 _BYTES = {"none": 4, "bfloat16": 2, "float16": 2}
@@ -88,9 +89,8 @@ def _block_activations(config, pixels):
         inner.append(3 * small + pixels * 2 * fan_out)
         outer.append(small + pixels * fan_out)
     channels = model.num_classes + 1 if model.segments else 1
-    if config.training.chunk_logits:
-        channels = model.discriminator_channels  # the features and their gradient instead
-    return _kept(config, inner, outer) + pixels * 3 * channels
+    logits = 0 if config.training.chunk_logits else pixels * 3 * channels
+    return _kept(config, inner, outer) + logits
 
 
 def _patch_activations(config, pixels):
@@ -139,6 +139,14 @@ def _kept(config, inner, outer):
     return sum(inner)
 
 
+def _chunk_bytes(config):
+    """Logits of a chunk of pixels, their slopes and a copy: whatever the batch."""
+    if not config.training.chunk_logits:
+        return 0
+    pixels = config.data.crop_height * config.data.crop_width
+    return 4 * 3 * min(CHUNK_PIXELS, pixels) * (config.model.num_classes + 1)
+
+
 def step_bytes(config, parameters):
     """Estimated bytes of one iteration on one device that holds the whole batch.
 
@@ -154,7 +162,7 @@ def step_bytes(config, parameters):
     generator_step += encoder_activations(config) + perceptual_activations(config)
     # The passes of the D step run back at the same time.
     discriminator_step = (2 if config.training.consistency == "none" else 3) * one_pass
-    fixed = fixed_bytes(*parameters, config.training.remat)
+    fixed = fixed_bytes(*parameters, config.training.remat) + _chunk_bytes(config)
     return fixed + size * max(generator_step, discriminator_step)
 
 

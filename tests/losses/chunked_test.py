@@ -13,7 +13,7 @@ BOUNDS = {"float32": 1e-6, "float64": 1e-12}
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(chunked, "_CHUNK", 10)  # images of 6x4 pixels: three chunks of 8
+    monkeypatch.setattr(chunked, "CHUNK_PIXELS", 10)  # images of 6x4 pixels: three chunks of 8
 
 
 def random(*shapes, seed=0, dtype="float64"):
@@ -35,6 +35,12 @@ def gradients(function, sources):
     return value, *tape.gradient(value, sources)
 
 
+def run(function, way):
+    if way == "eager":
+        return function()
+    return tf.function(function, autograph=False, jit_compile=way == "xla")()
+
+
 def close(got, want, dtype):
     for a, b in zip(got, want, strict=True):
         assert a.dtype == dtype and a.shape == b.shape
@@ -42,8 +48,8 @@ def close(got, want, dtype):
 
 
 @pytest.mark.parametrize("dtype", BOUNDS)
-@pytest.mark.parametrize("in_graph", [False, True])
-def test_cross_entropy(dtype, in_graph):
+@pytest.mark.parametrize("way", ["eager", "graph", "xla"])
+def test_cross_entropy(dtype, way):
     parts, label_map = head(dtype)
     weights = tf.constant(np.random.default_rng(1).uniform(0, 2, CLASSES), dtype)
 
@@ -55,8 +61,7 @@ def test_cross_entropy(dtype, in_graph):
             features, kernel, bias, label_map + 1, tf.gather(weights, label_map)
         )
 
-    both = [lambda f=f: gradients(f, parts) for f in (by_chunks, written_out)]
-    got, want = (tf.function(f)() if in_graph else f() for f in both)
+    got, want = (run(lambda f=f: gradients(f, parts), way) for f in (by_chunks, written_out))
     close(got, want, dtype)
 
 
@@ -141,7 +146,7 @@ def test_logits_in_half_precision_are_those_of_the_head():
 
 
 def test_the_bias_gradient_is_summed_in_single_precision(monkeypatch):
-    monkeypatch.setattr(chunked, "_CHUNK", 4096)
+    monkeypatch.setattr(chunked, "CHUNK_PIXELS", 4096)
     features = tf.zeros((1, 64, 64, 2), "bfloat16")
     bias = tf.zeros(2)
     slope = gradients(
@@ -154,7 +159,7 @@ def test_the_bias_gradient_is_summed_in_single_precision(monkeypatch):
 @pytest.mark.parametrize("batch", [1, None])
 def test_no_tensor_holds_the_logits_of_all_pixels(monkeypatch, batch):
     """Of the graph of losses and gradients, loops included."""
-    monkeypatch.setattr(chunked, "_CHUNK", 16)
+    monkeypatch.setattr(chunked, "CHUNK_PIXELS", 16)
     side, channels = 16, 300
 
     @tf.function(input_signature=[tf.TensorSpec((batch, side, side, CHANNELS))])

@@ -14,7 +14,9 @@ CLASSES, SIDE = 9, 16
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(chunked, "_CHUNK", 60)  # seven of 16x16 pixels do not divide: 8 chunks
+    monkeypatch.setattr(
+        chunked, "CHUNK_PIXELS", 60
+    )  # seven of 16x16 pixels do not divide: 8 chunks
 
 
 def make_model(dtype, chunk_logits, scales=1):
