@@ -159,8 +159,7 @@ def find_scenes(labels=None, photographs=None, region=None):
     """
     found = {
         "label_path": labels and _by_stem(labels, (".png",), "label PNGs"),
-        "photo_path": photographs
-        and _by_stem(photographs, label_files.IMAGE_SUFFIXES, "photographs"),
+        "photo_path": photographs and find_photographs(photographs),
     }
     found = {name: paths for name, paths in found.items() if paths}
     if not found:
@@ -175,6 +174,11 @@ def find_scenes(labels=None, photographs=None, region=None):
         Scene(stem, mask_path=masks[stem], **{name: paths[stem] for name, paths in found.items()})
         for stem in stems
     ]
+
+
+def find_photographs(path):
+    """Photographs by their stems: of a file, or of a folder with its subfolders."""
+    return _by_stem(path, label_files.IMAGE_SUFFIXES, "photographs")
 
 
 def _by_stem(path, suffixes, what):

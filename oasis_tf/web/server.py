@@ -91,7 +91,8 @@ class Demo:
             "height": self._signatures.height,
             "width": self._signatures.width,
             "size_multiple": config.generator_stride,
-            "noise_channels": self._signatures.noise_channels,
+            # Of noise that the page can edit.
+            "noise_channels": self._signatures.noise_channels if config.local_noise else 0,
             "signatures": list(self._signatures.kinds),
             "examples": [name for name, _ in self._examples],
             "max_upload": MAX_UPLOAD,

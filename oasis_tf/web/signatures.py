@@ -60,7 +60,8 @@ class Signatures:
         self.height, self.width = model.config.data.crop_height, model.config.data.crop_width
         self.max_pixels = _AREA * self.height * self.width
         self.kinds = dict(_PLAIN)
-        if model.config.model.local_noise:
+        self._local = model.config.model.local_noise
+        if self._local:
             self.kinds |= _EDITS
         if model.segments:
             self.kinds |= _PHOTOGRAPHS
@@ -145,6 +146,8 @@ class Signatures:
         if not self.noise_channels:
             return to_uint8(self._engine(label_map[None])[0])
         field = field(*label_map.shape) if callable(field) else field
+        if not self._local:
+            return to_uint8(self._engine(label_map[None], field.vectors)[0])
         return to_uint8(self._engine.paint(label_map[None], *editing.stack([field]))[0])
 
 
