@@ -88,6 +88,7 @@ def define_flags(flag_values, task, iterations):
     if task == "step":
         flags.DEFINE_boolean("jit_compile", False, "Compile our step with XLA.", **where)
         flags.DEFINE_boolean("remat", False, "We compute activations again for gradients.", **where)
+        flags.DEFINE_boolean("chunk_logits", False, "We write out no map of logits.", **where)
     modes = ", ".join(pytorch_contender.MODES)
     flags.DEFINE_multi_string(
         "peer",
@@ -151,9 +152,8 @@ def commands_of(args):
     Raises:
         ValueError: unknown precisions or peers, one named twice, or something is not installed.
     """
-    options = [
-        f"--{name}" for name in ("jit_compile", "remat") if name in args and args[name].value
-    ]
+    switches = ("jit_compile", "remat", "chunk_logits")
+    options = [f"--{name}" for name in switches if name in args and args[name].value]
     pairs = [_ours(name, options) for name in args["ours"].value if name != NONE]
     pairs += [_peer(text) for text in args["peer"].value if text != NONE]
     names = [name for name, _ in pairs]

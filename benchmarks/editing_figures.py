@@ -42,7 +42,7 @@ def main(argv):
 
     args = flags.FLAGS
     model = OASIS.load(args.model_dir)
-    model.config.model.check_discriminator("recreate photographs")
+    model.config.model.check_segments("recreate photographs")
     painter = FigurePainter(
         model, read_scenes(model, args.data_dir or model.config.data.data_dir), args.seed
     )

@@ -24,13 +24,14 @@ def define_flags(flag_values):
     flags.DEFINE_enum("precision", "float32", PRECISIONS, "Type of the arithmetic.", **where)
     flags.DEFINE_boolean("jit_compile", False, "Compile the step with XLA.", **where)
     flags.DEFINE_boolean("remat", False, "Compute activations again for gradients.", **where)
+    flags.DEFINE_boolean("chunk_logits", False, "Write out no map of logits.", **where)
 
 
 def main(argv):
     """Answers requests until standard input ends."""
     del argv
     args = flags.FLAGS
-    options = {"jit_compile": args.jit_compile, "remat": args.remat}
+    options = {name: getattr(args, name) for name in ("jit_compile", "remat", "chunk_logits")}
     make = functools.partial(_make, precision=args.precision, **options)
     contender.serve(lambda: importlib.import_module("oasis_tf.training.task"), make)
 
@@ -53,7 +54,7 @@ def _make(setup, **options):
     return run, facts
 
 
-def new_config(setup, precision, jit_compile, remat):
+def new_config(setup, precision, **options):
     """The ``Config`` that a setup (docs/benchmarks.md) stands for."""
     from oasis_tf import config
     from oasis_tf.data.datasets import folder_label_space
@@ -73,8 +74,7 @@ def new_config(setup, precision, jit_compile, remat):
             steps=1,
             batch_size=setup["batch_size"],
             mixed_precision="none" if precision == "float32" else precision,
-            jit_compile=jit_compile,
-            remat=remat,
+            **options,
         ),
         label_space=folder_label_space(setup["num_classes"], 0 if setup["has_unknown"] else None),
     )

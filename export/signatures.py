@@ -10,11 +10,13 @@ import tensorflow as tf
 from export import pictures
 from export.checks import behind, finite, in_range, same_batch, same_size, sides, within
 from oasis_tf.inference import InferenceEngine
+from oasis_tf.models.multi_scale import scales_of
 from oasis_tf.noise import sample_noise
 from oasis_tf.segmentation_engine import SegmentationEngine
 
-NEED_NOISE = ("noise", "resample", "png_edit", "png_resample")
-NEED_DISCRIMINATOR = ("segment", "recreate", "png_segment", "png_recreate")
+NEED_VECTOR = ("noise",)
+NEED_LOCAL_NOISE = ("resample", "png_edit", "png_resample")
+NEED_SEGMENTER = ("segment", "recreate", "png_segment", "png_recreate")
 ALWAYS = ("serving_default", "synthesize", "png")
 
 
@@ -29,14 +31,16 @@ def serving_module(model, max_pixels):
         max_pixels: int, most pixels of an image that is accepted.
 
     Returns:
-        `tf.Module`, and a dict of its signatures by name: `ALWAYS`; `NEED_NOISE` if the model has
-        noise, `NEED_DISCRIMINATOR` if it has a discriminator.
+        `tf.Module`, and a dict of its signatures by name: `ALWAYS`; `NEED_VECTOR` if the model
+        has noise or a latent, `NEED_LOCAL_NOISE` if that may differ between pixels,
+        `NEED_SEGMENTER` if its discriminator segments.
     """
     network = _Networks(model, max_pixels)
     names = [
         *ALWAYS,
-        *(NEED_NOISE if network.noise_channels else ()),
-        *(NEED_DISCRIMINATOR if model.discriminator is not None else ()),
+        *(NEED_VECTOR if network.vector_channels else ()),
+        *(NEED_LOCAL_NOISE if network.local_noise else ()),
+        *(NEED_SEGMENTER if model.segments else ()),
     ]
     signatures = {name: _traced(network, name) for name in names}
     module = tf.Module()
@@ -86,21 +90,23 @@ class _Networks:
 
     def __init__(self, model, max_pixels):
         self._config, self._max_pixels = model.config.model, max_pixels
-        self.noise_channels = model.generator.noise_channels
+        self.vector_channels = model.generator.vector_channels
+        self.local_noise = self._config.local_noise
         self._generator = InferenceEngine(model.generator_ema)
         self.weights = list(self._generator.weights.values())
-        if model.discriminator is not None:
-            self._discriminator = SegmentationEngine(model.discriminator, model.has_unknown)
+        if model.segments:
+            finest = scales_of(model.discriminator)[0]
+            self._discriminator = SegmentationEngine(finest, model.has_unknown)
             self.weights += self._discriminator.weights.values()
         self._vectors_of_seeds = tf.function(
-            lambda seeds: sample_noise(seeds, self.noise_channels),
+            lambda seeds: sample_noise(seeds, self.vector_channels),
             input_signature=[tf.TensorSpec([None], tf.int64)],
             autograph=False,
         )
 
     def inputs(self, name):
         """`tf.TensorSpec`s of a signature."""
-        noise = tf.TensorSpec([None, self.noise_channels], tf.float32, name="noise")
+        noise = tf.TensorSpec([None, self.vector_channels], tf.float32, name="noise")
         label_map, seed, label_map_bytes, image_bytes = map(
             _spec, ("label_map", "seed", "label_map_bytes", "image_bytes")
         )
@@ -135,7 +141,7 @@ class _Networks:
     def noise(self, label_map, noise):
         checks = [*same_batch(label_map=label_map, noise=noise), *finite("noise", noise)]
         label_map, noise = behind([*self._checks(label_map), *checks], label_map, noise)
-        return {"image": self._paint(label_map, tf.zeros_like(label_map), noise[:, None])}
+        return {"image": self._paint_vectors(label_map, noise)}
 
     def resample(self, label_map, seed, region, region_seed):
         checks = [
@@ -238,9 +244,15 @@ class _Networks:
 
     def _painted(self, label_map, seed):
         """Images of a seed each; unused without noise."""
-        if not self.noise_channels:
+        if not self.vector_channels:
             return tf.cast(self._generator(label_map), tf.float32)
-        return self._paint(label_map, tf.zeros_like(label_map), self._vectors(seed[:, None]))
+        return self._paint_vectors(label_map, self._vectors_of_seeds(seed))
+
+    def _paint_vectors(self, label_map, vectors):
+        """Images of a noise vector [B, Z] each; by one graph with local noise, if there is any."""
+        if not self.local_noise:
+            return tf.cast(self._generator(label_map, vectors), tf.float32)
+        return self._paint(label_map, tf.zeros_like(label_map), vectors[:, None])
 
     def _paint(self, label_map, index, vectors):
         return tf.cast(self._generator.paint(label_map, index, vectors), tf.float32)
@@ -248,7 +260,7 @@ class _Networks:
     def _vectors(self, seeds):
         """Noise vectors [B, K, Z] of seeds [B, K]."""
         vectors = self._vectors_of_seeds(tf.reshape(seeds, [-1]))
-        return tf.reshape(vectors, tf.concat([tf.shape(seeds), [self.noise_channels]], 0))
+        return tf.reshape(vectors, tf.concat([tf.shape(seeds), [self.vector_channels]], 0))
 
 
 def _between(first, second, share):

@@ -57,7 +57,7 @@ class Serving:
             config.label_space,
             config.data.crop_height,
             config.data.crop_width,
-            config.model.noise_channels,
+            config.model.local_channels,
         )
 
     def facts(self):

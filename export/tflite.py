@@ -112,10 +112,8 @@ def plan_export(config, output, network, quantizations, height, width, dynamic_s
         ValueError: what is asked for does not go together, or does not fit the model.
         FileExistsError: a file is there already.
     """
-    from oasis_tf.config import missing_discriminator
-
-    if network == "segmenter" and not config.model.has_discriminator:
-        raise missing_discriminator("segment")
+    if network == "segmenter":
+        config.model.check_segments("segment")
     _check_quantizations(quantizations, output, dynamic_size)
     size = (None, None) if dynamic_size else (height, width)
     if (height is None) != (width is None) or (dynamic_size and height is not None):

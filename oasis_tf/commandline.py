@@ -39,21 +39,31 @@ DefineFlags = Callable[[flags.FlagValues], None]
 def shipped_configs() -> dict[str, Path]:
     """Returns the shipped flagfiles, name (such as "ade.flags") to path, sorted by name.
 
-    An installed wheel holds them inside the package (`setup.py` puts them there); in a checkout
-    or an editable install they lie beside it.
+    Those of the ablations are called "ablations/NAME.flags". An installed wheel holds them inside
+    the package (`setup.py` puts them there); in a checkout or an editable install they lie beside
+    it.
     """
     for folder in (_PACKAGE_DIR / "configs", _PACKAGE_DIR.parent / "configs"):
-        files = sorted(folder.glob("*.flags"))
+        files = [*sorted(folder.glob("*.flags")), *sorted(folder.glob("ablations/*.flags"))]
         if files:
-            return {path.name: path for path in files}
+            return {path.relative_to(folder).as_posix(): path for path in files}
     return {}
+
+
+def _listed_configs() -> str:
+    """Returns the names of the shipped flagfiles, those of the ablations in short."""
+    names = list(shipped_configs())
+    listed = [name for name in names if "/" not in name]
+    if len(listed) < len(names):
+        listed.append(f"ablations/NAME.flags ({len(names) - len(listed)} of them)")
+    return ", ".join(listed)
 
 
 def find_flagfile(name: str, beside: Path | None = None) -> Path:
     """Finds a flagfile: as a path from the working directory, then among the shipped ones.
 
     Args:
-        name: what follows `--flagfile=`.
+        name: what follows `--flagfile=`; the folder of a shipped ablation may be left out.
         beside: folder looked in first; for a flagfile named inside another one, its folder.
 
     Raises:
@@ -65,11 +75,12 @@ def find_flagfile(name: str, beside: Path | None = None) -> Path:
         if candidate.is_file():
             return candidate
     shipped = shipped_configs()
-    if name in shipped:
-        return shipped[name]
+    for known in (name, f"ablations/{name}"):
+        if known in shipped:
+            return shipped[known]
     raise ValueError(
         f"`--flagfile={name}` is neither a file (working directory: {Path.cwd()}) nor a shipped "
-        f"flagfile. Shipped: {', '.join(shipped) or 'none found'}."
+        f"flagfile. Shipped: {_listed_configs() or 'none found'}."
     )
 
 
@@ -178,7 +189,7 @@ def _define_common_flags(flag_values: flags.FlagValues) -> None:
         "flagfile",
         "",
         "File of flags, one --name=value a line; looked up in the working directory, then among "
-        f"the shipped ones: {', '.join(shipped_configs())}.",
+        f"the shipped ones: {_listed_configs()}.",
         flag_values=flag_values,
     )
     flags.DEFINE_boolean(

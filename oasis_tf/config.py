@@ -2,7 +2,8 @@
 
 The defaults are the ADE20K column of the paper's settings (ICLR 2021, appendix C), with the values
 of the authors' release where those differ. A field is the one place that states a setting's
-default, meaning, limits and whether a restart may change it (`settings.py`). Nothing here needs
+default, meaning, limits and whether a restart may change it (`settings.py`). Those of the networks
+are in `model_config.py`, those of data and training in `training_config.py`. Nothing here needs
 TensorFlow.
 """
 
@@ -17,214 +18,22 @@ from typing import Any, Self
 
 from oasis_tf import files
 from oasis_tf.data.datasets import LabelSpace
-from oasis_tf.settings import as_text, check_fields, setting
+from oasis_tf.model_config import ModelConfig
+from oasis_tf.settings import check_fields, setting
+from oasis_tf.training_config import DataConfig, TrainingConfig
+
+__all__ = [
+    "CONFIG_FILE",
+    "SECTIONS",
+    "Config",
+    "DataConfig",
+    "EvaluationConfig",
+    "ModelConfig",
+    "TrainingConfig",
+]
 
 CONFIG_FILE = "config.json"
 FORMAT_VERSION = 1
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """Architecture of generator and discriminator.
-
-    Raises:
-        ValueError: a field is outside its limits.
-    """
-
-    num_classes: int = setting("Label channels N, the unknown label included.", flag=False)
-    has_unknown: bool = setting("Whether model id 0 is the unknown label.", flag=False)
-    has_discriminator: bool = setting(
-        "Whether there is one; without, a model can only generate and be exported.",
-        True,
-        flag=False,
-    )
-    noise_channels: int = setting("Channels of the 3D noise; 0: no noise.", 64, minimum=0)
-    generator_channels: int = setting("Unit of the generator's widths.", 64, minimum=1)
-    discriminator_channels: int = setting("Unit of the discriminator's widths.", 64, minimum=1)
-    spade_channels: int = setting("Hidden channels of every SPADE norm.", 128, minimum=1)
-    generator_widths: tuple[int, ...] = setting(
-        "Comma list: widths in and out of the generator's residual blocks, in units of "
-        "--generator_channels. There is an upsampling between every two blocks.",
-        (16, 16, 16, 8, 4, 2, 1),
-        minimum=1,
-    )
-    discriminator_widths: tuple[int, ...] = setting(
-        "Comma list: output widths of the discriminator's down blocks, in units of "
-        "--discriminator_channels. Every block halves the image.",
-        (2, 2, 4, 4, 8, 8),
-        minimum=1,
-    )
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        if self.num_classes < 1 + self.has_unknown:
-            raise ValueError(
-                "`num_classes` must count at least one class besides the unknown label. "
-                f"Received: num_classes={self.num_classes}, has_unknown={self.has_unknown}."
-            )
-        if len(self.generator_widths) < 2:
-            raise ValueError(
-                "`generator_widths` must have at least two entries, the width into and the width "
-                f"out of a block. Received: generator_widths={as_text(self.generator_widths)}."
-            )
-
-    def check_discriminator(self, purpose: str) -> None:
-        """Raises ValueError unless the model has the discriminator that `purpose` needs."""
-        if not self.has_discriminator:
-            raise missing_discriminator(purpose)
-
-    @property
-    def generator_stride(self) -> int:
-        """The generator makes images whose sides are multiples of this (32 by default)."""
-        return 2 ** (len(self.generator_widths) - 2)
-
-    @property
-    def discriminator_stride(self) -> int:
-        """The discriminator takes images whose sides are multiples of this (64 by default)."""
-        return 2 ** len(self.discriminator_widths)
-
-
-def missing_discriminator(purpose: str) -> ValueError:
-    """Returns the error of a model without a discriminator, for a `purpose` like "segment"."""
-    return ValueError(
-        f"This model cannot {purpose}: it has no discriminator. It was made from a generator's "
-        "weights alone; convert them again together with --discriminator=FILE."
-    )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """Where training images come from and how they are cut.
-
-    `resize_height` and `resize_width` are the crop's own size if None. `data_dir` is None only
-    where the weights came from elsewhere.
-
-    Raises:
-        ValueError: a field is outside its limits, or the crop does not fit into the resized image.
-    """
-
-    data_dir: str | None = setting(
-        "Prepared data set, written by python -m oasis_tf.prepare.", None, changeable=True
-    )
-    crop_height: int = setting("Height of training images in pixels.", 256, minimum=1)
-    crop_width: int = setting("Width of training images in pixels.", 256, minimum=1)
-    resize_height: int | None = setting(
-        "Height images are resized to before the random crop (default: --crop_height; 286 for "
-        "ADE20K and COCO-Stuff at 256, 143 for LVIS at 128).",
-        None,
-        minimum=1,
-    )
-    resize_width: int | None = setting(
-        "Width images are resized to before the random crop (default: as --resize_height).",
-        None,
-        minimum=1,
-    )
-    flip: bool = setting("Mirror every second training image, chosen at random.", True)
-    skip_corrupt: bool = setting(
-        "Do without records of the data set that cannot be read or decoded: they are looked for "
-        "once at the start, counted and reported. Otherwise such a record stops the run when it "
-        "is met.",
-        False,
-        changeable=True,
-    )
-
-    def __post_init__(self) -> None:
-        for side in ("height", "width"):
-            if getattr(self, f"resize_{side}") is None:
-                object.__setattr__(self, f"resize_{side}", getattr(self, f"crop_{side}"))
-        check_fields(self)
-        for side in ("height", "width"):
-            crop, resize = getattr(self, f"crop_{side}"), getattr(self, f"resize_{side}")
-            if resize < crop:
-                raise ValueError(
-                    f"`resize_{side}` must be at least `crop_{side}`: crops are cut from the "
-                    f"resized image. Received: resize_{side}={resize}, crop_{side}={crop}."
-                )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """Batch, duration, losses, optimizers, precision, devices and cadences.
-
-    Raises:
-        ValueError: a field is outside its limits.
-    """
-
-    batch_size: int = setting("Images in a step, over all devices.", 32, minimum=1)
-    steps: int = setting(
-        "Steps to train for, counted from the very first; instead of --epochs.",
-        changeable=True,
-        minimum=0,
-    )
-    lr_g: float = setting("Learning rate of the generator.", 1e-4, above=0)
-    lr_d: float = setting("Learning rate of the discriminator.", 4e-4, above=0)
-    beta_1: float = setting("Adam's decay of the mean gradient.", 0.0, minimum=0, below=1)
-    beta_2: float = setting("Adam's decay of the squared gradient.", 0.999, minimum=0, below=1)
-    init_gain: float = setting("Gain of the Xavier-normal initial kernels.", 0.02, above=0)
-    lambda_labelmix: float = setting(
-        "Weight of LabelMix consistency; 0: no LabelMix.", 10.0, minimum=0
-    )
-    ema_decay: float = setting(
-        "Decay of the generator's moving average.", 0.9999, minimum=0, below=1
-    )
-    seed: int = setting("Seed of every random choice.", 0, minimum=0, below=2**63)
-    mixed_precision: str = setting(
-        "Type of the arithmetic in between; weights and losses stay float32.",
-        "none",
-        choices=("none", "bfloat16", "float16"),
-    )
-    remat: bool = setting(
-        "Compute the activations inside blocks again for their gradient instead of keeping them: "
-        "less memory, more time, the same numbers.",
-        False,
-        changeable=True,
-    )
-    strategy: str = setting(
-        "Devices. auto: all GPUs of this machine, multi_worker if TF_CONFIG is set; none: one "
-        "device.",
-        "auto",
-        choices=("auto", "none", "mirrored", "multi_worker"),
-        changeable=True,
-    )
-    jit_compile: bool = setting("Compile the step with XLA.", False, changeable=True)
-    log_every: int = setting(
-        "Steps between lines of losses and speed.", 100, minimum=1, changeable=True
-    )
-    image_every: int = setting("Steps between sample images.", 1000, minimum=1, changeable=True)
-    checkpoint_every: int = setting("Steps between checkpoints.", 1000, minimum=1, changeable=True)
-    keep_every: int = setting(
-        "Keep for good the first checkpoint in every so many steps; 0: none.",
-        10000,
-        minimum=0,
-        changeable=True,
-    )
-    max_to_keep: int = setting("Latest checkpoints kept.", 2, minimum=1, changeable=True)
-    statistics_batches: int = setting(
-        "Training batches from which the averaged generator's batch statistics are re-estimated.",
-        51,
-        minimum=1,
-    )
-
-    eval_every: int = setting(
-        "Steps between evaluations on the validation split; 0: none.",
-        0,
-        minimum=0,
-        changeable=True,
-    )
-    eval_metrics: str = setting(
-        "Comma list: metrics of those evaluations, as --metrics of the evaluate command.",
-        "fid",
-        changeable=True,
-    )
-    best_metric: str | None = setting(
-        "Value by which the best checkpoint is chosen and kept, such as fid_inception2015 or "
-        "alignment_compact/miou (default: the first value of the evaluation).",
-        None,
-        changeable=True,
-    )
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -312,8 +121,11 @@ SECTIONS = {
 class Config:
     """A whole training run; what config.json of a model directory holds.
 
+    ``training.consistency`` follows from the discriminator where it is None.
+
     Raises:
-        ValueError: the parts contradict each other (crop sizes, label space).
+        ValueError: the parts contradict each other (crop sizes, losses that the discriminator
+            has not got, label space).
     """
 
     model: ModelConfig
@@ -324,6 +136,11 @@ class Config:
 
     def __post_init__(self) -> None:
         _check_crop(self.model, self.data)
+        training = dataclasses.replace(
+            self.training, consistency=_consistency(self.model, self.training)
+        )
+        object.__setattr__(self, "training", training)
+        _check_losses(self.model, training)
         of_model = (self.model.num_classes, self.model.has_unknown)
         of_data = (self.label_space.num_classes, self.label_space.has_unknown)
         if of_model != of_data:
@@ -420,20 +237,58 @@ def _on_one_line(lines: re.Match[str]) -> str:
 
 def _check_crop(model: ModelConfig, data: DataConfig) -> None:
     """Crops must survive the halvings of the discriminator and the doublings of the generator."""
+    reasons = [f"the generator doubles images {_log2(model.generator_stride)} times"]
     multiple = model.generator_stride
     if model.has_discriminator:
         multiple = math.lcm(multiple, model.discriminator_stride)
+        halvings = _log2(model.discriminator_stride)
+        reasons.append(f"the discriminator halves them {halvings} times")
     for side in ("height", "width"):
         size = getattr(data, f"crop_{side}")
         if size % multiple:
             lower = size - size % multiple
             nearest = [str(s) for s in (lower, lower + multiple) if s > 0]
             raise ValueError(
-                f"`crop_{side}` must be a multiple of {multiple}, because the discriminator "
-                f"halves images {len(model.discriminator_widths)} times and the generator "
-                f"doubles them {len(model.generator_widths) - 2} times. Received: "
-                f"crop_{side}={size}. Nearest valid: {' or '.join(nearest)}."
+                f"`crop_{side}` must be a multiple of {multiple}, because {' and '.join(reasons)}. "
+                f"Received: crop_{side}={size}. Nearest valid: {' or '.join(nearest)}."
             )
+
+
+def _log2(stride: int) -> int:
+    return stride.bit_length() - 1
+
+
+def _consistency(model: ModelConfig, training: TrainingConfig) -> str:
+    if not training.lambda_labelmix:
+        return "none"
+    return training.consistency or ("labelmix" if model.segments else "none")
+
+
+def _check_losses(model: ModelConfig, training: TrainingConfig) -> None:
+    """Losses must be of what the discriminator and the given files have."""
+    if training.consistency != "none" and not model.pixel_logits:
+        raise ValueError(
+            f"`consistency={training.consistency}` compares logits pixel by pixel, and this "
+            f"discriminator has none for every pixel. Received: discriminator={model.discriminator}"
+            ". Leave --consistency out, or choose a U-Net (--discriminator=oasis or oasis_x2)."
+        )
+    if training.labelmix_bits == "image" and training.consistency != "labelmix":
+        raise ValueError(
+            "`labelmix_bits=image` is a way of LabelMix, and there is none. Received: "
+            f"consistency={training.consistency}. Leave --labelmix_bits out."
+        )
+    if training.chunk_logits and model.has_discriminator and not model.segments:
+        raise ValueError(
+            "`chunk_logits` is for discriminators with logits for every class. Received: "
+            f"discriminator={model.discriminator}, label_encoding={model.label_encoding}. Leave "
+            "--chunk_logits out."
+        )
+    if training.lambda_vgg and training.vgg19 is None:
+        raise ValueError(
+            "`lambda_vgg` needs the weights of VGG-19, which are not part of this project. "
+            f"Received: lambda_vgg={training.lambda_vgg}, vgg19=None. Give --vgg19=FILE, or "
+            "--lambda_vgg=0."
+        )
 
 
 def _check_keys(

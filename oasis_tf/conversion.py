@@ -233,10 +233,11 @@ def plan_official(model_dir, output_dir):
     """Where the official files of a model directory go: path by network.
 
     Raises:
-        ValueError: a file exists already.
+        ValueError: a file exists already, or the release has no such networks.
         OSError: there is no such model directory.
     """
     config = config_lib.Config.load(model_dir)
+    _check_official_parts(config.model)
     letters = dict(_LETTERS)
     if not config.model.has_discriminator:
         del letters["discriminator"]
@@ -246,6 +247,20 @@ def plan_official(model_dir, output_dir):
         raise ValueError(f"{existing[0]} exists. Nothing was written; choose another folder.")
     official.check_torch()
     return paths
+
+
+def _check_official_parts(model):
+    """Refuses parts that the release, which is OASIS alone, has no names for."""
+    wanted = {"generator": "oasis", "encoder": "none"}
+    if model.has_discriminator:
+        wanted |= {"discriminator": "oasis"}
+        wanted |= {} if model.segments else {"label_encoding": "balanced"}
+    for name, value in wanted.items():
+        if getattr(model, name) != value:
+            raise ValueError(
+                f"The official release has models of {name}={value} alone, so that others cannot "
+                f"be written in its form. Received: {name}={getattr(model, name)}."
+            )
 
 
 def write_official(model_dir, paths):

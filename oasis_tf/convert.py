@@ -16,6 +16,7 @@ from absl import flags
 
 from oasis_tf import commandline, setting_flags
 from oasis_tf.data.datasets import DATASETS
+from oasis_tf.model_config import PARTS
 from oasis_tf.official import load_official, to_official
 
 __all__ = ["load_official", "to_official"]
@@ -24,7 +25,8 @@ __all__ = ["load_official", "to_official"]
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`: its own and the settings of training."""
     where = {"flag_values": flag_values}
-    setting_flags.define_setting_flags(flag_values)
+    # The release has no choice of parts, and two flags of its own are called like two of them.
+    setting_flags.define_setting_flags(flag_values, without=PARTS)
     flags.DEFINE_string("model_dir", None, "Model directory: new, or the one to write from.",
                         required=True, **where)  # fmt: skip
     flags.DEFINE_string(
@@ -91,7 +93,7 @@ def main(argv):
         num_classes=args.num_classes,
         unknown_label=args.unknown_label,
         class_names=args.class_names,
-        settings=setting_flags.given_settings(),
+        settings=setting_flags.given_settings(without=PARTS),
     )
     conversion.convert(plan)
     print(f"Wrote {args.model_dir}. {_abilities(plan.config)}")

@@ -22,6 +22,7 @@ is taken at a resolution, and with it every bit of an image, depends on that ima
 used: TensorFlow Serving runs the same graph.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -63,8 +64,9 @@ class InferenceEngine:
             for name, value in folded_weights(generator, self._dtype).items()
         }
         self._fold_again = tf.function(self._assign_folded, autograph=False)
+        paint_vector = _paint_with_latent if generator.latent_stem else _paint_with_vector
         self._without_noise = self._over_batch(_paint_without_noise, _MAP)
-        self._with_vector = self._over_batch(_paint_with_vector, _MAP, self._floats())
+        self._with_vector = self._over_batch(paint_vector, _MAP, self._floats())
         self._with_field = self._over_batch(_paint_with_field, _MAP, self._floats(None, None))
         self._with_index = self._over_batch(_paint_with_index, _MAP, _MAP, self._floats(None))
 
@@ -82,7 +84,8 @@ class InferenceEngine:
         Args:
             label_map: int [B, H, W], values 0..N-1, sides divisible by ``size_multiple``.
             noise: float [B, Z] (one vector per image) or [B, H, W, Z] (local), None if Z = 0. Where
-                local noise repeats itself it is recognised, by exact comparison.
+                local noise repeats itself it is recognised, by exact comparison. Latent vectors
+                of a generator with a latent stem.
 
         Returns:
             [B, H, W, 3] in [-1, 1], in the generator's variable dtype.
@@ -110,8 +113,15 @@ class InferenceEngine:
             what ``__call__`` returns for ``noise[b, i, j] = vectors[b, noise_index[b, i, j]]``.
 
         Raises:
-            ValueError: sizes that do not divide, or an index or vectors that do not fit.
+            ValueError: sizes that do not divide, an index or vectors that do not fit, or a
+                generator with a latent stem, whose images have one vector each.
         """
+        if self._generator.latent_stem:
+            raise ValueError(
+                "This generator's latent vector gives its first features, so it holds for a whole "
+                "image: there is no noise that could differ between pixels. Give one vector per "
+                "image instead."
+            )
         label_map, noise_index = tf.cast(label_map, tf.int32), tf.cast(noise_index, tf.int32)
         vectors = tf.cast(vectors, self._generator.variable_dtype)
         if len(vectors.shape) != 3 or not noise_index.shape.is_compatible_with(label_map.shape):
@@ -124,13 +134,17 @@ class InferenceEngine:
         return self._with_index(label_map, noise_index, vectors)
 
     def _floats(self, *sides):
-        shape = [None, *sides, self._generator.noise_channels]
+        shape = [None, *sides, self._generator.vector_channels]
         return tf.TensorSpec(shape, self._generator.variable_dtype)
 
     def _over_batch(self, paint_one, *signature):
-        """A graph that calls ``paint_one(weights, ...)`` for one row of its arguments at a time."""
+        """A graph that calls ``paint_one(paint, ...)`` for one row of its arguments at a time.
+
+        ``paint`` is ``paint_image`` of the engine's weights.
+        """
+        paint = functools.partial(paint_image, self.weights, self._generator.upsamples)
         result = tf.TensorSpec([None, None, 3], self._generator.variable_dtype)
-        return per_image(lambda *rows: paint_one(self.weights, *rows), signature, result)
+        return per_image(lambda *rows: paint_one(paint, *rows), signature, result)
 
 
 # === Folding ===
@@ -140,16 +154,27 @@ def folded_weights(generator, dtype):
     """All that painting needs, by name; kernels of convolutions and their biases in ``dtype``.
 
     Label kernels: ``stem`` and ``block_I/shared`` (of the block's norms 0, 1, s in this order).
+    Instead of ``stem``, a latent one has ``latent_stem`` with a kernel [L, h, w, C].
     Convolutions: ``block_I/norm_J`` (to scale and shift), ``block_I/conv_J``, ``to_rgb``.
     """
     # What features in front of a block are less; behind the last block they are whole.
     means = [*(_mean(block.batch_norm_0) for block in generator.blocks), 0]
-    weights = _named("stem", generator.stem.kernel, generator.stem.bias - means[0])
+    weights = _folded_stem(generator, means[0])
     for index, block in enumerate(generator.blocks):
         folded = _folded_block(block, means[index], means[index + 1], dtype)
         weights |= {f"block_{index}/{name}": value for name, value in folded.items()}
     kernel = tf.cast(generator.to_rgb.kernel, dtype)
     return weights | _named("to_rgb", kernel, generator.to_rgb.bias)
+
+
+def _folded_stem(generator, mean):
+    """Weights of first features that are less a mean."""
+    stem = generator.stem
+    if not generator.latent_stem:
+        return _named("stem", stem.kernel, stem.bias - mean)
+    shape = [*generator.start_size, generator.blocks[0].in_channels]
+    kernel = tf.reshape(stem.kernel, [generator.latent_channels, *shape])
+    return _named("latent_stem", kernel, tf.reshape(stem.bias, shape) - mean)
 
 
 def _folded_block(block, mean_before, mean_behind, dtype):
@@ -245,51 +270,57 @@ class _PixelCondition(NamedTuple):
         return conditional_conv(self.label_map, noise, kernel, bias, channels)
 
 
-def paint_image(weights, label_map, noise_index, vectors):
+def paint_image(weights, upsamples, label_map, noise_index, vectors, latent=None):
     """Paints one image with folded weights.
 
     Args:
         weights: dict of tensors or variables, as ``folded_weights`` gives them.
+        upsamples: sequence of bool, whether a block's input is upsampled, as in ``Generator``.
         label_map, noise_index: int32 [H, W].
         vectors: float [K, Z], or None if Z = 0.
+        latent: float [1, L] with a latent stem, None for others.
 
     Returns:
         [H, W, 3] in [-1, 1].
     """
     whole = _Condition(label_map[None], noise_index[None], vectors)
-    return _paint(weights, whole, _modulations)[0]
+    return _paint(weights, upsamples, whole, _modulations, latent)[0]
 
 
-def paint_every_pixel(weights, label_map, noise):
+def paint_every_pixel(weights, upsamples, label_map, noise, latent=None):
     """Paints a batch with folded weights, every pixel for itself.
 
     What ``paint_image`` gives, to rounding, in a graph without branches, loops or tensors whose
     size depends on what they hold: for runtimes that know the shapes of all tensors beforehand.
 
     Args:
-        weights: dict of tensors or variables, as ``folded_weights`` gives them.
+        weights, upsamples: as in ``paint_image``.
         label_map: int32 [B, H, W].
         noise: float [B, Z], or None if Z = 0.
+        latent: float [B, L] for a generator with a latent stem, None for others.
 
     Returns:
         [B, H, W, 3] in [-1, 1].
     """
-    return _paint(weights, _PixelCondition(label_map, noise), _modulations_of_pixels)
+    whole = _PixelCondition(label_map, noise)
+    return _paint(weights, upsamples, whole, _modulations_of_pixels, latent)
 
 
-def _paint(weights, whole, modulations):
+def _paint(weights, upsamples, whole, modulations, latent):
     """An image of a condition at its whole resolution.
 
     ``modulations(weights of a block, condition)`` gives function(norm, x) -> ``x * scale + shift``
     with what the norm's kernels give.
     """
-    blocks = sum(name.endswith("/conv_0/kernel") for name in weights)
-    factor = 2 ** (blocks - 1)
-    x = whole.at(factor).convolve(weights["stem/kernel"], weights["stem/bias"])
+    factor = 2 ** sum(upsamples)
+    if latent is None:
+        x = whole.at(factor).convolve(weights["stem/kernel"], weights["stem/bias"])
+    else:
+        x = _latent_features(_of(weights, "latent_stem"), latent)
     x = tf.cast(x, weights["to_rgb/kernel"].dtype)
-    for index in range(blocks):
-        factor //= 2 if index else 1
-        x = upsample(x) if index else x
+    for index, doubled in enumerate(upsamples):
+        factor //= 2 if doubled else 1
+        x = upsample(x) if doubled else x
         block = _of(weights, f"block_{index}")
         x = _block(block, x, modulations(block, whole.at(factor)))
     x = _conv(tf.nn.leaky_relu(x, LEAKY_SLOPE), weights["to_rgb/kernel"])
@@ -297,16 +328,26 @@ def _paint(weights, whole, modulations):
     return tf.tanh(tf.nn.bias_add(tf.cast(x, bias.dtype), bias))
 
 
-def _paint_without_noise(weights, label_map):
-    return paint_image(weights, label_map, tf.zeros_like(label_map), None)
+def _latent_features(weights, latent):
+    """First features [B, h, w, C] of latent vectors [B, L]."""
+    kernel, bias = (tf.convert_to_tensor(weights[part]) for part in ("kernel", "bias"))
+    return tf.tensordot(latent, kernel, 1) + bias
 
 
-def _paint_with_vector(weights, label_map, vector):
-    return paint_image(weights, label_map, tf.zeros_like(label_map), vector[None])
+def _paint_without_noise(paint, label_map):
+    return paint(label_map, tf.zeros_like(label_map), None)
 
 
-def _paint_with_index(weights, label_map, noise_index, vectors):
-    return paint_image(weights, label_map, *_reduced(noise_index, vectors))
+def _paint_with_latent(paint, label_map, latent):
+    return paint(label_map, tf.zeros_like(label_map), None, latent[None])
+
+
+def _paint_with_vector(paint, label_map, vector):
+    return paint(label_map, tf.zeros_like(label_map), vector[None])
+
+
+def _paint_with_index(paint, label_map, noise_index, vectors):
+    return paint(label_map, *_reduced(noise_index, vectors))
 
 
 def _reduced(index, vectors):
@@ -320,12 +361,12 @@ def _reduced(index, vectors):
     return tf.reshape(number, tf.shape(index)), vectors
 
 
-def _paint_with_field(weights, label_map, field):
+def _paint_with_field(paint, label_map, field):
     """With noise [H, W, Z]: the distinct vectors of all pixels, compared in every bit."""
     rows = tf.reshape(field, (-1, field.shape[-1]))
     vectors, index = tf.raw_ops.UniqueV2(x=rows, axis=[0])
     vectors = tf.ensure_shape(vectors, (None, field.shape[-1]))
-    return paint_image(weights, label_map, tf.reshape(index, tf.shape(label_map)), vectors)
+    return paint(label_map, tf.reshape(index, tf.shape(label_map)), vectors)
 
 
 def _of(weights, part):

@@ -1,7 +1,7 @@
 """Random numbers of OASIS: stateless, so that (seed, step) or a seed alone decides every bit.
 
-The algorithm is named (philox), never chosen by device. Noise for training is drawn for the global
-batch, whatever the number of replicas.
+The algorithm is named (philox), never chosen by device. Noise for training belongs to the rows of
+the global batch, whatever the number of replicas.
 """
 
 import numpy as np
@@ -11,6 +11,11 @@ import tensorflow as tf
 GENERATOR_STEP, DISCRIMINATOR_STEP, LABELMIX, STATISTICS = range(4)
 # What the vectors of `numbered_noise` belong to.
 CLASSES, SEGMENTS, PIXELS = range(4, 7)
+COIN, LATENT, CUTMIX = range(7, 10)  # draws within a step too
+
+# Noise while training: one vector per image, per class of every image, per pixel; or, by a coin for
+# every step, per image or per class.
+KINDS = ("none", "image", "region", "pixel", "mix")
 
 
 def _key(seed, stream):
@@ -38,10 +43,17 @@ def training_noise(seed, step, stream, batch, noise_channels, index=0):
     return tf.random.stateless_normal([batch, noise_channels], key, alg="philox")
 
 
-def labelmix_bits(seed, step, num_classes):
-    """One fair bit per class for one step: int32 [N]."""
+def labelmix_bits(seed, step, num_classes, batch=None):
+    """One fair bit per class for one step: int32 [N]; [batch, N] for every image its own.
+
+    Args:
+        seed, step: int or int64 scalars.
+        num_classes: int N.
+        batch: int, size of the global batch; None for bits that all images share.
+    """
     key = _folded(_key(seed, LABELMIX), step)
-    return tf.random.stateless_uniform([num_classes], key, None, None, tf.int32, alg="philox") & 1
+    shape = [num_classes] if batch is None else [batch, num_classes]
+    return tf.random.stateless_uniform(shape, key, None, None, tf.int32, alg="philox") & 1
 
 
 def sample_noise(seed, noise_channels):
@@ -78,6 +90,89 @@ def numbered_noise(seed, stream, count, noise_channels):
     return tf.random.stateless_normal([count, noise_channels], _key(seed, stream), alg="philox")
 
 
+def replica_noise(
+    kind, label_map, num_classes, noise_channels, seed, step, stream, index=0, replica=0, replicas=1
+):
+    """Noise of one forward pass for the label maps of one replica, as a generator takes it.
+
+    An image's noise is decided by its row in the global batch: all replicas together have what one
+    would have. Each draws no more than its own, but for noise of kind ``image``, which is small.
+
+    Args:
+        kind: one of ``KINDS``.
+        label_map: int [B, H, W], this replica's rows of the global batch.
+        num_classes: int N.
+        noise_channels: int Z.
+        seed, step, stream, index: as in ``training_noise``.
+        replica: int or int scalar, which of the ``replicas`` this is.
+        replicas: int, replicas that share the global batch.
+
+    Returns:
+        ``none``: None. ``image``: float32 [B, Z], rows of ``training_noise``. ``region``: float32
+        [B, H, W, Z], one vector per class of every image. ``pixel``: [B, H, W, Z], one per pixel.
+        ``mix``: [B, H, W, Z], as ``region`` or as ``image``, everywhere the same.
+
+    Raises:
+        ValueError: another kind.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"`kind` must be one of {', '.join(KINDS)}. Received: kind={kind}.")
+    if kind == "none":
+        return None
+    batch = tf.shape(label_map)[0]
+    first, key = replica * batch, _folded(_key(seed, stream), step, index)
+
+    def image():
+        drawn = training_noise(seed, step, stream, replicas * batch, noise_channels, index)
+        return drawn[first : first + batch]
+
+    def region():
+        vectors = _rows(key, first, batch, [num_classes, noise_channels])
+        return tf.gather(vectors, tf.cast(label_map, tf.int32), batch_dims=1)
+
+    def everywhere():
+        shape = tf.concat([tf.shape(label_map), [noise_channels]], axis=0)
+        return tf.broadcast_to(image()[:, None, None], shape)
+
+    if kind == "image":
+        return image()
+    if kind == "region":
+        return region()
+    if kind == "mix":
+        return tf.cond(mixes_regions(seed, step, index), region, everywhere)
+    height, width = label_map.shape[1:]
+    if None in (height, width):
+        height, width = tf.unstack(tf.shape(label_map)[1:])
+    return _rows(key, first, batch, [height, width, noise_channels])
+
+
+def _rows(key, first, count, shape):
+    """Standard normal float32 [count, *shape]; a row is decided by its number from ``first`` on."""
+
+    def row(number):
+        return tf.random.stateless_normal(shape, _folded(key, number), alg="philox")
+
+    sizes = [size if isinstance(size, int) else None for size in shape]
+    return tf.map_fn(
+        row, first + tf.range(count), fn_output_signature=tf.TensorSpec(sizes, tf.float32)
+    )
+
+
+def mixes_regions(seed, step, index=0):
+    """Whether noise of kind ``mix`` is by region in a step, in all its streams: a fair coin."""
+    key = _folded(_key(seed, COIN), step, index)
+    return tf.random.stateless_uniform([], key, None, None, tf.int32, alg="philox") & 1 == 1
+
+
+def latent_noise(seed, step, stream, batch, latent_channels, index=0):
+    """What latent vectors of an encoder are drawn with: float32 [batch, L], standard normal.
+
+    As ``training_noise`` for the global batch, but independent of it: 3D noise may stand beside.
+    """
+    key = _folded(_key(seed, LATENT), stream, step, index)
+    return tf.random.stateless_normal([batch, latent_channels], key, alg="philox")
+
+
 def as_seeds(seed, batch):
     """``seed`` (an int or [B]) as int64 [B].
 
@@ -93,3 +188,17 @@ def as_seeds(seed, batch):
             f"{batch} images."
         )
     return seeds
+
+
+def cutmix_draws(seed, step, batch):
+    """What decides the boxes of CutMix in one step, for the global batch.
+
+    Args:
+        seed, step: int or int64 scalars.
+        batch: int, size of the global batch.
+
+    Returns:
+        float32 [batch, 4], uniform in [0, 1), for ``losses.cutmix_mask``.
+    """
+    key = _folded(_key(seed, CUTMIX), step)
+    return tf.random.stateless_uniform([batch, 4], key, alg="philox")

@@ -8,6 +8,7 @@ from typing import Any
 
 from oasis_tf.config import SECTIONS, Config, DataConfig
 from oasis_tf.data.datasets import LabelSpace
+from oasis_tf.model_config import with_implied
 from oasis_tf.setting_flags import DEFAULT_EPOCHS, flag_fields
 from oasis_tf.settings import as_text
 
@@ -41,7 +42,7 @@ def resolve(
     Raises:
         ValueError: a setting is impossible, unknown or missing, or contradicts `previous`.
     """
-    given = dict(given)
+    given = with_implied(given)
     epochs = given.pop("epochs", None)
     _check_known(given)
     if epochs is not None and ("steps" in given or epochs < 1):

@@ -6,7 +6,7 @@ the default".
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from absl import flags
@@ -40,14 +40,17 @@ def flag_fields() -> list[dataclasses.Field]:
     return [field for field in fields if field.metadata["flag"]]
 
 
-def define_setting_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines a flag for every setting, and --epochs.
+def define_setting_flags(
+    flag_values: flags.FlagValues = flags.FLAGS, without: Collection[str] = ()
+) -> None:
+    """Defines a flag for every setting but those named in `without`, and --epochs.
 
     All default to None, so that `given_flags` can tell a flag that was given from one that was
     not; the help text states the default.
     """
     for field in flag_fields():
-        _define_flag(field, flag_values)
+        if field.name not in without:
+            _define_flag(field, flag_values)
     flags.DEFINE_integer(
         "epochs",
         None,
@@ -134,9 +137,11 @@ def given_flags(
     return given
 
 
-def given_settings(flag_values: flags.FlagValues = flags.FLAGS) -> dict[str, Any]:
-    """Returns the settings given as flags, by name, but for how long to train."""
-    names = [field.name for field in flag_fields() if field.name != "steps"]
+def given_settings(
+    flag_values: flags.FlagValues = flags.FLAGS, without: Collection[str] = ()
+) -> dict[str, Any]:
+    """Returns the settings given as flags, by name, but for how long to train and `without`."""
+    names = [field.name for field in flag_fields() if field.name not in {"steps", *without}]
     given = {name: flag_values[name].value for name in names}
     return {name: value for name, value in given.items() if value is not None}
 

@@ -45,7 +45,7 @@ def check_fields(section: Any) -> None:
         _check_limits(field, value)
 
 
-_OPTIONAL = {int | None: int, str | None: str}
+_OPTIONAL = {int | None: int, str | None: str, tuple[int, ...] | None: tuple[int, ...]}
 
 
 def optional_type(field: dataclasses.Field) -> type:
@@ -55,6 +55,8 @@ def optional_type(field: dataclasses.Field) -> type:
 
 def _as_type(field: dataclasses.Field, value: Any) -> Any:
     """Returns the value as the field's type, which for ints and bools it must have already."""
+    if value is None and field.type in _OPTIONAL:
+        return None
     if is_widths(field):
         if isinstance(value, (list, tuple)) and value and all(type(v) is int for v in value):
             return tuple(value)
@@ -62,8 +64,6 @@ def _as_type(field: dataclasses.Field, value: Any) -> Any:
             f"`{field.name}` must be whole numbers, at least one. Received: {field.name}={value!r}."
         )
     kind = optional_type(field)
-    if value is None and field.type in _OPTIONAL:
-        return None
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind or (kind is float and not math.isfinite(value)):
@@ -97,7 +97,7 @@ def _check_limits(field: dataclasses.Field, value: Any) -> None:
 
 def is_widths(field: dataclasses.Field) -> bool:
     """Returns whether a field holds whole numbers, written with commas between."""
-    return field.type == tuple[int, ...]
+    return optional_type(field) == tuple[int, ...]
 
 
 def as_text(value: Any) -> str:

@@ -9,6 +9,7 @@ label map and seed always give the same image. With
     --resample_classes=sky,tree   samples differ from the first in these classes only
     --region=MASK.png             samples differ from the first inside the mask only
     --interpolate=K               K frames from each seed to the next, also inside classes or a mask
+    --style=FILE|DIR              in the style of images, by a model with an image encoder
     --from_images=FILE|DIR        photographs instead of labels: the discriminator segments them
     --segment_only                ... and that is all: label PNGs of raw ids, STEM.png
     --labelmix                    the figure of LabelMix: real, fake, mask, mixed, what D sees
@@ -23,6 +24,7 @@ from absl import flags
 
 from oasis_tf import commandline
 
+_FORMS = ("label_format", "grid")
 _SWITCHES = ("overwrite", "skip_existing", "segment_only", "labelmix", "augment")
 
 
@@ -87,6 +89,13 @@ def _define_samples(where):
         "Images for each label map: seeds --seed, --seed + 1, ... With --interpolate: "
         "interpolations, each from one seed to the next.",
         lower_bound=1,
+        **where,
+    )
+    flags.DEFINE_string(
+        "style",
+        None,
+        "Photograph, or folder of photographs: samples are painted in the style of each, by the "
+        "image encoder of the model (STEM_style-NAME_seedSEED.png).",
         **where,
     )
     flags.DEFINE_list(
@@ -207,7 +216,7 @@ def _paint(args, config):
         config,
         args.labels,
         args.output,
-        **_common(args, "from_images", "seed", "num_samples", "region", "label_format", "grid"),
+        **_common(args, "from_images", "style", "seed", "num_samples", "region", *_FORMS),
         skip_existing=args.skip_existing,
         resample_classes=args.resample_classes or (),
         interpolate=args.interpolate or 0,

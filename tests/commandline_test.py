@@ -14,7 +14,7 @@ from oasis_tf.data.datasets import published_label_space
 
 SHIPPED = (
     "ade.flags, ade_outdoors.flags, ade_paper.flags, cityscapes.flags, cityscapes_paper.flags, "
-    "coco_stuff.flags, lvis.flags, quickstart.flags"
+    "coco_stuff.flags, lvis.flags, quickstart.flags, ablations/NAME.flags (53 of them)"
 )
 
 
@@ -29,7 +29,10 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_shipped_configs_are_listed_by_name():
-    assert ", ".join(commandline.shipped_configs()) == SHIPPED
+    names = list(commandline.shipped_configs())
+    ablations = [name for name in names if name.startswith("ablations/")]
+    listed = [name for name in names if name not in ablations]
+    assert ", ".join([*listed, f"ablations/NAME.flags ({len(ablations)} of them)"]) == SHIPPED
 
 
 def test_bare_names_are_found_in_the_working_directory_then_among_the_shipped(folder):
@@ -37,6 +40,14 @@ def test_bare_names_are_found_in_the_working_directory_then_among_the_shipped(fo
     assert shipped == commandline.shipped_configs()["ade.flags"]
     (folder / "ade.flags").write_text("--mine=1\n")
     assert commandline.expand_flagfiles(["--flagfile=ade.flags"]) == ["--mine=1"]
+
+
+def test_ablations_are_found_with_and_without_their_folder(folder):
+    shipped = commandline.shipped_configs()["ablations/spade_plus_ade.flags"]
+    assert commandline.find_flagfile("ablations/spade_plus_ade.flags") == shipped
+    assert commandline.find_flagfile("spade_plus_ade.flags") == shipped
+    expanded = commandline.expand_flagfiles(["--flagfile=spade_plus_ade.flags"])
+    assert expanded[-1] == "--discriminator=ms_patch" and "--batch_size=32" in expanded
 
 
 def test_unknown_names_raise_and_list_the_shipped_ones(folder):

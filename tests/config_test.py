@@ -46,7 +46,8 @@ fraction = st.floats(0, 1, exclude_max=True)
 rate = st.floats(0, 1e3, exclude_min=True)
 words = st.from_regex(r"[a-z_/.,]{1,20}", fullmatch=True)
 SETTINGS = {
-    "noise_channels": st.integers(0, 10**6),
+    "noise_channels": st.integers(1, 10**6),
+    "noise": st.sampled_from(["image", "region", "pixel", "mix"]),
     "generator_channels": positive,
     "discriminator_channels": positive,
     "spade_channels": positive,
@@ -60,12 +61,16 @@ SETTINGS = {
     "beta_1": fraction,
     "beta_2": fraction,
     "init_gain": rate,
-    "lambda_labelmix": st.floats(0, 1e6),
+    "lambda_labelmix": st.floats(0, 1e6, exclude_min=True),
+    "lambda_feature_matching": st.floats(0, 1e6),
+    "lambda_kld": st.floats(0, 1e6),
+    "vgg19": words,
     "ema_decay": fraction,
     "seed": st.integers(0, 2**63 - 1),
     "mixed_precision": st.sampled_from(["none", "bfloat16", "float16"]),
     "strategy": st.sampled_from(["auto", "none", "mirrored", "multi_worker"]),
     "remat": st.booleans(),
+    "chunk_logits": st.booleans(),
     "jit_compile": st.booleans(),
     "log_every": positive,
     "image_every": positive,
@@ -93,6 +98,18 @@ SETTINGS = {
 }
 
 
+# Settings that have a meaning together alone.
+PARTS = [
+    {},
+    {"generator": "spade", "upsampling": "more", "generator_widths": (4, 4, 4, 2)},
+    {"encoder": "beside_noise", "latent_channels": 3, "encoder_channels": 2, "encoder_size": 64},
+    {"discriminator": "patch", "patch_layers": 3},
+    {"discriminator": "oasis_x2", "label_encoding": "projection", "consistency": "cutmix"},
+    {"consistency": "labelmix", "labelmix_bits": "image"},
+    {"lambda_vgg": 10.0, "vgg19": "vgg19.pth"},
+]
+
+
 def as_argument(name, value):
     if isinstance(value, bool):
         return f"--{name}" if value else f"--no{name}"
@@ -102,8 +119,10 @@ def as_argument(name, value):
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.fixed_dictionaries({}, optional=SETTINGS))
-def test_flags_to_config_to_json_and_back(wanted):
+@given(st.fixed_dictionaries({}, optional=SETTINGS), st.sampled_from(PARTS))
+def test_flags_to_config_to_json_and_back(wanted, parts):
+    depth = {"discriminator_widths": (1, 2), "generator_widths": (1, 2, 2)} if parts else {}
+    wanted = wanted | depth | parts
     given_flags = parse("--data_dir=/d", *(as_argument(k, v) for k, v in wanted.items()))
     assert given_flags == {"data_dir": "/d"} | wanted
 
@@ -130,7 +149,7 @@ def test_every_setting_has_a_flag_and_the_strategy_above_covers_it():
     values = flags.FlagValues()
     setting_flags.define_flags(values)
     assert set(values) == names | {"epochs", "model_dir", "dry_run"}
-    covered = set(SETTINGS) | {"data_dir", "crop_height", "crop_width"}
+    covered = set(SETTINGS).union({"data_dir", "crop_height", "crop_width"}, *PARTS)
     assert covered == names
 
 
@@ -145,6 +164,12 @@ def test_defaults_are_the_ade20k_column():
         spade_channels=128,
         generator_widths=(16, 16, 16, 8, 4, 2, 1),
         discriminator_widths=(2, 2, 4, 4, 8, 8),
+        generator="oasis",
+        noise="image",
+        encoder="none",
+        latent_channels=0,
+        discriminator="oasis",
+        label_encoding="balanced",
     )
     assert config.data == DataConfig(
         data_dir=os.path.abspath("data"),
@@ -161,7 +186,12 @@ def test_defaults_are_the_ade20k_column():
         lr_d=4e-4,
         beta_1=0.0,
         beta_2=0.999,
+        consistency="labelmix",
         lambda_labelmix=10.0,
+        labelmix_bits="batch",
+        lambda_feature_matching=0.0,
+        lambda_vgg=0.0,
+        lambda_kld=0.05,
         ema_decay=0.9999,
         seed=0,
         mixed_precision="none",
@@ -217,7 +247,23 @@ def test_text_of_the_file_is_short_and_the_same_json():
     assert json.loads(config.to_text()) == config.to_json()
     text = make_config(published_label_space("ade20k")).to_text()
     assert '"generator_widths": [16, 16, 16, 8, 4, 2, 1],\n' in text
-    assert text.count("\n") < 230  # a line for each of the 151 colours
+    assert text.count("\n") < 240  # a line for each of the 151 colours
+
+
+YOUNGER = ("generator", "upsampling", "noise", "encoder", "latent_channels", "encoder_channels")
+YOUNGER += ("encoder_size", "discriminator", "label_encoding", "patch_layers")
+YOUNGER += ("consistency", "labelmix_bits", "lambda_feature_matching", "lambda_vgg", "lambda_kld")
+
+
+@pytest.mark.parametrize("given", [{}, {"noise_channels": 0, "lambda_labelmix": 0.0}])
+def test_a_file_older_than_the_choice_of_parts_is_oasis(given):
+    config = make_config(**given)
+    contents = config.to_json()
+    for name in YOUNGER:
+        (contents["model"] if name in contents["model"] else contents["training"]).pop(name)
+    assert Config.from_json(contents) == config
+    want = ("none", "none") if given else ("image", "labelmix")
+    assert (config.model.noise, config.training.consistency) == want
 
 
 def test_load_refuses_what_is_no_model_directory(tmp_path):
@@ -347,6 +393,115 @@ def test_every_limit_of_the_batch_holds_with_steps_too():
 def test_crops_must_divide(given, message):
     with pytest.raises(ValueError, match=message):
         make_config(**given)
+
+
+PATCH = {"discriminator": "patch"}
+STEM = {"encoder": "stem"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"upsampling": "more"}, "`upsampling` .* of OASIS always has it.*generator=oasis"),
+        (
+            {"generator": "spade", "generator_widths": (2, 2, 1)},
+            "`generator_widths` must have at least four entries.*=2,2,1",
+        ),
+        ({"noise": "region", "noise_channels": 0}, "`noise=region` needs `noise_channels` of at"),
+        ({"latent_channels": 8}, "`latent_channels` is a setting of the encoder, and there is non"),
+        ({"encoder_size": 64}, "`encoder_size` is a setting of the encoder, .*encoder_size=64"),
+        ({"encoder": "noise", "latent_channels": 0}, "`latent_channels` must be at least 1"),
+        ({"encoder": "noise", "noise": "none"}, "`latent_channels` must be at least 1 .* Give --l"),
+        ({"encoder": "noise", "encoder_size": 96}, "`encoder_size` must be a power of 2.*=96"),
+        (STEM, "`encoder=stem` has no 3D noise.*noise=image, noise_channels=64.*--noise=none"),
+        ({"encoder": "noise", "noise": "pixel"}, "`encoder=noise` puts one latent .*noise=pixel"),
+        (
+            {"encoder": "beside_noise", "noise": "none", "latent_channels": 8},
+            "`encoder=beside_noise` needs 3D noise to stand beside",
+        ),
+        (PATCH | {"label_encoding": "balanced"}, "`label_encoding` is a choice .*oasis_x2.*patch"),
+        ({"patch_layers": 3}, r"`patch_layers` is a setting of a PatchGAN .*discriminator=oasis"),
+        (PATCH | {"patch_layers": 1}, "`patch_layers` must be at least 2"),
+        (PATCH | {"consistency": "labelmix"}, "`consistency=labelmix` compares logits pixel by p"),
+        (
+            {"discriminator": "resnet_patch", "consistency": "cutmix"},
+            "`consistency=cutmix` .*discriminator=resnet_patch",
+        ),
+        ({"consistency": "cutmix", "labelmix_bits": "image"}, "`labelmix_bits=image` is a way of"),
+        ({"lambda_vgg": 10.0}, "`lambda_vgg` needs the weights of VGG-19.*vgg19=None"),
+        (
+            {"discriminator": "oasis_x2", "crop_width": 192, "crop_height": 128},
+            "`crop_width` must be a multiple of 128, .* halves them 7 times.*128 or 256",
+        ),
+        (
+            {"generator": "spade", "upsampling": "more", "crop_width": 96, **PATCH},
+            "`crop_width` must be a multiple of 64, because the generator doubles images 6 times",
+        ),
+    ],
+)
+def test_parts_that_do_not_go_together(given, message):
+    with pytest.raises(ValueError, match=message):
+        make_config(**given)
+
+
+def test_what_follows_from_parts():
+    model = make_config(generator="spade", noise="none", **PATCH).model
+    assert model.generator_widths == (16, 16, 16, 16, 8, 4, 2, 1)
+    assert model.generator_upsamples == (False, True, False, True, True, True, True)
+    assert (model.generator_stride, model.discriminator_stride) == (32, 1)
+    assert (model.noise_channels, model.vector_channels, model.local_noise) == (0, 0, False)
+    assert (model.label_encoding, model.segments, model.pixel_logits) == ("concat", False, False)
+    more = make_config(generator="spade", upsampling="more").model
+    assert (more.generator_stride, more.local_noise) == (64, True)
+    assert more.generator_upsamples == (False, *[True] * 6)
+
+
+@pytest.mark.parametrize(
+    ("given", "latent", "vector", "local"),
+    [
+        ({"encoder": "stem", "noise": "none"}, 256, 256, False),
+        ({"encoder": "noise"}, 64, 64, True),
+        ({"encoder": "noise", "noise": "none", "latent_channels": 8}, 8, 8, True),
+        ({"encoder": "beside_noise", "noise": "mix"}, 64, 128, True),
+        ({"encoder": "beside_noise", "latent_channels": 8}, 8, 72, True),
+    ],
+)
+def test_what_follows_from_an_encoder(given, latent, vector, local):
+    model = make_config(**given).model
+    assert model.latent_channels == latent
+    assert (model.vector_channels, model.local_noise) == (vector, local)
+
+
+@pytest.mark.parametrize(
+    ("given", "segments", "consistency"),
+    [
+        ({}, True, "labelmix"),
+        ({"label_encoding": "n_plus_1"}, True, "labelmix"),
+        ({"discriminator": "oasis_x2"}, True, "labelmix"),
+        ({"label_encoding": "concat"}, False, "none"),
+        ({"label_encoding": "projection", "consistency": "labelmix"}, False, "labelmix"),
+        ({"consistency": "none"}, True, "none"),
+        ({"consistency": "cutmix", "lambda_labelmix": 0.0}, True, "none"),
+        (PATCH, False, "none"),
+    ],
+)
+def test_what_follows_from_a_discriminator(given, segments, consistency):
+    config = make_config(**given)
+    assert config.model.segments == segments
+    assert config.training.consistency == consistency
+    if segments:
+        config.model.check_segments("segment")
+    else:
+        with pytest.raises(ValueError, match="cannot segment: .* does not segment.*--label_encod"):
+            config.model.check_segments("segment")
+
+
+def test_settings_that_imply_others_may_be_repeated_on_a_restart():
+    given = {"noise": "none", "noise_channels": 64, "lambda_labelmix": 0.0, "consistency": "cutmix"}
+    previous = make_config(**given)
+    assert resume(previous, **given) == previous
+    with pytest.raises(ValueError, match="--noise_channels=64 against 0"):
+        resume(previous, noise_channels=64)
 
 
 def test_crops_that_divide():
@@ -481,6 +636,21 @@ def test_restart_may_begin_and_cease_to_skip_corrupt_records():
 
 FIXED = {
     "noise_channels": 8,
+    "generator": "spade",
+    "upsampling": "more",
+    "noise": "mix",
+    "encoder": "noise",
+    "latent_channels": 8,
+    "encoder_channels": 8,
+    "encoder_size": 64,
+    "discriminator": "patch",
+    "label_encoding": "concat",
+    "patch_layers": 3,
+    "consistency": "cutmix",
+    "labelmix_bits": "image",
+    "lambda_feature_matching": 10.0,
+    "lambda_vgg": 10.0,
+    "lambda_kld": 1.0,
     "generator_channels": 8,
     "discriminator_channels": 8,
     "spade_channels": 8,
@@ -526,7 +696,8 @@ def test_restart_lists_all_contradictions_with_both_values():
 def test_every_setting_is_either_free_or_fixed():
     free = {"data_dir", "steps", "log_every", "image_every", "checkpoint_every", "keep_every"}
     free |= {"max_to_keep", "strategy", "jit_compile", "epochs", "model_dir", "dry_run"}
-    free |= {"skip_corrupt", "remat", "eval_every", "eval_metrics", "best_metric"}
+    free |= {"skip_corrupt", "remat", "chunk_logits", "vgg19"}
+    free |= {"eval_every", "eval_metrics", "best_metric"}
     free |= {field.name for field in dataclasses.fields(EvaluationConfig)}
     values = flags.FlagValues()
     setting_flags.define_flags(values)

@@ -30,10 +30,70 @@ def resolve(*arguments, dataset="shapes", num_examples=1000):
     )
 
 
-def test_the_table_covers_every_shipped_flagfile():
-    assert {f"{name}.flags" for name in TABLE} | {"quickstart.flags"} == set(
-        commandline.shipped_configs()
-    )
+# Every ablation of the papers by its base among the above, and what it sets: generator, encoder,
+# noise, discriminator, label encoding, consistency, weights of VGG and feature matching.
+SPADE = ("spade", "none", "none", "ms_patch", "concat", "none")
+OASIS = ("oasis", "none", "image", "oasis", "balanced", "labelmix")
+PLAIN = ("oasis", "none", "none", "oasis", "balanced", "none")
+ABLATIONS = {
+    **{
+        f"spade_plus_{base}{vgg}": (base, *SPADE, weight, 0)
+        for base in ("ade", "ade_outdoors", "cityscapes", "coco_stuff")
+        for vgg, weight in (("", 0), ("_vgg", 10))
+    },
+    **{
+        f"spade_{base}": (base, *SPADE, 10, 10)
+        for base in ("ade", "ade_outdoors", "cityscapes", "coco_stuff")
+    },
+    "spade_plus_lvis": ("lvis", *SPADE, 0, 0),
+    "spade_plus_encoder_ade_vgg": ("ade", "spade", "stem", *SPADE[2:], 10, 0),
+    "spade_plus_noise_ade": ("ade", "spade", "none", "image", *SPADE[3:], 0, 0),
+    "spade_plus_noise_ade_vgg": ("ade", "spade", "none", "image", *SPADE[3:], 10, 0),
+    **{
+        f"spade_plus_{base}{vgg}_fm": (base, *SPADE, weight, 10)
+        for base in ("ade", "cityscapes")
+        for vgg, weight in (("", 0), ("_vgg", 10))
+    },
+    "spade_plus_generator_ade": ("ade", "spade", *PLAIN[1:], 0, 0),
+    "oasis_ade_vgg": ("ade", *OASIS, 10, 0),
+    "oasis_plain_ade": ("ade", *PLAIN, 0, 0),
+    "oasis_plain_ade_vgg": ("ade", *PLAIN, 10, 0),
+    "oasis_labelmix_ade": ("ade", *PLAIN[:5], "labelmix", 0, 0),
+    "oasis_noise_ade": ("ade", *OASIS[:5], "none", 0, 0),
+    "oasis_plain_cityscapes": ("cityscapes", *PLAIN, 0, 0),
+    "oasis_noise_cityscapes": ("cityscapes", *OASIS[:5], "none", 0, 0),
+    "oasis_cityscapes_vgg": ("cityscapes", *OASIS, 10, 0),
+    "oasis_cityscapes_fm": ("cityscapes", *OASIS, 0, 10),
+    "oasis_cityscapes_vgg_fm": ("cityscapes", *OASIS, 10, 10),
+    "cutmix_cityscapes": ("cityscapes", *OASIS[:5], "cutmix", 0, 0),
+    "two_discriminators_cityscapes": (
+        *("cityscapes", *OASIS[:3], "oasis_x2", *OASIS[4:]),
+        *(0, 0),
+    ),
+    "oasis_labelmix_coco_stuff": ("coco_stuff", *PLAIN[:5], "labelmix", 0, 0),
+    "oasis_labelmix_coco_stuff_vgg": ("coco_stuff", *PLAIN[:5], "labelmix", 10, 0),
+    **{
+        f"discriminator_{kind}_ade{vgg}": ("ade", *PLAIN[:3], kind, "concat", "none", weight, 0)
+        for kind in ("ms_patch", "patch", "resnet_patch")
+        for vgg, weight in (("", 0), ("_vgg", 10))
+    },
+    **{
+        f"encoding_{kind}_ade{vgg}": ("ade", *PLAIN[:4], kind, "none", weight, 0)
+        for kind in ("concat", "projection", "n_plus_1")
+        for vgg, weight in (("", 0), ("_vgg", 10))
+    },
+    **{
+        f"noise_{kind}_{base}": (base, *OASIS[:2], kind, *OASIS[3:], 0, 0)
+        for kind in ("region", "pixel", "mix")
+        for base in ("ade", "cityscapes")
+    },
+}
+BASES = {"ade": "ade_paper", "cityscapes": "cityscapes_paper"}
+
+
+def test_the_tables_cover_every_shipped_flagfile():
+    names = {*TABLE, "quickstart", *(f"ablations/{name}" for name in ABLATIONS)}
+    assert {f"{name}.flags" for name in names} == set(commandline.shipped_configs())
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -59,6 +119,59 @@ def test_published_settings(name, tmp_path, monkeypatch):
     assert training.eval_metrics == "fid"
 
 
+def chosen(config):
+    model, training = config.model, config.training
+    return (
+        *(model.generator, model.encoder, model.noise, model.discriminator, model.label_encoding),
+        *(training.consistency, training.lambda_vgg, training.lambda_feature_matching),
+    )
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_ablations(name):
+    base, *wanted = ABLATIONS[name]
+    base = BASES.get(base, base)
+    how = {"dataset": TABLE[base][0], "num_examples": 3200}
+    arguments = [f"--flagfile=ablations/{name}.flags"]
+    if wanted[-2]:
+        with pytest.raises(ValueError, match=r"`lambda_vgg` needs the weights of VGG-19.*--vgg19"):
+            resolve(*arguments, **how)
+        arguments.append("--vgg19=vgg19.pth")
+    config, plain = resolve(*arguments, **how), resolve(f"--flagfile={base}.flags", **how)
+    assert chosen(config) == tuple(wanted)
+    upsampling = "more" if wanted[0] == "spade" and "cityscapes" in base else "normal"
+    assert config.model.upsampling == upsampling
+    assert (config.model.generator_stride, config.model.vector_channels) == (
+        64 if upsampling == "more" else 32,
+        {"stem": 256}.get(wanted[1], 0 if wanted[2] == "none" else 64),
+    )
+    original = name.startswith("spade_") and "plus" not in name
+    average, beta_2 = (0.0, 0.9) if original else (0.9999, 0.999)
+    assert (config.training.ema_decay, config.training.beta_2) == (average, beta_2)
+    assert (config.training.lr_g, config.training.lr_d) == (1e-4, 4e-4)
+    assert config.data == plain.data
+    for setting in ("batch_size", "steps", "lambda_labelmix"):
+        assert getattr(config.training, setting) == getattr(plain.training, setting)
+
+
+def test_a_run_of_an_ablation_continues_with_the_same_flags():
+    for name in (
+        "spade_plus_ade",
+        "noise_mix_ade",
+        "spade_plus_encoder_ade_vgg",
+        "cutmix_cityscapes",
+    ):
+        values = flags.FlagValues()
+        setting_flags.define_flags(values)
+        arguments = [f"--flagfile={name}.flags", "--vgg19=vgg19.pth"]
+        values(["train", *commandline.expand_flagfiles(arguments)])
+        given = {"data_dir": "data"} | setting_flags.given_flags(values, arguments)
+        space = published_label_space("cityscapes" if "cityscapes" in name else "ade20k")
+        how = {"label_space": space, "num_examples": 100}
+        first = resolving.resolve(given, **how)
+        assert resolving.resolve(given, previous=first, **how) == first
+
+
 def test_quickstart():
     resolved = resolve("--flagfile=quickstart.flags")
     model, data = resolved.model, resolved.data
@@ -73,14 +186,15 @@ def test_flags_behind_a_flagfile_overrule_it():
     assert resolve("--flagfile=quickstart.flags", "--epochs=2").training.steps == 500
 
 
-@pytest.mark.parametrize("path", commandline.shipped_configs().values(), ids=lambda path: path.name)
-def test_every_flagfile_opens_with_paper_command_hardware_and_score(path):
-    lines = path.read_text().splitlines()
+@pytest.mark.parametrize("name", commandline.shipped_configs())
+def test_every_flagfile_opens_with_paper_command_hardware_and_score(name):
+    lines = commandline.shipped_configs()[name].read_text().splitlines()
     heading = " ".join(line.lstrip("# ") for line in lines[: lines.index("")])
     assert all(line.startswith("# ") for line in lines[: lines.index("")])
     for part in ("Paper: ", "Data: python -m oasis_tf.prepare --dataset=", "Hardware: ", "score: "):
         assert part in heading
-    assert f"Command: python -m oasis_tf.train --flagfile={path.name} --data_dir=" in heading
+    assert f"Command: python -m oasis_tf.train --flagfile={name} --data_dir=" in heading
+    assert ("--vgg19=" in heading) == ("--lambda_vgg=10" in lines)
 
 
 @pytest.mark.parametrize(

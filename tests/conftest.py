@@ -160,37 +160,43 @@ def _check_symbolic(make, inputs, path):
     want = layer(*inputs)
     keras_inputs = [keras.Input(x.shape[1:], dtype=x.dtype.name) for x in inputs]
     output = layer(*keras_inputs)
-    assert output.dtype == keras.backend.standardize_dtype(want.dtype)
-    assert output.shape == (None, *want.shape[1:])
-    assert layer.compute_output_shape(*(x.shape for x in inputs)) == want.shape
+    shapes = layer.compute_output_shape(*(x.shape for x in inputs))
+    assert shapes == keras.tree.map_structure(lambda y: y.shape, want)
     model = keras.Model(keras_inputs, output)
-    np.testing.assert_allclose(model(list(inputs)), want, rtol=1e-6, atol=1e-6)
+    got = model(list(inputs))
+    for out, y, g in zip(*map(keras.tree.flatten, (output, want, got)), strict=True):
+        assert out.dtype == keras.backend.standardize_dtype(y.dtype)
+        assert out.shape == (None, *y.shape[1:])
+        np.testing.assert_allclose(g, y, rtol=1e-6, atol=1e-6)
     model.save(path)
-    np.testing.assert_array_equal(keras.saving.load_model(path)(list(inputs)), model(list(inputs)))
+    again = keras.saving.load_model(path)(list(inputs))
+    for a, g in zip(*map(keras.tree.flatten, (again, got)), strict=True):
+        np.testing.assert_array_equal(a, g)
 
 
 def _check_policy(make, inputs, policy):
     import keras
 
     layer = make(dtype=policy)
-    output = _call(layer, inputs, training=True)
     kind = keras.DTypePolicy(policy)
     whole = isinstance(layer, keras.Model)  # networks hand out their variables' type
-    assert output.dtype == (kind.variable_dtype if whole else kind.compute_dtype)
+    for output in keras.tree.flatten(_call(layer, inputs, training=True)):
+        assert output.dtype == (kind.variable_dtype if whole else kind.compute_dtype)
+        assert np.isfinite(keras.ops.cast(output, "float64")).all()
     assert {variable.dtype for variable in layer.variables} <= {kind.variable_dtype}
-    assert np.isfinite(keras.ops.cast(output, "float64")).all()
     for part in layer._flatten_layers():
         assert part.dtype_policy == kind, part.path
 
 
 def _check_gradients(make, inputs):
+    import keras
     import tensorflow as tf
 
     layer = make(dtype="float64")
     _randomise(layer, inputs)
     variables = layer.trainable_variables
     with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(layer(*inputs) ** 3)
+        loss = sum(tf.reduce_sum(y**3) for y in keras.tree.flatten(layer(*inputs)))
     for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
         assert gradient is not None, variable.path
         assert np.isfinite(gradient).all(), variable.path
@@ -214,5 +220,40 @@ def keras_contract(tmp_path):
         for policy in policies:
             _check_policy(make, inputs, policy)
         _check_gradients(make, inputs)
+
+    return check
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def check_same(rng):
+    """Checks that two ways give the same values, and to all sources the same gradients.
+
+    Returns:
+        function(fast, slow, sources, tolerance=1e-10): ``fast`` and ``slow`` take nothing and give
+        (nested) tensors computed from ``sources``, tensors or variables that both depend on.
+    """
+    import tensorflow as tf
+
+    def check(fast, slow, sources, tolerance=1e-10):
+        sources = [getattr(source, "value", source) for source in sources]
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(sources)
+            got, want = (tf.nest.flatten(way()) for way in (fast, slow))
+            # Any upstream gradient does; a random one reaches every value with another weight.
+            targets = [rng.normal(size=y.shape) for y in want]
+            losses = [
+                sum(tf.reduce_sum(y * t) for y, t in zip(ys, targets, strict=True))
+                for ys in (got, want)
+            ]
+        got += (tf.convert_to_tensor(g) for g in tape.gradient(losses[0], sources))
+        want += (tf.convert_to_tensor(g) for g in tape.gradient(losses[1], sources))
+        for g, w in zip(got, want, strict=True):
+            assert g.dtype == w.dtype
+            np.testing.assert_allclose(g, w, rtol=tolerance, atol=tolerance)
 
     return check

@@ -14,10 +14,15 @@ WIDTHS = (16, 16, 16, 8, 4, 2, 1)
 NOISES = ("none", "vector", "class", "mixed", "pixel")
 
 
-def make_generator(noise_channels=NOISE, widths=SHALLOW, dtype="float64", channels=2):
+# A short SPADE generator, and one whose first features are dense layers of a latent vector.
+SPADE = {"widths": (2, 2, 2, 1), "upsamples": (False, True, False)}
+LATENT = SPADE | {"latent_stem": True, "latent_channels": NOISE, "start_size": (8, 12)}
+
+
+def make_generator(noise_channels=NOISE, widths=SHALLOW, dtype="float64", channels=2, **options):
     """A generator whose weights, statistics and spectral vectors are all far from trivial."""
     generator = Generator(
-        CLASSES, noise_channels, channels, 6, widths=widths, dense=True, dtype=dtype
+        CLASSES, noise_channels, channels, 6, widths=widths, dense=True, dtype=dtype, **options
     )
     return randomise(generator)
 
@@ -25,7 +30,7 @@ def make_generator(noise_channels=NOISE, widths=SHALLOW, dtype="float64", channe
 def randomise(generator, seed=0):
     rng = np.random.default_rng(seed)
     for variable in generator.variables:
-        fan_in = np.prod(variable.shape[:-1]) if len(variable.shape) == 4 else 4
+        fan_in = np.prod(variable.shape[:-1]) if len(variable.shape) in (2, 4) else 4
         value = rng.normal(0, fan_in**-0.5, variable.shape)
         variable.assign(abs(value) + 0.5 if variable.name in ("moving_variance", "u") else value)
         if variable.name == "v":  # sigma of about one
@@ -101,6 +106,58 @@ def test_equals_the_plain_generator_at_full_depth(noise_channels):
         for kind in NOISES[1:] if noise_channels else NOISES[:1]:
             noise = make_noise(kind, label_map)
             check_close(engine(label_map, noise).numpy(), plain(generator, label_map, noise), 1e-10)
+
+
+@pytest.mark.parametrize(
+    ("upsamples", "multiple"),
+    [((False, True, False, True, True, True, True), 32), ((False, *[True] * 6), 64)],
+)
+def test_equals_the_plain_generator_of_spade(upsamples, multiple):
+    generator = make_generator(
+        0, (16, 16, 16, 16, 8, 4, 2, 1), channels=1, upsamples=upsamples, dtype="float64"
+    )
+    assert generator.size_multiple == multiple
+    label_map = make_maps((64, 128))
+    check_close(InferenceEngine(generator)(label_map), plain(generator, label_map, None), 1e-10)
+
+
+@pytest.mark.parametrize("noise_kind", ["none", "mixed"])
+def test_equals_the_plain_generator_with_fewer_upsamplings(noise_kind):
+    generator = make_generator(0 if noise_kind == "none" else NOISE, **SPADE)
+    label_map = make_maps((16, 24))
+    noise = make_noise(noise_kind, label_map)
+    check_close(
+        InferenceEngine(generator)(label_map, noise), plain(generator, label_map, noise), 1e-10
+    )
+
+
+def test_latent_vectors():
+    """Equal to the plain generator, in any batch the same bits, again after new weights."""
+    generator = make_generator(0, **LATENT)
+    engine, label_map = InferenceEngine(generator), make_maps((16, 24))
+    latent = make_noise("vector", label_map)
+    check_close(engine(label_map, latent).numpy(), plain(generator, label_map, latent), 1e-10)
+    together = engine(label_map, latent).numpy()
+    for row in range(3):
+        alone = engine(label_map[row : row + 1], latent[row : row + 1]).numpy()
+        np.testing.assert_array_equal(alone[0], together[row])
+    trained = sum(int(np.prod(v.shape)) for v in generator.trainable_variables)
+    assert sum(int(np.prod(w.shape)) for w in engine.weights.values()) == trained
+    randomise(generator, seed=1)
+    engine.refresh()
+    check_close(engine(label_map, latent).numpy(), plain(generator, label_map, latent), 1e-10)
+
+
+def test_a_latent_vector_holds_for_a_whole_image():
+    engine = InferenceEngine(make_generator(0, **LATENT))
+    label_map = np.zeros((3, 16, 24), np.int32)
+    with pytest.raises(ValueError, match="gives its first features, so it holds for a whole image"):
+        engine.paint(label_map, label_map, np.zeros((3, 2, NOISE)))
+    for noise in (None, np.zeros((3, 16, 24, NOISE))):
+        with pytest.raises(ValueError, match=r"`noise` must be \[B, 3\]\. Received: shape="):
+            engine(label_map, noise)
+    with pytest.raises(ValueError, match=r"must be 16x24, the size it was made for"):
+        engine(np.zeros((3, 16, 16), np.int32), np.zeros((3, NOISE)))
 
 
 @pytest.mark.parametrize("widths", [(2, 1), (1, 1), (1, 3), (3, 3, 2, 2)])
@@ -204,14 +261,15 @@ def test_paint_takes_vectors_and_an_index(generators):
     )
 
 
-def test_equal_vectors_are_found_exactly(generators, monkeypatch):
+def test_equal_vectors_are_found_exactly():
     """Noise that differs in its last bit is other noise."""
     seen = []
-    monkeypatch.setattr(inference, "paint_image", lambda w, *parts: seen.append(parts) or w)
     field = np.zeros((4, 6, NOISE), np.float32)
     field[:, 3:] = [1, 2, 3]
     field[2, 5] = np.nextafter(np.float32([1, 2, 3]), np.float32(9))
-    inference._paint_with_field(None, tf.zeros((4, 6), tf.int32), tf.constant(field))
+    inference._paint_with_field(
+        lambda *parts: seen.append(parts), tf.zeros((4, 6), tf.int32), tf.constant(field)
+    )
     ((_, index, vectors),) = seen
     assert vectors.shape == (3, NOISE)
     np.testing.assert_array_equal(tf.gather(vectors, index), field)
@@ -301,7 +359,7 @@ def test_every_pixel_for_itself(generators, noise_kind, size):
     specs = [tf.TensorSpec([None] * 3, tf.int32)]
     specs += [] if noise is None else [tf.TensorSpec([None, NOISE], tf.float64)]
     paint = lambda label_map, noise=None: inference.paint_every_pixel(  # noqa: E731
-        engine.weights, label_map, noise
+        engine.weights, generator.upsamples, label_map, noise
     )
     dynamic = tf.function(paint, input_signature=specs, autograph=False)
     inputs = [label_map] if noise is None else [label_map, noise]

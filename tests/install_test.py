@@ -66,7 +66,7 @@ def test_installed_outside_the_repository(python, source, tmp_path, mode):
     package, export, configs = done.stdout.splitlines()
     home = source if mode == "editable" else tmp_path / "venv"
     assert Path(package).is_relative_to(home) and Path(export).is_relative_to(home)
-    assert configs.split() == sorted(path.name for path in (REPOSITORY / "configs").glob("*.flags"))
+    assert set(configs.split()) == shipped()
 
     train = [python, "-m", "oasis_tf.train", "--flagfile=ade.flags"]
     done = run(*train, "--data_dir=absent", "--model_dir=model", cwd=tmp_path)
@@ -82,10 +82,15 @@ def test_the_wheel_holds_every_file_of_the_packages(python, source, tmp_path):
     assert install.returncode == 0, install.stderr
     (site,) = tmp_path.glob("venv/lib/*/site-packages")
     assert files_below(site / "oasis_tf") == (
-        files_below(REPOSITORY / "oasis_tf")
-        | {f"configs/{path.name}" for path in (REPOSITORY / "configs").glob("*.flags")}
+        files_below(REPOSITORY / "oasis_tf") | {f"configs/{name}" for name in shipped()}
     )
     assert files_below(site / "export") == files_below(REPOSITORY / "export")
+
+
+def shipped():
+    """Flagfiles of the repository, as from its folder of them."""
+    folder = REPOSITORY / "configs"
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*.flags")}
 
 
 def files_below(folder):

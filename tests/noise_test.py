@@ -100,3 +100,202 @@ def test_as_seeds():
     assert noise.as_seeds(2**40, 1).dtype == np.int64
     with pytest.raises(ValueError, match=r"one int per image. Received: shape=\(3,\) for 2 images"):
         noise.as_seeds([1, 2, 3], 2)
+
+
+def test_labelmix_bits_of_every_image():
+    bits = np.concatenate([noise.labelmix_bits(0, step, 12, batch=8) for step in range(100)])
+    assert bits.shape == (800, 12) and set(np.unique(bits)) == {0, 1}
+    assert np.abs(bits.mean(0) - 0.5).max() < 5 * np.sqrt(0.25 / 800)
+    correlation = np.corrcoef(bits.reshape(100, -1).T) - np.eye(96)  # of images and of classes
+    assert np.abs(correlation).max() < 0.5
+    again = noise.labelmix_bits(0, tf.constant(99, tf.int64), 12, batch=8)
+    np.testing.assert_array_equal(again, bits[-8:])
+
+
+def test_cutmix_draws_are_uniform_independent_and_decided_by_seed_and_step():
+    draws = np.concatenate([noise.cutmix_draws(0, step, 64) for step in range(20)])
+    assert draws.shape == (1280, 4) and draws.dtype == np.float32
+    assert stats.kstest(draws.ravel(), "uniform").pvalue > 1e-3
+    assert np.abs(np.corrcoef(draws.T) - np.eye(4)).max() < 0.15
+    again = noise.cutmix_draws(tf.constant(0, tf.int64), tf.constant(19, tf.int64), 64)
+    np.testing.assert_array_equal(again, draws[-64:])
+    others = {noise.cutmix_draws(seed, 19, 64).numpy().tobytes() for seed in (0, 1, 2**40)}
+    assert len(others) == 3 and len({row.tobytes() for row in draws}) == 1280
+
+
+# === Noise while training, by kind ===
+
+CLASSES, CHANNELS = 5, 4
+
+
+def make_maps(batch=4, size=(6, 8)):
+    return np.random.default_rng(0).integers(0, CLASSES, (batch, *size)).astype(np.int32)
+
+
+def draw(kind, label_map, step=0, seed=3, stream=noise.GENERATOR_STEP, **options):
+    return noise.replica_noise(
+        kind, label_map, CLASSES, CHANNELS, seed, step, stream, **options
+    ).numpy()
+
+
+def steps_of(by_region):
+    """The first two steps whose mixed noise is (or is not) by region."""
+    return [k for k in range(50) if bool(noise.mixes_regions(3, k)) == by_region][:2]
+
+
+def vectors_by_class(field, labels):
+    """class -> its distinct vectors in an image [H, W, Z]."""
+    return {c: np.unique(field[labels == c], axis=0) for c in np.unique(labels)}
+
+
+def test_noise_of_an_image_is_what_it_was():
+    for options in ({}, {"index": 2}):
+        want = noise.training_noise(3, 5, noise.STATISTICS, 4, CHANNELS, **options)
+        got = draw("image", make_maps(), 5, stream=noise.STATISTICS, **options)
+        np.testing.assert_array_equal(got, want)
+    assert noise.replica_noise("none", make_maps(), CLASSES, 0, 0, 0, 0) is None
+
+
+@pytest.mark.parametrize("kind", ["region", "mix"])
+def test_noise_of_regions_is_constant_inside_a_class_of_an_image(kind):
+    label_map, step = make_maps(), 0 if kind == "region" else steps_of(True)[0]
+    field = draw(kind, label_map, step)
+    assert field.dtype == np.float32 and field.shape == (*label_map.shape, CHANNELS)
+    found = [vectors_by_class(*pair) for pair in zip(field, label_map, strict=True)]
+    assert all(len(vectors) == 1 for classes in found for vectors in classes.values())
+    distinct = np.concatenate([vectors for classes in found for vectors in classes.values()])
+    # Between classes and between images every number differs.
+    assert len(np.unique(distinct)) == distinct.size == CHANNELS * sum(map(len, found))
+
+
+def test_noise_of_a_region_hangs_on_its_class_alone():
+    """Neither on where the class lies nor on which others there are."""
+    label_map = make_maps()
+    field, moved = draw("region", label_map), draw("region", label_map[:, ::-1])
+    np.testing.assert_array_equal(moved, field[:, ::-1])
+    fewer = draw("region", np.where(label_map == 1, 2, label_map))
+    np.testing.assert_array_equal(fewer[label_map != 1], field[label_map != 1])
+    more = noise.replica_noise("region", label_map, 1204, CHANNELS, 3, 0, noise.GENERATOR_STEP)
+    np.testing.assert_array_equal(more, field)
+
+
+def test_noise_of_pixels_differs_everywhere():
+    field = draw("pixel", make_maps())
+    assert field.dtype == np.float32 and field.shape == (4, 6, 8, CHANNELS)
+    assert len(np.unique(field)) == field.size
+    same_labels = draw("pixel", np.zeros((4, 6, 8), np.int32))
+    np.testing.assert_array_equal(same_labels, field)
+
+
+def test_mixed_noise_is_by_image_or_by_region():
+    label_map = make_maps()
+    for step in steps_of(True):
+        np.testing.assert_array_equal(draw("mix", label_map, step), draw("region", label_map, step))
+    for step in steps_of(False):
+        rows = draw("image", label_map, step)[:, None, None]
+        np.testing.assert_array_equal(
+            draw("mix", label_map, step), np.broadcast_to(rows, (*label_map.shape, CHANNELS))
+        )
+
+
+def test_the_coin_of_mixed_noise_is_fair():
+    toss = tf.function(lambda seed, step, index: noise.mixes_regions(seed, step, index))
+    coins = np.array([[toss(s, k, 0) for k in range(300)] for s in range(4)])
+    limit = 5 * np.sqrt(0.25 / 300)
+    assert np.abs(coins.mean(1) - 0.5).max() < limit
+    pairs = np.corrcoef(coins) - np.eye(4)
+    assert np.abs(pairs).max() < 0.3 and abs(np.corrcoef(coins[0, 1:], coins[0, :-1])[0, 1]) < 0.3
+    # Passes of one step and stream, as those for statistics, have coins of their own.
+    passes = np.array([toss(0, 7, index) for index in range(300)])
+    assert abs(passes.mean() - 0.5) < limit
+
+
+@pytest.mark.parametrize("kind", ["image", "region", "pixel"])
+def test_noise_by_kind_is_standard_normal(kind):
+    label_map = np.arange(CLASSES, dtype=np.int32).repeat(8).reshape(1, 4, 10).repeat(8, 0)
+    values = []
+    for step in range(40):
+        for stream in STREAMS:
+            field = draw(kind, label_map, step, stream=stream)
+            # Every vector once.
+            values.append(field[:, 0, ::8] if kind == "region" else field)
+            values[-1] = values[-1].reshape(-1, CHANNELS)
+    values = np.concatenate(values)
+    assert stats.kstest(values.ravel()[:20000], "norm").pvalue > 1e-3
+    assert abs(values.mean()) < 5 / np.sqrt(values.size)
+    assert abs(values.var() - 1) < 5 * np.sqrt(2 / values.size)
+    correlation = np.corrcoef(values.T) - np.eye(CHANNELS)
+    assert np.abs(correlation).max() < 5 / np.sqrt(len(values))
+
+
+@pytest.mark.parametrize("kind", ["image", "region", "pixel", "mix"])
+def test_every_seed_step_stream_and_index_has_its_own_noise_of_every_kind(kind):
+    draws = [
+        draw(kind, make_maps(2), step, seed, stream, index=index).tobytes()
+        for seed in (3, 2**40)
+        for step in (0, 7)
+        for stream in STREAMS
+        for index in (0, 1)
+    ]
+    assert len(set(draws)) == len(draws)
+
+
+@pytest.mark.parametrize("kind", ["image", "region", "pixel", "mix"])
+def test_replicas_have_the_rows_of_the_global_batch(kind):
+    label_map = make_maps(6)
+    for step in [*steps_of(True)[:1], *steps_of(False)[:1]]:
+        whole = draw(kind, label_map, step)
+        for replicas in (2, 3):
+            parts = np.split(label_map, replicas)
+            # As `tf.distribute` numbers them, and in a graph of sizes unknown.
+            slices = [
+                draw(kind, part, step, replica=tf.constant(k), replicas=replicas)
+                for k, part in enumerate(parts)
+            ]
+            np.testing.assert_array_equal(np.concatenate(slices), whole)
+
+
+@pytest.mark.parametrize("kind", ["image", "region", "pixel", "mix"])
+def test_noise_by_kind_in_a_graph(kind):
+    unknown = tf.TensorSpec([None, None, None], tf.int64)
+
+    @tf.function(input_signature=[unknown, tf.TensorSpec([], tf.int64)])
+    def run(label_map, step):
+        return noise.replica_noise(
+            kind, label_map, CLASSES, CHANNELS, 3, step, noise.GENERATOR_STEP
+        )
+
+    label_map = make_maps()
+    np.testing.assert_array_equal(run(label_map, 5), draw(kind, label_map, 5))
+    known = tf.TensorSpec(label_map.shape, tf.int32)
+    static = tf.function(run.python_function, input_signature=[known, tf.TensorSpec([], tf.int64)])
+    wanted = (4, CHANNELS) if kind == "image" else (*label_map.shape, CHANNELS)
+    shape = static.get_concrete_function().output_shapes
+    assert shape.is_compatible_with(wanted) and shape[1:] == wanted[1:]
+    np.testing.assert_array_equal(static(label_map, 5), draw(kind, label_map, 5))
+
+
+def test_refuses_other_kinds():
+    with pytest.raises(ValueError, match="one of none, image, region, .* Received: kind=class"):
+        draw("class", make_maps())
+
+
+def test_noise_of_latent_vectors_is_apart_from_all_other():
+    latent = [
+        noise.latent_noise(seed, step, stream, 2, CHANNELS, index).numpy()
+        for seed in (3, 2**40)
+        for step in (0, 1, 7)
+        for stream in STREAMS
+        for index in (0, 1)
+    ]
+    others = [
+        draw(kind, make_maps(2), step, stream=stream)
+        for kind in ("image", "region", "pixel")
+        for step in (0, 1, 7)
+        for stream in STREAMS
+    ]
+    own = np.concatenate(latent)
+    assert own.dtype == np.float32 and own.shape[1] == CHANNELS
+    assert len(np.unique(own)) == own.size
+    assert not np.isin(own, np.concatenate([other.ravel() for other in others])).any()
+    assert stats.kstest(own.ravel(), "norm").pvalue > 1e-3

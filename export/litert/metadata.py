@@ -35,7 +35,7 @@ def describe(model, network, quantize, height, width):
         "height": height,
         "width": width,
         "size_multiple": strides[network],
-        "noise_channels": config.noise_channels if network == "generator" else 0,
+        "noise_channels": config.vector_channels if network == "generator" else 0,
         "dataset": space.dataset,
         "step": int(model.step),
         "has_unknown": space.has_unknown,

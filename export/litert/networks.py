@@ -53,13 +53,16 @@ def network(model, name, height=None, width=None):
 
 
 def _generator(model, sides):
-    engine, channels = model.inference_engine(), model.generator.noise_channels
+    generator, engine = model.generator_ema, model.inference_engine()
+    channels = generator.vector_channels
     specs = [tf.TensorSpec(sides, tf.int32, name="label_map")]
     specs += [tf.TensorSpec([sides[0], channels], name="noise")] if channels else []
 
     @tf.function(input_signature=specs, autograph=False)
     def paint(label_map, noise=None):
-        return {"image": paint_every_pixel(engine.weights, label_map, noise)}
+        vectors = (None, noise) if generator.latent_stem else (noise, None)
+        image = paint_every_pixel(engine.weights, generator.upsamples, label_map, *vectors)
+        return {"image": image}
 
     def inputs(image, label_map, seed):
         del image

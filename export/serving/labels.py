@@ -39,7 +39,7 @@ def write(folder, config):
         "width": config.data.crop_width,
         "size_multiple": config.model.generator_stride,
         "photograph_multiple": config.model.discriminator_stride,
-        "noise_channels": config.model.noise_channels,
+        "noise_channels": config.model.vector_channels,
     }
     with files.written_aside(Path(folder) / PLACE) as aside:
         Path(aside).write_text(json.dumps(contents, indent=1) + "\n", encoding="utf-8")

@@ -24,28 +24,35 @@ def downsample(x, factor):
     return x if factor == 1 else x[:, ::factor, ::factor]
 
 
-def lookup_conv(label_map, kernel):
-    """Convolves one-hot(``label_map``) with ``kernel``, stride 1, zero padding "same".
+def lookup_conv(label_map, kernel, stride=1, padding=None):
+    """Convolves one-hot(``label_map``) with ``kernel``.
 
     Args:
         label_map: int [B, H, W] with values in 0..N-1.
-        kernel: float [3, 3, N, C].
+        kernel: float [k, k, N, C].
+        stride: int, default 1.
+        padding: int, zeros on every side; by default k // 2, with which odd kernels of stride 1
+            keep the size.
 
     Returns:
-        float [B, H, W, C].
+        float [B, H', W', C] with ``H' = (H + 2 * padding - k) // stride + 1``, likewise W'.
     """
-    num_classes, (height, width) = kernel.shape[2], ops.shape(label_map)[1:3]
+    size, num_classes = kernel.shape[0], kernel.shape[2]
+    padding = size // 2 if padding is None else padding
     # Row N of every table is zero: it stands for the padding outside the image.
     tables = ops.pad(kernel, ((0, 0), (0, 0), (0, 1), (0, 0)))
-    tables = ops.unstack(ops.reshape(tables, (9, num_classes + 1, -1)), 9)
+    tables = ops.unstack(ops.reshape(tables, (size**2, num_classes + 1, -1)), size**2)
     # Look-ups take no unsigned types, and N may not fit into a small one.
     label_map = ops.cast(label_map, "int32")
-    padded = ops.pad(label_map, ((0, 0), (1, 1), (1, 1)), constant_values=num_classes)
+    margins = ((0, 0), (padding, padding), (padding, padding))
+    padded = ops.pad(label_map, margins, constant_values=num_classes)
+    # From a tap's first to behind its last place.
+    spans = [(side - size) // stride * stride + 1 for side in ops.shape(padded)[1:]]
     total = None
     for tap, table in enumerate(tables):
-        s, t = divmod(tap, 3)
-        labels = padded[:, s : s + height, t : t + width]
-        # One after the other: nine look-ups at a time would take nine times the memory.
+        s, t = divmod(tap, size)
+        labels = padded[:, s : s + spans[0] : stride, t : t + spans[1] : stride]
+        # One after the other: all look-ups at a time would take that many times the memory.
         rows = lookup(table, labels if total is None else after(total, labels))
         total = rows if total is None else total + rows
     return total

@@ -153,7 +153,7 @@ def _taps(kernel, noise_channels, patterns, vectors):
     if noise_channels == 0:
         return ops.take(kernel, patterns.labels, axis=1)
     noise_kernel, label_kernel = ops.split(kernel, [noise_channels], axis=1)
-    vectors = ops.take(ops.cast(vectors, kernel.dtype), patterns.noises, axis=0)
+    vectors = lookup(ops.cast(vectors, kernel.dtype), patterns.noises)
     return ops.take(label_kernel, patterns.labels, axis=1) + ops.matmul(vectors, noise_kernel)
 
 

@@ -25,7 +25,8 @@ def remat_call(layer, x, *conditions):
     Args:
         layer: built layer whose call takes ``training``.
         x: float tensor; gradients flow to it and to the layer's trainable weights.
-        conditions: further call arguments, which take no gradient (label map, noise).
+        conditions: further call arguments, integers (label map) in front of floats (noise).
+            Gradients flow to the floats: an encoder may have given them.
 
     Raises:
         ValueError: Keras runs on another backend than TensorFlow.
@@ -40,15 +41,20 @@ def remat_call(layer, x, *conditions):
     # Copies: the second pass must see what the first saw, whatever is assigned in between.
     state = [tf.identity(v.value) for v in layer.non_trainable_variables]
 
-    def forward(x, *weights):
-        return layer.stateless_call(list(weights), state, x, *conditions, training=True)
+    conditions = [tf.convert_to_tensor(part) for part in conditions]
+    integers = [part for part in conditions if part.dtype.is_integer]
+    floats = [part for part in conditions if part.dtype.is_floating]
+
+    def forward(x, *others):
+        given, weights = others[: len(floats)], list(others[len(floats) :])
+        return layer.stateless_call(weights, state, x, *integers, *given, training=True)
 
     @tf.custom_gradient
-    def run(x, *weights):
-        y, new_state = forward(x, *weights)
+    def run(x, *others):
+        y, new_state = forward(x, *others)
 
         def gradient(upstream, *_):
-            again = [_behind(upstream, tensor) for tensor in (x, *weights)]
+            again = [_behind(upstream, tensor) for tensor in (x, *others)]
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(again)
                 y, _ = forward(*again)
@@ -57,7 +63,7 @@ def remat_call(layer, x, *conditions):
         return (y, *new_state), gradient
 
     weights = [tf.convert_to_tensor(v.value) for v in layer.trainable_variables]
-    y, *new_state = run(x, *weights)
+    y, *new_state = run(x, *floats, *weights)
     for variable, value in zip(layer.non_trainable_variables, new_state, strict=True):
         variable.assign(value)
     return y

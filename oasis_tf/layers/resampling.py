@@ -1,4 +1,4 @@
-"""Changes of resolution by 2, alone and joined with a 3x3 convolution.
+"""Changes of resolution by 2, alone and joined with a convolution.
 
 A convolution beside a change of resolution repeats work: behind nearest upsampling, pixels that are
 equal by construction are multiplied apart; before average pooling, four products are computed where
@@ -16,6 +16,9 @@ per low-resolution pixel instead of 36:
 
 Zero padding agrees: padding by 1 stands where the 3x3 convolution pads, and upsampling a padded map
 is padding (by 2) an upsampled one.
+
+*Strided* convolutions become such 2x2 convolutions of blocks too, 3x3 kernels with a row and a
+column of zeros in front: gradients of strided ones have no fast bfloat16 kernel on CPU.
 """
 
 from keras import ops
@@ -49,6 +52,21 @@ def average_pool(x):
     return ops.average_pool(x, 2, strides=2, data_format="channels_last")
 
 
+def smooth_half(x):
+    """Mean over 3x3 windows around every second pixel, from the first on.
+
+    [B, H, W, C] -> [B, H', W', C]; sides are halved, rounded up. What lies outside the image does
+    not count. Nearest downsampling by 2 keeps the pixels that the windows are centred on.
+    """
+    ones = ops.ones_like(x[:1, :, :, :1])
+    return _mean_with_margin(x) / _mean_with_margin(ones)
+
+
+def _mean_with_margin(x):
+    """Mean over 3x3 windows around every second pixel, with zeros outside the image."""
+    return ops.average_pool(_pad(x), 3, strides=2, padding="valid", data_format="channels_last")
+
+
 def space_to_depth(x):
     """Blocks of 2x2 pixels as channels: [B, H, W, C] -> [B, H/2, W/2, 4C]."""
     batch, height, width, channels = ops.shape(x)
@@ -66,8 +84,38 @@ def depth_to_space(x):
 
 
 def conv(x, kernel):
-    """Convolution, stride 1, zero padding "same"; ``kernel`` [k, k, C, F]."""
+    """Convolution, stride 1, zero padding of k // 2 on every side; ``kernel`` [k, k, C, F].
+
+    Odd kernels keep the size, even ones add one row and one column.
+    """
+    if kernel.shape[0] % 2 == 0:
+        return _conv_valid(_pad(x, kernel.shape[0] // 2), kernel)
     return ops.conv(x, kernel, strides=1, padding="same", data_format="channels_last")
+
+
+def strided_conv(x, kernel):
+    """Every second row and column of ``conv(x, kernel)`` from the first on.
+
+    Args:
+        x: float [B, H, W, C]; kernel: float [k, k, C, F] with k 3 or 4.
+
+    Returns:
+        [B, H', W', F]: sides are halved, rounded up, by 3x3 kernels, and half a side, rounded down,
+        plus 1 by 4x4 kernels.
+    """
+    size, channels, filters = kernel.shape[0], *kernel.shape[2:]
+    if size == 3:
+        kernel = ops.pad(kernel, ((1, 0), (1, 0), (0, 0), (0, 0)))
+    # Windows start two pixels in front of every second one, and end with a block of two.
+    behind = [2 * strided_size(side, size) - side for side in ops.shape(x)[1:3]]
+    x = ops.pad(x, ((0, 0), *((2, pixels) for pixels in behind), (0, 0)))
+    blocks = ops.reshape(_blocks_of_2(kernel), (2, 2, 4 * channels, filters))
+    return _conv_valid(space_to_depth(x), blocks)
+
+
+def strided_size(side, kernel_size):
+    """Rows or columns that ``strided_conv`` makes of ``side`` ones."""
+    return (side + 2 * (kernel_size // 2) - kernel_size) // 2 + 1
 
 
 def conv_average_pool(x, kernel):
@@ -118,8 +166,8 @@ def _blocks_of_2(kernel):
     return ops.transpose(kernel, (0, 2, 1, 3, 4, 5))
 
 
-def _pad(x):
-    return ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+def _pad(x, margin=1):
+    return ops.pad(x, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
 
 
 def _conv_valid(x, kernel):

@@ -22,6 +22,7 @@ _CONVOLUTIONS = {
     "none": resampling.conv,
     "average_pool": resampling.conv_average_pool,
     "upsample": resampling.upsample_conv,
+    "stride": resampling.strided_conv,
 }
 
 
@@ -81,16 +82,30 @@ def _less_its_share(upstream, along, u, v, sigma):
     return (ops.cast(upstream, v.dtype) - along * ops.expand_dims(v, 1) * u) / sigma
 
 
+def resampled_shape(shape, filters, kernel_size, resample):
+    """What a convolution of ``shape`` [B, H, W, ...] gives: [B, H', W', filters]."""
+    change = {
+        "none": lambda n: n + 1 - kernel_size % 2,
+        "average_pool": lambda n: n // 2,
+        "upsample": lambda n: 2 * n,
+        "stride": lambda n: resampling.strided_size(n, kernel_size),
+    }[resample]
+    return (shape[0], *(None if side is None else change(side) for side in shape[1:3]), filters)
+
+
 @keras.saving.register_keras_serializable("oasis_tf")
 class SpectralConv2D(keras.layers.Layer):
-    """Convolution, stride 1, zero padding "same", with ``kernel / sigma`` as its kernel.
+    """Convolution with ``kernel / sigma`` as its kernel, k // 2 zeros of padding on every side.
 
     Args:
         filters: int, number of output channels.
-        kernel_size: int, odd side of the kernel.
+        kernel_size: int k, side of the kernel. Odd kernels keep the size of the input, even ones
+            add a row and a column.
         use_bias: bool, default True. The bias is not normalised.
-        resample: ``"none"`` (default), ``"average_pool"`` (halves what the convolution gives) or
-            ``"upsample"`` (doubles what it takes, nearest neighbour); the last two for 3x3 kernels.
+        resample: ``"none"`` (default), ``"average_pool"`` (halves what the convolution gives),
+            ``"upsample"`` (doubles what it takes, nearest neighbour) or ``"stride"`` (every second
+            row and column of what it gives). Pooling and upsampling are for 3x3 kernels, strides
+            for 3x3 and 4x4.
 
     Call arguments:
         x: float [B, H, W, C].
@@ -169,14 +184,7 @@ class SpectralConv2D(keras.layers.Layer):
         return y + ops.cast(self.bias, self.compute_dtype) if self.use_bias else y
 
     def compute_output_shape(self, input_shape):
-        batch, *sides, _ = input_shape
-        change = {
-            "none": lambda n: n,
-            "average_pool": lambda n: n // 2,
-            "upsample": lambda n: 2 * n,
-        }
-        sides = [side if side is None else change[self.resample](side) for side in sides]
-        return (batch, *sides, self.filters)
+        return resampled_shape(input_shape, self.filters, self.kernel_size, self.resample)
 
     def get_config(self):
         return super().get_config() | {

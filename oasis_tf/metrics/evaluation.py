@@ -68,18 +68,24 @@ def check(names, settings, model_config, label_space):
         label_space: `LabelSpace` of the data set.
 
     Raises:
-        ValueError, OSError: unknown metrics, a model without the discriminator that one needs, or
-            files that are missing or hold something else.
+        ValueError, OSError: unknown metrics, a model without the discriminator or noise that one
+            needs, or files that are missing or hold something else.
     """
     check_names(names)
     for name in names:
         kind = evaluator_class(name)
-        if kind.needs_discriminator:
-            model_config.check_discriminator(f"be measured by the metric {name}")
-        if kind.needs_noise and not model_config.noise_channels:
+        if kind.needs_segmentation:
+            model_config.check_segments(f"be measured by the metric {name}")
+        if kind.needs_noise and not model_config.vector_channels:
             raise ValueError(
                 f"The metric {name} compares images of different noise. Received: a model without "
                 "(noise_channels=0), which paints one image for a label map. Leave it out."
+            )
+        if kind.needs_local_noise and not model_config.local_noise:
+            raise ValueError(
+                f"The metric {name} compares images of noise that differs in one class alone. "
+                "Received: a model whose noise is one vector for the whole image "
+                f"(encoder={model_config.encoder}). Leave it out."
             )
         kind.check(settings, label_space)
 

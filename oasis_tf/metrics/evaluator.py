@@ -139,13 +139,15 @@ class Evaluator(abc.ABC):
     """One family of metrics, collected over batches. Subclasses take an `EvaluationContext`.
 
     Attributes:
-        needs_discriminator: whether the model must have one.
+        needs_segmentation: whether the model's discriminator must segment.
         needs_noise: whether different seeds must give different images.
+        needs_local_noise: whether noise must be able to differ within an image.
         needs_images: whether `update` is to be called.
     """
 
-    needs_discriminator = False
+    needs_segmentation = False
     needs_noise = False
+    needs_local_noise = False
     needs_images = True
 
     @classmethod

@@ -22,7 +22,7 @@ class Painter:
 
     def __init__(self, model, devices=()):
         self._model = model
-        self.noise_channels = model.generator_ema.noise_channels
+        self.noise_channels = model.generator_ema.vector_channels
         self._engines = []
         for device in devices or [None]:
             with tf.device(device):

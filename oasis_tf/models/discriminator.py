@@ -3,103 +3,28 @@
 import keras
 from keras import ops
 
-from oasis_tf.layers.activation import leaky_relu
 from oasis_tf.layers.initializers import xavier_normal
+from oasis_tf.layers.label_image_conv import SpectralLabelImageConv2D
 from oasis_tf.layers.remat import call_block
-from oasis_tf.layers.resampling import average_pool, upsample
-from oasis_tf.layers.spectral_norm import SpectralConv2D
-from oasis_tf.models.shapes import check_divisible, check_rank
+from oasis_tf.losses.chunked import ChunkedLogits
+from oasis_tf.models.single_scale import SingleScaleDiscriminator, output_shapes
+from oasis_tf.models.unet_blocks import DownBlock, LabelDownBlock, UpBlock
 
 WIDTHS = (2, 2, 4, 4, 8, 8)
-
-
-class _ResBlock(keras.layers.Layer):
-    """Two 3x3 convolutions beside a 1x1 shortcut (identity where the widths agree)."""
-
-    # What happens to the resolution in the two convolutions.
-    resamples = ("none", "none")
-
-    def __init__(self, in_channels, out_channels, **kwargs):
-        super().__init__(**kwargs)
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        common = {"dtype": self.dtype_policy}
-        first, second = self.resamples
-        self.conv_0 = SpectralConv2D(out_channels, 3, resample=first, name="conv_0", **common)
-        self.conv_1 = SpectralConv2D(out_channels, 3, resample=second, name="conv_1", **common)
-        self.conv_s = None
-        if in_channels != out_channels:
-            self.conv_s = SpectralConv2D(out_channels, 1, name="conv_s", **common)
-
-    def build(self, input_shape=None):
-        outer = (None, None, None, self.in_channels)
-        self.conv_0.build(outer)
-        self.conv_1.build((None, None, None, self.out_channels))
-        if self.conv_s is not None:
-            self.conv_s.build(outer)
-        self.built = True
-
-    def shortcut(self, x, training):
-        return x if self.conv_s is None else self.conv_s(x, training=training)
-
-    def get_config(self):
-        return super().get_config() | {
-            "in_channels": self.in_channels,
-            "out_channels": self.out_channels,
-        }
+LABEL_ENCODINGS = ("n_plus_1", "concat", "projection")
 
 
 @keras.saving.register_keras_serializable("oasis_tf")
-class DownBlock(_ResBlock):
-    """``avgpool(conv_1(lrelu(conv_0(lrelu(x)))))`` plus the pooled shortcut; halves H and W.
-
-    ``first=True`` leaves out the leading LeakyReLU: the input is an image. A 1x1 convolution
-    commutes with average pooling, so every block's shortcut pools first.
-    """
-
-    resamples = ("none", "average_pool")
-
-    def __init__(self, in_channels, out_channels, first=False, **kwargs):
-        super().__init__(in_channels, out_channels, **kwargs)
-        self.first = first
-
-    def call(self, x, training=False):
-        y = self.conv_0(x if self.first else leaky_relu(x), training=training)
-        y = self.conv_1(leaky_relu(y), training=training)
-        return y + self.shortcut(average_pool(x), training)
-
-    def compute_output_shape(self, input_shape):
-        batch, height, width, _ = input_shape
-        halves = [size if size is None else size // 2 for size in (height, width)]
-        return (batch, *halves, self.out_channels)
-
-    def get_config(self):
-        return super().get_config() | {"first": self.first}
-
-
-@keras.saving.register_keras_serializable("oasis_tf")
-class UpBlock(_ResBlock):
-    """``conv_1(lrelu(conv_0(up2(lrelu(x)))))`` plus the upsampled shortcut; doubles H and W.
-
-    A 1x1 convolution commutes with nearest upsampling: the shortcut is computed before it.
-    """
-
-    resamples = ("upsample", "none")
-
-    def call(self, x, training=False):
-        y = self.conv_0(leaky_relu(x), training=training)
-        y = self.conv_1(leaky_relu(y), training=training)
-        return y + upsample(self.shortcut(x, training))
-
-    def compute_output_shape(self, input_shape):
-        batch, height, width, _ = input_shape
-        doubles = [size if size is None else size * 2 for size in (height, width)]
-        return (batch, *doubles, self.out_channels)
-
-
-@keras.saving.register_keras_serializable("oasis_tf")
-class Discriminator(keras.Model):
+class Discriminator(SingleScaleDiscriminator):
     """Image in, N + 1 logits per pixel out: channel 0 is "fake", channel k + 1 is label class k.
+
+    Other ways to show it the label map (IJCV version, table on label encodings) give one logit per
+    pixel, "real":
+
+    * ``"concat"``: the first block takes ``concat(one-hot(label_map), image)``.
+    * ``"projection"``: with h the features in front of the last layer, ``w . h + b + <E t, h>``,
+      where t is the pixel's one-hot label and E a spectrally normalised 1x1 convolution without
+      bias (Miyato and Koyama 2018).
 
     Args:
         num_classes: int N >= 1, label classes, the unknown class included.
@@ -107,41 +32,77 @@ class Discriminator(keras.Model):
         widths: sequence of int, default (2, 2, 4, 4, 8, 8): channels behind every down block, in
             units of ``channels``; the up blocks mirror them.
         remat: bool, default False, as in ``Generator``.
+        label_encoding: ``"n_plus_1"`` (default; takes no label map), ``"concat"`` or
+            ``"projection"``.
+        chunk_logits: bool, default False. True, which needs ``"n_plus_1"``: in training, logits are
+            ``losses.ChunkedLogits``, never in memory at once.
 
     Call arguments:
         image: float [B, H, W, 3] in [-1, 1]; H and W divisible by 2**len(widths) = 64.
+        label_map: int [B, H, W], values in 0..N-1; None for ``"n_plus_1"``.
         training: bool. True takes a power iteration.
+        return_features: bool, default False.
 
     Returns:
-        logits [B, H, W, N + 1] in the variable dtype (float32 under mixed precision).
+        logits [B, H, W, N + 1], of other encodings [B, H, W, 1], in the variable dtype (float32
+        under mixed precision). With ``return_features`` ``(logits, [features])``: the outputs of
+        the down blocks, then of the up blocks, in the compute dtype.
 
     Raises:
-        ValueError: sizes that do not divide.
+        ValueError: an unknown encoding, or one without logits to chunk; sizes that do not divide; a
+            label map that does not fit, is missing or is not wanted.
     """
 
-    def __init__(self, num_classes, channels=64, widths=WIDTHS, remat=False, **kwargs):
+    def __init__(
+        self,
+        num_classes,
+        channels=64,
+        widths=WIDTHS,
+        remat=False,
+        label_encoding="n_plus_1",
+        chunk_logits=False,
+        **kwargs,
+    ):
+        if label_encoding not in LABEL_ENCODINGS:
+            raise ValueError(
+                f"`label_encoding` must be one of {', '.join(LABEL_ENCODINGS)}. "
+                f"Received: {label_encoding!r}."
+            )
+        if chunk_logits and label_encoding != "n_plus_1":
+            raise ValueError(
+                "`chunk_logits` is for the many logits of the encoding n_plus_1. Received: "
+                f"label_encoding={label_encoding!r}."
+            )
         super().__init__(**kwargs)
         self.remat = remat
         self.num_classes = num_classes
         self.channels = channels
         self.widths = tuple(widths)
+        self.label_encoding = label_encoding
+        self.chunk_logits = chunk_logits
         common = {"dtype": self.dtype_policy}
-        down = [channels * width for width in self.widths]
-        self.down_blocks = [
-            DownBlock(fan_in, fan_out, first=index == 0, name=f"down_{index}", **common)
-            for index, (fan_in, fan_out) in enumerate(zip([3, *down[:-1]], down, strict=True))
-        ]
+        self.down_blocks = make_down_blocks(
+            num_classes if label_encoding == "concat" else 0,
+            [channels * width for width in self.widths],
+            self.dtype_policy,
+        )
         self.up_blocks = [
             UpBlock(fan_in, fan_out, name=f"up_{index}", **common)
-            for index, (fan_in, fan_out) in enumerate(self._up_widths(down))
+            for index, (fan_in, fan_out) in enumerate(self._up_widths())
         ]
         self.to_logits = keras.layers.Conv2D(
-            num_classes + 1, 1, kernel_initializer=xavier_normal(), name="to_logits", **common
+            self.num_logits, 1, kernel_initializer=xavier_normal(), name="to_logits", **common
         )
+        self.embedding = None
+        if label_encoding == "projection":
+            self.embedding = SpectralLabelImageConv2D(
+                channels, 1, num_classes, 0, use_bias=False, name="embedding", **common
+            )
         self.build()
 
-    def _up_widths(self, down):
+    def _up_widths(self):
         """(in, out) of every up block; all but the first also take an encoder's output."""
+        down = [self.channels * width for width in self.widths]
         outputs = [*down[-2::-1], self.channels]
         inputs = [down[-1], *(up + skip for up, skip in zip(outputs, down[-2::-1], strict=False))]
         return list(zip(inputs, outputs, strict=True))
@@ -151,50 +112,89 @@ class Discriminator(keras.Model):
         """int: what height and width must be divisible by (64 with the default widths)."""
         return 2 ** len(self.widths)
 
-    def build(self, input_shape=None):
+    @property
+    def takes_label_map(self):
+        """bool: is the network called with a label map?"""
+        return self.label_encoding != "n_plus_1"
+
+    @property
+    def num_logits(self):
+        """int: logits per pixel."""
+        return 1 if self.takes_label_map else self.num_classes + 1
+
+    def build(self, *_):
         if self.built:
             return
         for block in (*self.down_blocks, *self.up_blocks):
             block.build()
         self.to_logits.build((None, None, None, self.channels))
+        if self.embedding is not None:
+            self.embedding.build()
         self.built = True
 
-    def call(self, image, training=False):
-        self.check_inputs(image)
+    def features(self, image, label_map, training):
         mode = {"training": training, "remat": self.remat}
-        x, skips = image, []
-        for block in self.down_blocks:
-            x = call_block(block, x, **mode)
-            skips.append(x)
-        x = call_block(self.up_blocks[0], skips.pop(), **mode)
-        for block in self.up_blocks[1:]:
-            x = call_block(block, ops.concatenate([skips.pop(), x], axis=-1), **mode)
-        return ops.cast(self.to_logits(x), self.variable_dtype)
+        seen = label_map if self.label_encoding == "concat" else None
+        down = call_down_blocks(self.down_blocks, image, seen, **mode)
+        skips, up = list(down), []
+        x = skips.pop()
+        for block in self.up_blocks:
+            x = call_block(block, ops.concatenate([skips.pop(), x], axis=-1) if up else x, **mode)
+            up.append(x)
+        return down + up
 
-    def check_inputs(self, image):
-        """Raises ValueError: axes, channels or sizes that do not fit."""
-        check_rank(image.shape, 4, "image")
-        if image.shape[-1] != 3:
-            raise ValueError(f"`image` must have 3 channels. Received: {tuple(image.shape)}.")
-        check_divisible(*image.shape[1:3], self.size_multiple, "an image to discriminate")
+    def head(self, feature, label_map, training):
+        if self.chunk_logits and training:
+            kernel = ops.reshape(self.to_logits.kernel, (self.channels, self.num_logits))
+            return ChunkedLogits(
+                feature, self.as_logits(kernel), self.as_logits(self.to_logits.bias)
+            )
+        logits = self.as_logits(self.to_logits(feature))
+        if self.embedding is None:
+            return logits
+        products = feature * self.embedding(label_map, training=training)
+        return logits + ops.sum(self.as_logits(products), axis=-1, keepdims=True)
 
-    def compute_output_shape(self, input_shape):
-        return (*input_shape[:-1], self.num_classes + 1)
+    def feature_shapes(self, image_shape):
+        down = output_shapes(self.down_blocks, image_shape)
+        return down + output_shapes(self.up_blocks, down[-1])
 
-    def compute_output_spec(self, image, training=False):
-        self.check_inputs(image)
-        return keras.KerasTensor((*image.shape[:-1], self.num_classes + 1), self.variable_dtype)
+    def logits_shape(self, image_shape):
+        return (*image_shape[:-1], self.num_logits)
 
     def get_config(self):
         return super().get_config() | {
-            "num_classes": self.num_classes,
             "channels": self.channels,
             "widths": list(self.widths),
             "remat": self.remat,
-            "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
-            "name": self.name,
+            "label_encoding": self.label_encoding,
+            "chunk_logits": self.chunk_logits,
         }
 
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)
+
+def make_down_blocks(num_classes, channels, dtype):
+    """The encoder of the U-Net.
+
+    Args:
+        num_classes: int, classes of a label map that the first block takes beside the image; 0: it
+            takes the image alone.
+        channels: sequence of int, channels behind every block.
+        dtype: dtype policy of the blocks.
+    """
+    pairs = list(zip([3, *channels[:-1]], channels, strict=True))
+    blocks = [
+        DownBlock(fan_in, fan_out, first=index == 0, name=f"down_{index}", dtype=dtype)
+        for index, (fan_in, fan_out) in enumerate(pairs)
+    ]
+    if num_classes:
+        blocks[0] = LabelDownBlock(num_classes, channels[0], name="down_0", dtype=dtype)
+    return blocks
+
+
+def call_down_blocks(blocks, image, label_map, training, remat):
+    """Outputs of every block; ``label_map`` is None where the first takes none."""
+    conditions = [] if label_map is None else [label_map]
+    outputs = [call_block(blocks[0], image, *conditions, training=training, remat=remat)]
+    for block in blocks[1:]:
+        outputs.append(call_block(block, outputs[-1], training=training, remat=remat))
+    return outputs

@@ -1,7 +1,6 @@
-"""OASIS: the pair of networks, one training iteration, the averaged generator (ICLR 2021, sec. 3).
+"""OASIS: the parts of a model, and what it can be used for (ICLR 2021, sec. 3).
 
-One iteration is a pure function of (state, batch, seed, step): all randomness is stateless and
-drawn for the global batch, of which every replica takes its slice.
+How it is trained is in ``iteration.py``.
 """
 
 from typing import NamedTuple
@@ -9,32 +8,18 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import ops
 
 from oasis_tf import losses, noise
-from oasis_tf.config import missing_discriminator
 from oasis_tf.inference import InferenceEngine
-from oasis_tf.layers.fusion import fused
-from oasis_tf.layers.replicas import mean_over_replicas, num_replicas
+from oasis_tf.model_config import missing_discriminator, missing_encoder, not_segmenting
+from oasis_tf.models.encoder import reparameterised
+from oasis_tf.models.iteration import CONSISTENCIES, Iteration, joined_noise, to_float_image
+from oasis_tf.models.iteration import METRICS as METRICS
+from oasis_tf.models.multi_scale import scales_of
 from oasis_tf.noise_fields import NoiseField, check_channels, check_same_channels, check_size, stack
+from oasis_tf.objectives import SegmentationObjective
+from oasis_tf.objectives.objective import as_scales
 from oasis_tf.segmentation_engine import SegmentationEngine, known_argmax
-
-METRICS = (
-    "loss_g",
-    "loss_d_fake",
-    "loss_d_real",
-    "loss_labelmix",
-    "loss_d",
-    "accuracy_real",
-    "accuracy_fake",
-)
-
-
-def to_float_image(image, dtype="float32"):
-    """uint8 [..., 3] in 0..255 to float in [-1, 1]; a float image is taken to be in [-1, 1]."""
-    if keras.backend.standardize_dtype(image.dtype) == "uint8":
-        return ops.cast(image, dtype) / 127.5 - 1.0
-    return ops.cast(image, dtype)
 
 
 def _as_fields(noise):
@@ -52,11 +37,6 @@ def _as_fields(noise):
     return fields or None
 
 
-@fused
-def _weighted_sum(a, b, share_a, share_b):
-    return share_a * a + share_b * b
-
-
 class LabelMix(NamedTuple):
     """Real and generated images mixed by class, float32.
 
@@ -72,19 +52,34 @@ class LabelMix(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("oasis_tf")
-class OASIS(keras.Model):
+class OASIS(Iteration, keras.Model):
     """Generator, discriminator, averaged generator and the training iteration that joins them.
+
+    The parts may be those of OASIS, of SPADE or of any ablation between them.
 
     Args:
         generator: ``Generator``.
-        discriminator: ``Discriminator`` of as many classes; None: the pair can only generate.
+        discriminator: a discriminator of as many classes; None: the model can only generate.
         has_unknown: bool, whether model id 0 is the unknown label, whose pixels weigh nothing.
-        lambda_labelmix: float >= 0, default 10. 0 leaves LabelMix out.
-        ema_decay: float in [0, 1), default 0.9999.
+        lambda_labelmix: float >= 0, default 10. 0 leaves the consistency loss out.
+        ema_decay: float in [0, 1), default 0.9999; 0: no average.
         seed: int, keys every random draw of training together with the step.
+        objective: what D's logits mean (``oasis_tf.objectives``); default: that of OASIS.
+        encoder: ``Encoder``, whose latent are the last of the generator's ``vector_channels``; or
+            None.
+        noise: "image" (default), "region", "pixel" or "mix": what shares a noise vector in
+            training.
+        consistency: "labelmix" (default), "cutmix" or "none".
+        labelmix_bits: "batch" (default) or "image": what shares the bits of LabelMix.
+        lambda_feature_matching, lambda_vgg: float >= 0, default 0, weights of further losses of G.
+        lambda_kld: float >= 0, default 0.05, weight of the encoder's KL divergence.
+        perceptual_loss: function (fake, real) -> scalar, for ``lambda_vgg`` above 0.
 
     ``train_step`` takes ``(image, label_map)``: uint8 [B, H, W, 3] (or float in [-1, 1]) and int
     [B, H, W]; it works in ``fit`` and in the training loop of ``oasis_tf.training``.
+
+    Raises:
+        ValueError: parts that do not go together.
     """
 
     def __init__(
@@ -95,6 +90,16 @@ class OASIS(keras.Model):
         lambda_labelmix=10.0,
         ema_decay=0.9999,
         seed=0,
+        *,
+        objective=None,
+        encoder=None,
+        noise="image",
+        consistency="labelmix",
+        labelmix_bits="batch",
+        lambda_feature_matching=0.0,
+        lambda_vgg=0.0,
+        lambda_kld=0.05,
+        perceptual_loss=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -103,17 +108,27 @@ class OASIS(keras.Model):
                 "Generator and discriminator must have the same number of classes. Received: "
                 f"{generator.num_classes} and {discriminator.num_classes}."
             )
+        if consistency not in CONSISTENCIES:
+            raise ValueError(
+                f"`consistency` must be one of {', '.join(CONSISTENCIES)}. Received: {consistency}."
+            )
         self.generator = generator
         self.discriminator = discriminator
+        self.encoder = encoder
         self.has_unknown = has_unknown
+        self.objective = objective or SegmentationObjective(generator.num_classes, has_unknown)
+        self.noise_kind = noise
+        self.consistency = consistency
+        self.labelmix_bits = labelmix_bits
         self.lambda_labelmix = lambda_labelmix
+        self.lambda_feature_matching = lambda_feature_matching
+        self.lambda_vgg = lambda_vgg
+        self.lambda_kld = lambda_kld
+        self.perceptual_loss = perceptual_loss
         self.ema_decay = ema_decay
         self.seed = seed
-        self.generator_ema = generator.from_config(
-            generator.get_config() | {"name": "generator_ema"}
-        )
-        self.generator_ema.trainable = False
-        self.generator_ema.set_weights(generator.get_weights())
+        self.generator_ema = _average_of(generator, "generator_ema")
+        self.encoder_ema = encoder and _average_of(encoder, "encoder_ema")
         self.step = self.add_weight(
             name="step",
             shape=(),
@@ -146,143 +161,47 @@ class OASIS(keras.Model):
 
         return load_model(model_dir, checkpoint)
 
+    # === Parts ===
+
     @property
     def num_classes(self):
         """int N, the unknown class included."""
         return self.generator.num_classes
 
+    @property
+    def latent_channels(self):
+        """int: numbers in the encoder's latent, 0 without an encoder."""
+        return self.encoder.latent_channels if self.encoder is not None else 0
+
+    @property
+    def num_scales(self):
+        """int: scales that the discriminator sees images at."""
+        return len(getattr(self.discriminator, "discriminators", [self.discriminator]))
+
+    @property
+    def segments(self):
+        """bool: whether the discriminator tells the class of every pixel."""
+        return self.discriminator is not None and self.objective.segments
+
+    @property
+    def generator_variables(self):
+        """What the generator's optimizer trains: the generator and, with it, the encoder."""
+        encoder = [] if self.encoder is None else self.encoder.trainable_variables
+        return [*self.generator.trainable_variables, *encoder]
+
     def compile(self, generator_optimizer, discriminator_optimizer, **kwargs):
         """Sets one optimizer per network; further arguments as in ``keras.Model.compile``."""
         self._need_discriminator("be trained")
+        if self.lambda_vgg and self.perceptual_loss is None:
+            raise ValueError(
+                "Training with `lambda_vgg` needs a `perceptual_loss`. Received: "
+                f"lambda_vgg={self.lambda_vgg}, perceptual_loss=None."
+            )
         super().compile(optimizer=generator_optimizer, **kwargs)
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
-        generator_optimizer.build(self.generator.trainable_variables)
+        generator_optimizer.build(self.generator_variables)
         discriminator_optimizer.build(self.discriminator.trainable_variables)
-
-    # === Training ===
-
-    def train_step(self, data):
-        """One iteration with the draws of this step; returns what `iteration` returns."""
-        image, label_map = data
-        step = self.step.value
-        logs = self.iteration(
-            to_float_image(image, self.variable_dtype),
-            tf.cast(label_map, tf.int32),
-            self.noise_slice(label_map, step, noise.GENERATOR_STEP),
-            self.noise_slice(label_map, step, noise.DISCRIMINATOR_STEP),
-            noise.labelmix_bits(self.seed, step, self.num_classes),
-        )
-        self.step.assign_add(1)
-        return logs
-
-    def iteration(self, image, label_map, generator_noise, discriminator_noise, bits):
-        """G step, D step, average: one iteration with given draws (spec: "Losses").
-
-        Args:
-            image: float [B, H, W, 3] in [-1, 1].
-            label_map: int32 [B, H, W].
-            generator_noise, discriminator_noise: float [B, Z], or None if Z = 0.
-            bits: [N] zeros and ones for LabelMix.
-
-        Returns:
-            dict of scalars, means over the global batch: ``loss_g``, ``loss_d_fake``,
-            ``loss_d_real``, ``loss_labelmix`` (weighted), ``loss_d`` (the sum of the last three),
-            and the shares of pixels D gets right, ``accuracy_real`` and ``accuracy_fake``.
-        """
-        weights = losses.class_weights(
-            label_map, self.num_classes, self.has_unknown, self.variable_dtype
-        )
-        logs = self._generator_step(label_map, weights, generator_noise)
-        logs |= self._discriminator_step(image, label_map, weights, discriminator_noise, bits)
-        self._update_average()
-        return {name: mean_over_replicas(logs[name]) for name in METRICS}
-
-    def noise_slice(self, label_map, step, stream, index=0):
-        """This replica's rows, [B, Z], of ``noise.training_noise``; None if Z = 0."""
-        channels, batch = self.generator.noise_channels, tf.shape(label_map)[0]
-        if channels == 0:
-            return None
-        rows = noise.training_noise(
-            self.seed, step, stream, batch * num_replicas(), channels, index
-        )
-        first = tf.distribute.get_replica_context().replica_id_in_sync_group * batch
-        return tf.cast(rows[first : first + batch], self.variable_dtype)
-
-    def _generate(self, label_map, noise_vectors):
-        inputs = (label_map,) if noise_vectors is None else (label_map, noise_vectors)
-        return self.generator(*inputs, training=True)
-
-    def _generator_step(self, label_map, weights, noise_vectors):
-        variables = self.generator.trainable_variables
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch([v.value for v in variables])
-            logits = self.discriminator(self._generate(label_map, noise_vectors), training=True)
-            loss = losses.real_loss(logits, label_map, weights)
-            scaled = self._scaled(loss, self.generator_optimizer)
-        self._apply(tape, scaled, variables, self.generator_optimizer)
-        return {"loss_g": loss}
-
-    def _discriminator_step(self, image, label_map, weights, noise_vectors, bits):
-        fake = tf.stop_gradient(self._generate(label_map, noise_vectors))
-        variables = self.discriminator.trainable_variables
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch([v.value for v in variables])
-            # Three passes in the official order, each with its own power iteration.
-            logits_fake = self.discriminator(fake, training=True)
-            logits_real = self.discriminator(image, training=True)
-            loss_fake = losses.fake_loss(logits_fake)
-            loss_real = losses.real_loss(logits_real, label_map, weights)
-            loss_labelmix = tf.zeros_like(loss_real)
-            if self.lambda_labelmix:
-                mask = losses.labelmix_mask(label_map, bits, image.dtype)
-                logits_mix = self.discriminator(losses.mix(mask, image, fake), training=True)
-                loss_labelmix = self.lambda_labelmix * losses.labelmix_loss(
-                    logits_mix, mask, logits_real, logits_fake
-                )
-            loss = loss_fake + loss_real + loss_labelmix
-            scaled = self._scaled(loss, self.discriminator_optimizer)
-        self._apply(tape, scaled, variables, self.discriminator_optimizer)
-        return {
-            "loss_d_fake": loss_fake,
-            "loss_d_real": loss_real,
-            "loss_labelmix": loss_labelmix,
-            "loss_d": loss,
-            "accuracy_real": self._hits(logits_real, label_map + 1),
-            "accuracy_fake": self._hits(logits_fake, losses.FAKE),
-        }
-
-    def _hits(self, logits, channel):
-        hits = tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), channel)
-        return tf.reduce_mean(tf.cast(hits, logits.dtype))
-
-    def _scaled(self, loss, optimizer):
-        # Gradients are summed over replicas: each contributes its share of the global mean.
-        return optimizer.scale_loss(loss / num_replicas())
-
-    def _apply(self, tape, loss, variables, optimizer):
-        gradients = tape.gradient(loss, [v.value for v in variables])
-        optimizer.apply(gradients, variables)
-
-    def _update_average(self):
-        """EMA over the whole generator state: kernels, u, v and batch statistics."""
-        pairs = [
-            (average.value, variable.value)
-            for average, variable in zip(
-                self.generator_ema.variables, self.generator.variables, strict=True
-            )
-        ]
-
-        def update(average, value):
-            # The share of the new value is subtracted here: in float32, 1 - 0.9999 has four digits.
-            shares = (tf.constant(x, average.dtype) for x in (self.ema_decay, 1 - self.ema_decay))
-            return average.assign(_weighted_sum(average, value, *shares))
-
-        def update_all(strategy):
-            for average, variable in pairs:
-                strategy.extended.update(average, update, args=(variable,), group=False)
-
-        tf.distribute.get_replica_context().merge_call(update_all)
 
     # === Use ===
 
@@ -313,12 +232,12 @@ class OASIS(keras.Model):
         self._check_label_map(label_map)
         if fields:
             return self._generate_from_fields(label_map, fields, isinstance(noise, NoiseField))
-        if noise is None and self.generator.noise_channels:
+        if noise is None and self.generator.vector_channels:
             noise = self.sample_noise(seed, len(label_map))
         return self.inference_engine()(label_map, noise).numpy().astype(np.float32)
 
     def _generate_from_fields(self, label_map, fields, same_for_all):
-        check_channels(self.generator.noise_channels)
+        check_channels(self.generator.vector_channels)
         if not same_for_all and len(fields) != len(label_map):
             raise ValueError(
                 "`noise` must be one noise field, or a list of one per label map. "
@@ -326,7 +245,7 @@ class OASIS(keras.Model):
             )
         for field in fields:
             check_size(field, label_map.shape[1:], "label map")
-            check_same_channels(field.noise_channels, self.generator.noise_channels)
+            check_same_channels(field.noise_channels, self.generator.vector_channels)
         index, vectors = stack(fields)
         if same_for_all:
             index, vectors = (part.repeat(len(label_map), axis=0) for part in (index, vectors))
@@ -346,10 +265,39 @@ class OASIS(keras.Model):
         return self._engine
 
     def sample_noise(self, seed, batch):
-        """Noise [batch, Z] of the given seeds, an int or [batch], as ``generate`` draws it."""
+        """Noise [batch, Z] of the given seeds, an int or [batch], as ``generate`` draws it.
+
+        With an encoder its latent, the last of the Z numbers, is drawn like noise.
+        """
         return noise.sample_noise(
-            tf.constant(noise.as_seeds(seed, batch)), self.generator.noise_channels
+            tf.constant(noise.as_seeds(seed, batch)), self.generator.vector_channels
         )
+
+    def encode(self, image, seed=0):
+        """Noise by which ``generate`` paints in the style of images, of an encoder's latents.
+
+        Args:
+            image: float [B, H, W, 3] or [H, W, 3] in [-1, 1] (or uint8), of any size.
+            seed: int or [B], of the draw from the encoder's distribution, and of the 3D noise
+                beside it.
+
+        Returns:
+            float32 [B, Z] or [Z].
+
+        Raises:
+            ValueError: the model has no encoder.
+        """
+        if self.encoder is None:
+            raise missing_encoder("paint in the style of an image")
+        image = np.asarray(image)
+        if image.ndim == 3:
+            return self.encode(image[None], seed)[0]
+        drawn = self.sample_noise(seed, len(image))
+        channels = drawn.shape[-1] - self.latent_channels
+        distribution = self.encoder_ema(to_float_image(image, self.variable_dtype), training=False)
+        latent = reparameterised(*distribution, tf.cast(drawn[:, channels:], self.variable_dtype))
+        own = tf.cast(drawn[:, :channels], latent.dtype) if channels else None
+        return joined_noise(own, latent).numpy().astype(np.float32)
 
     def segment(self, image):
         """Label maps of images by the discriminator: argmax over the known classes.
@@ -361,9 +309,8 @@ class OASIS(keras.Model):
             int32 array [B, H, W] (or [H, W]) in model ids; never the unknown class.
 
         Raises:
-            ValueError: the model has no discriminator.
+            ValueError: the model has no discriminator, or one that does not segment.
         """
-        self._need_discriminator("segment")
         image = np.asarray(image)
         if image.ndim == 3:
             return self.segment(image[None])[0]
@@ -374,14 +321,21 @@ class OASIS(keras.Model):
         """The ``SegmentationEngine`` of the discriminator; as ``inference_engine``.
 
         Raises:
-            ValueError: the model has no discriminator.
+            ValueError: the model has no discriminator, or one that does not segment.
         """
-        self._need_discriminator("segment")
+        self._need_segments("segment")
         if self._segmentation_engine is None:
-            self._segmentation_engine = SegmentationEngine(self.discriminator, self.has_unknown)
+            discriminator = scales_of(self.discriminator)[0]
+            self._segmentation_engine = SegmentationEngine(discriminator, self.has_unknown)
         else:
             self._segmentation_engine.refresh()
         return self._segmentation_engine
+
+    def class_logits(self, image):
+        """Logits [B, H, W, N + 1] of images as in ``segment``; channel 0 is "fake"."""
+        self._need_segments("segment")
+        image = to_float_image(image, self.variable_dtype)
+        return as_scales(self.discriminator(image, training=False))[0]
 
     def recreate(self, image, seed=0, noise=None):
         """Scenes of photographs painted anew: ``generate`` from what ``segment`` makes of them.
@@ -439,6 +393,11 @@ class OASIS(keras.Model):
         if self.discriminator is None:
             raise missing_discriminator(purpose)
 
+    def _need_segments(self, purpose):
+        self._need_discriminator(purpose)
+        if not self.segments:
+            raise not_segmenting(purpose)
+
     def _check_label_map(self, label_map):
         if label_map.ndim != 3 or label_map.dtype.kind not in "iu":
             raise ValueError(
@@ -464,13 +423,21 @@ class OASIS(keras.Model):
             "lambda_labelmix": self.lambda_labelmix,
             "ema_decay": self.ema_decay,
             "seed": self.seed,
+            "objective": keras.saving.serialize_keras_object(self.objective),
+            "encoder": self.encoder and keras.saving.serialize_keras_object(self.encoder),
+            "noise": self.noise_kind,
+            "consistency": self.consistency,
+            "labelmix_bits": self.labelmix_bits,
+            "lambda_feature_matching": self.lambda_feature_matching,
+            "lambda_vgg": self.lambda_vgg,
+            "lambda_kld": self.lambda_kld,
         }
 
     @classmethod
     def from_config(cls, config):
         parts = {
             name: config[name] and keras.saving.deserialize_keras_object(config[name])
-            for name in ("generator", "discriminator")
+            for name in ("generator", "discriminator", "objective", "encoder")
         }
         return cls(**(config | parts))
 
@@ -478,3 +445,11 @@ class OASIS(keras.Model):
         """The averaged generator's image, so that Keras can call the pair as one model."""
         inputs = (label_map,) if noise is None else (label_map, noise)
         return self.generator_ema(*inputs, training=False)
+
+
+def _average_of(network, name):
+    """A copy of a network, of the same weights, that no gradient trains."""
+    average = network.from_config(network.get_config() | {"name": name})
+    average.trainable = False
+    average.set_weights(network.get_weights())
+    return average

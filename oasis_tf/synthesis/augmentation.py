@@ -73,7 +73,7 @@ def plan_augmentation(
     """
     if num_samples < 1:
         raise ValueError(f"`num_samples` must be at least 1. Received: num_samples={num_samples}")
-    if num_samples > 1 and not config.model.noise_channels:
+    if num_samples > 1 and not config.model.vector_channels:
         raise ValueError(
             "This model has no noise (noise_channels=0): it paints one image for a label map. "
             "Leave out --num_samples."

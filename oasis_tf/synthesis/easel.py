@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from oasis_tf import images, label_files
-from oasis_tf.noise_fields import stack
+from oasis_tf.noise_fields import NoiseField, stack
 from oasis_tf.synthesis import scenes
 
 
@@ -21,7 +21,7 @@ class Easel:
 
     def __init__(self, model, sizing, label_format="auto", batch_size=8):
         self.model = model
-        self.noise_channels = model.generator_ema.noise_channels
+        self.noise_channels = model.generator_ema.vector_channels
         self._sizing = sizing
         self._label_format = label_format
         self._batch_size = batch_size
@@ -46,6 +46,11 @@ class Easel:
             return None
         source = scene.label_path or scene.photo_path
         return self._sizing.label_map(scenes.read_mask(scene.mask_path, scenes.file_size(source)))
+
+    def style(self, path, seed, shape):
+        """The `NoiseField` of a size (H, W) that paints in the style of a photograph."""
+        vector = self.model.encode(images.read_photograph(path), seed)
+        return NoiseField(np.zeros(shape, np.int32), vector[None])
 
     # === Networks ===
 

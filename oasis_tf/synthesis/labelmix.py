@@ -115,7 +115,7 @@ def plan_labelmix(
     Raises:
         ValueError, OSError: the first rule broken, with what was received and what to do.
     """
-    config.model.check_discriminator("show LabelMix")
+    config.model.check_segments("show LabelMix")
     if bool(labels) != bool(from_images):
         raise ValueError(
             "--labelmix mixes real images with generated ones: give --labels and --from_images "
@@ -212,9 +212,7 @@ def figure_row(model, sizing, image, label_map, seed):
     fake = model.generate(padded, seed=seed)
     mask = draw_mask(padded, seed, model.num_classes)
     mixed = losses.mix(mask, real, fake)
-    of_real, of_fake, of_mix = (
-        np.asarray(model.discriminator(x, training=False)) for x in (real, fake, mixed)
-    )
+    of_real, of_fake, of_mix = (np.asarray(model.class_logits(x)) for x in (real, fake, mixed))
     mix_of = losses.mix(mask, of_real, of_fake)
     tiles = [
         model.label_space.colorize(padded),

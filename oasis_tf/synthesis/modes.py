@@ -4,6 +4,7 @@ EVERYWHERE = {"model_dir", "output", "checkpoint", "size", "height", "width", "o
 _LABELS = {"labels", "label_format"}
 _SAMPLES = {"seed", "num_samples", "skip_existing", "grid", "batch_size"}
 _EDITS = {
+    "style",
     "resample_classes",
     "region",
     "interpolate",
@@ -25,6 +26,9 @@ MODES = {
 _EXCLUDE = (
     ("overwrite", "skip_existing"),
     ("resample_classes", "region"),
+    ("style", "resample_classes"),
+    ("style", "region"),
+    ("style", "interpolate"),
     ("data_dir", "from_images"),
     ("data_dir", "labels"),
     ("num_scenes", "from_images"),

@@ -17,8 +17,8 @@ TEXT_KEY = "oasis_tf"
 def model_identity(model):
     """What tells a loaded model from others: a dict of its step and a digest of its weights."""
     digest = hashlib.sha256()
-    networks = [model.generator_ema] + ([model.discriminator] if model.discriminator else [])
-    for network in networks:
+    networks = (model.generator_ema, model.discriminator, model.encoder_ema)
+    for network in (one for one in networks if one is not None):
         for variable in network.variables:
             digest.update(variable.path.encode())
             digest.update(variable.numpy().tobytes())

@@ -101,7 +101,10 @@ class _SceneWork:
         def fields(shape):
             for picture in pictures:
                 channels = easel.noise_channels
-                yield variation.field(picture, shape, region, channels) if channels else None
+                if picture.style:
+                    yield easel.style(picture.style, picture.seed, shape)
+                else:
+                    yield variation.field(picture, shape, region, channels) if channels else None
 
         yield from easel.paint(self._label_map, fields)
 
@@ -118,6 +121,8 @@ def _requests(model, plan):
             "photograph": digest(scene.photo_path),
         }
         found[path] |= {"seed": picture.seed}
+        if picture.style:
+            found[path] |= {"style": digest(picture.style)}
         if picture.other is not None:
             variation = plan.variation
             found[path] |= {

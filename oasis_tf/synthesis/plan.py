@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from oasis_tf import images, label_files
+from oasis_tf.model_config import missing_encoder
 from oasis_tf.synthesis import outputs, scenes
 from oasis_tf.synthesis.scenes import Scene, Sizing
 from oasis_tf.synthesis.variations import Variation, edit_name, find_classes
@@ -74,6 +75,7 @@ def plan_synthesis(
     output_dir,
     *,
     from_images=None,
+    style=None,
     seed=0,
     num_samples=1,
     resample_classes=(),
@@ -97,6 +99,8 @@ def plan_synthesis(
         labels: label PNG, or folder of label PNGs (with subfolders); or None.
         output_dir: folder for the images, made when needed.
         from_images: photograph or folder of photographs, in the place of `labels`.
+        style: photograph or folder of photographs; images are painted in the style of each, by the
+            model's encoder.
         seed, num_samples: noise seeds `seed`, ..., `seed + num_samples - 1`.
         resample_classes: names of classes; samples differ from the first in these alone.
         region: mask PNG or folder of mask PNGs; samples differ from the first inside alone.
@@ -122,11 +126,18 @@ def plan_synthesis(
         raise ValueError("--resample_classes and --region each say what to resample. Give one.")
     classes = find_classes(resample_classes, config.label_space)
     edit = edit_name(classes, config.label_space) if classes else _region_name(region)
-    variation = Variation(seed, num_samples, classes, edit, interpolate, spherical)
-    if not config.model.noise_channels and (edit or interpolate or num_samples > 1):
+    styles = _find_styles(config, style, edit or interpolate)
+    variation = Variation(seed, num_samples, classes, edit, interpolate, spherical, styles)
+    if not config.model.vector_channels and (edit or interpolate or num_samples > 1):
         raise ValueError(
             "This model has no noise (noise_channels=0): it paints one image for a label map. "
             "Leave out --num_samples, --resample_classes, --region and --interpolate."
+        )
+    if edit and not config.model.local_noise:
+        raise ValueError(
+            "The noise of this model is one vector for the whole image (encoder="
+            f"{config.model.encoder}): no part of an image can have its own. Leave out "
+            "--resample_classes and --region."
         )
     plan = SynthesisPlan(
         tuple(scenes.find_scenes(labels, from_images, region)),
@@ -150,7 +161,24 @@ def _check_sources(config, labels, from_images):
             f"Received: {'both' if labels else 'neither'}."
         )
     if from_images:
-        config.model.check_discriminator("segment photographs")
+        config.model.check_segments("segment photographs")
+
+
+def _find_styles(config, style, edit):
+    """Paths of the images whose style is taken."""
+    if not style:
+        return ()
+    if config.model.encoder == "none":
+        raise missing_encoder("paint in the style of an image (--style)")
+    if edit:
+        raise ValueError(
+            "--style gives an image its noise as a whole. Leave out --resample_classes, --region "
+            "and --interpolate."
+        )
+    found = tuple(scenes.find_photographs(style).values())
+    for path in found:
+        images.read_photograph(path)
+    return found
 
 
 def _region_name(region):
@@ -169,7 +197,7 @@ def _check_outputs(plan, overwrite):
     outputs.check_folder(plan.output_dir)
     outputs.check_outputs(
         plan.outputs(),
-        [path for scene in plan.scenes for path in scene.inputs],
+        [*(path for scene in plan.scenes for path in scene.inputs), *plan.variation.styles],
         overwrite=overwrite,
         skip_existing=plan.skip_existing,
     )

@@ -76,7 +76,10 @@ class Sizing:
                 "Give both height and width, or neither for the size of the training crop. "
                 f"Received: height={height}, width={width}"
             )
+        crop = config.data.crop_height, config.data.crop_width
         if size == "native":
+            if config.model.encoder == "stem":
+                raise _one_size(crop, "size=native")
             if height is not None:
                 raise ValueError(
                     "--size=native keeps the size of every file; --height and --width set one. "
@@ -86,8 +89,10 @@ class Sizing:
         if size != "crop":
             raise ValueError(f"`size` must be crop or native. Received: size={size}")
         if height is None:
-            height, width = config.data.crop_height, config.data.crop_width
+            height, width = crop
         shapes.check_divisible(height, width, multiple, "a generated image")
+        if config.model.encoder == "stem" and (height, width) != crop:
+            raise _one_size(crop, f"height={height}, width={width}")
         return cls((height, width), multiple, trained)
 
     def label_map(self, label_map):
@@ -132,6 +137,15 @@ class Sizing:
 # === Finding ===
 
 
+def _one_size(crop, received):
+    height, width = crop
+    return ValueError(
+        "This model paints images of one size, because its generator starts from a dense layer of "
+        f"the encoder's latent (encoder=stem): {height}x{width}. Received: {received}. Leave it "
+        "out, or give --size=crop."
+    )
+
+
 def find_scenes(labels=None, photographs=None, region=None):
     """The scenes that paths stand for.
 
@@ -145,8 +159,7 @@ def find_scenes(labels=None, photographs=None, region=None):
     """
     found = {
         "label_path": labels and _by_stem(labels, (".png",), "label PNGs"),
-        "photo_path": photographs
-        and _by_stem(photographs, label_files.IMAGE_SUFFIXES, "photographs"),
+        "photo_path": photographs and find_photographs(photographs),
     }
     found = {name: paths for name, paths in found.items() if paths}
     if not found:
@@ -161,6 +174,11 @@ def find_scenes(labels=None, photographs=None, region=None):
         Scene(stem, mask_path=masks[stem], **{name: paths[stem] for name, paths in found.items()})
         for stem in stems
     ]
+
+
+def find_photographs(path):
+    """Photographs by their stems: of a file, or of a folder with its subfolders."""
+    return _by_stem(path, label_files.IMAGE_SUFFIXES, "photographs")
 
 
 def _by_stem(path, suffixes, what):

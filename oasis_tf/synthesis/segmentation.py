@@ -40,7 +40,7 @@ def plan_segmentation(
     Raises:
         ValueError: the first rule broken, with what was received and what to do.
     """
-    config.model.check_discriminator("segment photographs")
+    config.model.check_segments("segment photographs")
     found = tuple(scenes.find_scenes(photographs=from_images))
     sizing = Sizing.chosen(config, size, height, width, needs_discriminator=True)
     plan = SegmentationPlan(found, sizing, os.fspath(output_dir), skip_existing)

@@ -8,6 +8,7 @@ the next seeds' vectors inside the edited classes or region, and its noise elsew
 import dataclasses
 import difflib
 import re
+from pathlib import Path
 
 import numpy as np
 
@@ -25,12 +26,14 @@ class Picture:
         seed: int.
         other: int, or None for the noise of `seed` everywhere.
         share: float in 0..1, of `other`.
+        style: path of the image whose style it has, by the model's encoder; or None.
     """
 
     name: str
     seed: int
     other: int | None = None
     share: float = 1.0
+    style: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Variation:
         edit: name of the edit in names of files; "" without one.
         frames: K >= 2: instead of samples, for each seed K pictures from it to the next seed; or 0.
         spherical: whether vectors move along the great circle instead of a line.
+        styles: paths of images; samples are painted in the style of each, or ().
     """
 
     seed: int = 0
@@ -51,6 +55,7 @@ class Variation:
     edit: str = ""
     frames: int = 0
     spherical: bool = False
+    styles: tuple[str, ...] = ()
 
     def __post_init__(self):
         if self.num_samples < 1:
@@ -74,6 +79,9 @@ class Variation:
         seeds = range(self.seed, self.seed + self.num_samples)
         if self.frames:
             return [self._interpolation(seed) for seed in seeds]
+        if self.styles:
+            pairs = [(style, seed) for style in self.styles for seed in seeds]
+            return [[Picture(f"style-{Path(p).stem}_seed{s}", s, style=p) for p, s in pairs]]
         if not self.edit:
             return [[Picture(f"seed{seed}", seed) for seed in seeds]]
         first, *others = seeds

@@ -3,55 +3,47 @@
 import keras
 
 from oasis_tf.layers.initializers import KERNEL_GAIN
-from oasis_tf.models import Discriminator, Generator
+from oasis_tf.losses import PerceptualLoss
 from oasis_tf.models.oasis import OASIS
 from oasis_tf.models.weights import named_weights
+from oasis_tf.training import parts
 from oasis_tf.training.optimizer import Adam
 
 _POLICIES = {"none": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
-def build_model(config, mixed_precision="none"):
+def build_model(config, mixed_precision="none", perceptual_loss=None):
     """An ``OASIS`` with freshly drawn weights; the seed of the configuration decides them.
 
     Args:
         config: ``Config``.
         mixed_precision: ``none``, ``bfloat16`` or ``float16``; for use, float32 arithmetic.
+        perceptual_loss: ``PerceptualLoss``, needed for training where ``lambda_vgg`` is above 0.
     """
     keras.utils.set_random_seed(config.training.seed % 2**32)
-    settings, common = config.model, {"dtype": _POLICIES[mixed_precision]}
-    remat = config.training.remat
-    generator = Generator(
-        settings.num_classes,
-        noise_channels=settings.noise_channels,
-        channels=settings.generator_channels,
-        spade_channels=settings.spade_channels,
-        widths=settings.generator_widths,
-        remat=remat,
-        # Tables whose size is known at run time gain nothing under XLA: it pads them to all pixels.
-        dense=config.training.jit_compile,
-        name="generator",
-        **common,
-    )
-    discriminator = None
-    if settings.has_discriminator:
-        discriminator = Discriminator(
-            settings.num_classes,
-            channels=settings.discriminator_channels,
-            widths=settings.discriminator_widths,
-            remat=remat,
-            name="discriminator",
-            **common,
-        )
-    for network in filter(None, (generator, discriminator)):
-        _scale_kernels(network, config.training.init_gain / KERNEL_GAIN)
+    settings, training = config.model, config.training
+    common = {"dtype": _POLICIES[mixed_precision]}
+    generator = parts.make_generator(config, **common)
+    discriminator = parts.make_discriminator(config, **common)
+    encoder = parts.make_encoder(config, **common)
+    for network in filter(None, (generator, discriminator, encoder)):
+        _scale_kernels(network, training.init_gain / KERNEL_GAIN)
     model = OASIS(
         generator,
         discriminator,
         has_unknown=settings.has_unknown,
-        lambda_labelmix=config.training.lambda_labelmix,
-        ema_decay=config.training.ema_decay,
-        seed=config.training.seed,
+        lambda_labelmix=training.lambda_labelmix,
+        ema_decay=training.ema_decay,
+        seed=training.seed,
+        objective=parts.make_objective(settings),
+        encoder=encoder,
+        noise=settings.noise,
+        consistency=training.consistency,
+        labelmix_bits=training.labelmix_bits,
+        lambda_feature_matching=training.lambda_feature_matching,
+        lambda_vgg=training.lambda_vgg,
+        lambda_kld=training.lambda_kld,
+        perceptual_loss=perceptual_loss,
         name="oasis",
         **common,
     )
@@ -67,9 +59,14 @@ def _scale_kernels(network, factor):
 
 
 def build_for_training(config):
-    """The model in the precision of the configuration, compiled with its two optimizers."""
+    """The model in the precision of the configuration, compiled with its two optimizers.
+
+    Raises:
+        ValueError: the weights of VGG-19 are needed, and missing or something else.
+    """
     training = config.training
-    model = build_model(config, training.mixed_precision)
+    perceptual_loss = PerceptualLoss(training.vgg19) if training.lambda_vgg else None
+    model = build_model(config, training.mixed_precision, perceptual_loss)
 
     def optimizer(rate, name):
         adam = Adam(rate, training.beta_1, training.beta_2, name=name)
@@ -88,7 +85,7 @@ def build_for_training(config):
 def state_variables(model):
     """Every variable that makes up the state of an ``OASIS``, by a stable name.
 
-    The step, both networks and the average; of a compiled model both optimizers too.
+    The step, all networks and the averages; of a compiled model both optimizers too.
     """
     state = {"step": model.step}
     for name, network in networks(model).items():
@@ -99,6 +96,6 @@ def state_variables(model):
 
 
 def networks(model):
-    """The networks of an ``OASIS`` by name; ``discriminator`` only if there is one."""
-    names = ("generator", "generator_ema", "discriminator")
+    """The networks of an ``OASIS`` by name; discriminator and encoder only if there is one."""
+    names = ("generator", "generator_ema", "discriminator", "encoder", "encoder_ema")
     return {name: getattr(model, name) for name in names if getattr(model, name) is not None}

@@ -23,7 +23,7 @@ from oasis_tf import files
 from oasis_tf.data import damage
 from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.training import memory, validation
-from oasis_tf.training.build import build_model
+from oasis_tf.training.build import build_model, networks
 from oasis_tf.training.checkpoints import CheckpointStore, assign_all
 from oasis_tf.training.clock import Clock
 from oasis_tf.training.metrics_file import MetricsFile
@@ -55,9 +55,10 @@ def train(config, model_dir):
     workers = Workers(strategy)
     with workers.loss_explained(lambda: _restart_hint(model_dir)), damage.plain_errors():
         _check_same_settings(config, workers)
+        task = OASISTask(config, strategy)  # refuses files that do not fit before anything is left
         if workers.chief:
             config.save(model_dir)
-        _Run(config, model_dir, OASISTask(config, strategy), workers).run()
+        _Run(config, model_dir, task, workers).run()
 
 
 def _check_same_settings(config, workers):
@@ -82,11 +83,12 @@ def describe(config):
     """What ``--dry_run`` prints: configuration, parameter counts and a memory estimate."""
     model = build_model(config)
     lines = [config.to_text(), ""]
-    networks = (model.generator, model.discriminator)
-    counts = [sum(math.prod(v.shape) for v in n.trainable_variables) for n in networks]
-    lines += [
-        f"{n.name}: {c:,} trainable parameters" for n, c in zip(networks, counts, strict=True)
-    ]
+    counts = {
+        name: sum(math.prod(v.shape) for v in network.trainable_variables)
+        for name, network in networks(model).items()
+        if network.trainable
+    }
+    lines += [f"{name}: {count:,} trainable parameters" for name, count in counts.items()]
     return "\n".join([*lines, memory.describe(config, counts)])
 
 

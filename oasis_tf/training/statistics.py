@@ -2,6 +2,7 @@
 
 The average of running statistics does not belong to the averaged kernels. Training batches run
 through the averaged generator in training mode move its statistics (momentum 0.1) and its u and v.
+Noise is of the kind of training, latents come from the averaged encoder, whose state stays.
 The result is a derived copy: what training averages on is put back untouched, so that saving more
 or less often cannot change a run.
 """
@@ -11,6 +12,7 @@ import contextlib
 import tensorflow as tf
 
 from oasis_tf import noise
+from oasis_tf.models.iteration import to_float_image
 from oasis_tf.models.weights import forward_state
 
 
@@ -50,16 +52,16 @@ class StatisticsEstimator:
         """
         average = self._model.generator_ema
         with borrowed_state(average):
-            for index, (_, label_map) in enumerate(batches):
-                self._forward(label_map, tf.constant(step, tf.int64), tf.constant(index, tf.int64))
+            for index, batch in enumerate(batches):
+                self._forward(batch, tf.constant(step, tf.int64), tf.constant(index, tf.int64))
             return {name: v.numpy() for name, v in forward_state(average).items()}
 
-    def _forward_on_replicas(self, label_map, step, index):
-        self._strategy.run(self._forward_on_one, args=(label_map, step, index))
+    def _forward_on_replicas(self, batch, step, index):
+        self._strategy.run(self._forward_on_one, args=(batch, step, index))
 
-    def _forward_on_one(self, label_map, step, index):
-        model = self._model
-        inputs = [tf.cast(label_map, tf.int32)]
-        if model.generator.noise_channels:
-            inputs.append(model.noise_slice(label_map, step, noise.STATISTICS, index))
-        model.generator_ema(*inputs, training=True)
+    def _forward_on_one(self, batch, step, index):
+        model, (image, label_map) = self._model, batch
+        label_map = tf.cast(label_map, tf.int32)
+        draw = model.noise_slice(label_map, step, noise.STATISTICS, index)
+        image = to_float_image(image, model.variable_dtype)
+        model.average_images(image, label_map, draw)

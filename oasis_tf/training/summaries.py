@@ -46,10 +46,12 @@ class SummaryWriter:
 
 
 class Panels:
-    """The two pictures of training, drawn from the first validation scenes and fixed noise.
+    """The pictures of training, drawn from the first validation scenes and fixed noise.
 
-    ``samples``: label map | real | generator | averaged generator | D's segmentation of the real.
-    ``labelmix``: mask | mixed image | D of the mix | mix of D of real and fake; black is "fake".
+    ``samples``: label map | real | generator | averaged generator, and, where there are such parts,
+    | in the style of the real by the encoder | D's segmentation of the real.
+    ``labelmix``, where D segments: mask | mixed image | D of the mix | mix of D of real and fake;
+    black is "fake".
 
     Args:
         model: ``OASIS``.
@@ -69,37 +71,50 @@ class Panels:
         label_map = tf.constant(self._label_map, tf.int32)
         real = tf.constant(self._image, tf.float32) / 127.5 - 1.0
         result = {k: v.numpy() for k, v in self._compute(real, label_map).items()}
-        average = self._model.generate(self._label_map, seed=_SEED)
-        color = self._label_space.colorize
-        samples = [
+        rows = {"samples": self._samples(result)}
+        if self._model.segments:
+            rows["labelmix"] = self._labelmix(result)
+        return {
+            name: images.contact_sheet(list(zip(*columns, strict=True)))
+            for name, columns in rows.items()
+        }
+
+    def _samples(self, result):
+        model, color = self._model, self._label_space.colorize
+        columns = [
             color(self._label_map),
             self._image,
             images.to_uint8(result["fake"]),
-            images.to_uint8(average),
-            color(result["segmentation"]),
+            images.to_uint8(model.generate(self._label_map, seed=_SEED)),
         ]
+        if model.encoder is not None:
+            style = model.encode(self._image, seed=_SEED)
+            columns.append(images.to_uint8(model.generate(self._label_map, noise=style)))
+        if model.segments:
+            columns.append(color(result["segmentation"]))
+        return columns
+
+    def _labelmix(self, result):
         mask = np.broadcast_to(result["mask"] * 2 - 1, result["mixed"].shape)
-        labelmix = [
+        return [
             images.to_uint8(mask),
             images.to_uint8(result["mixed"]),
             self._color_channels(result["of_mix"]),
             self._color_channels(result["mix_of"]),
         ]
-        return {
-            "samples": images.contact_sheet(list(zip(*samples, strict=True))),
-            "labelmix": images.contact_sheet(list(zip(*labelmix, strict=True))),
-        }
 
     def _networks(self, real, label_map):
         model, batch = self._model, self._label_map.shape[0]
         inputs = [label_map]
-        if model.generator.noise_channels:
+        if model.generator.vector_channels:
             inputs.append(model.sample_noise(_SEED, batch))
         fake = model.generator(*inputs, training=False)
+        if not model.segments:
+            return {"fake": fake}
         bits = noise.labelmix_bits(model.seed, 0, model.num_classes)
         mask = losses.labelmix_mask(label_map, bits)
         mixed = losses.mix(mask, real, fake)
-        logits = [model.discriminator(x, training=False) for x in (real, fake, mixed)]
+        logits = [model.class_logits(x) for x in (real, fake, mixed)]
         return {
             "fake": fake,
             "segmentation": model.known_argmax(logits[0]),

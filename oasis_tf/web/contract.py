@@ -13,7 +13,8 @@ noise vector is the one of `OASIS.generate(label_map, seed)`.
     png_segment   image_bytes -> label_map_bytes
     png_recreate  image_bytes, seed -> image_bytes, label_map_bytes
 
-`PLAIN`, `EDITS` (of models with noise) and `PHOTOGRAPHS` (of models with a discriminator) are dicts
+`PLAIN`, `EDITS` (of models with local noise) and `PHOTOGRAPHS` (of those whose discriminator
+segments) are dicts
 from names to dicts from inputs to kinds, as `rest.parse` reads them. `OUTPUTS` has the outputs, all
 of them bytes.
 """

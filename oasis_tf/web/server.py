@@ -81,6 +81,7 @@ class Demo:
             "origin": self._signatures.origin,
             "height": self._signatures.height,
             "width": self._signatures.width,
+            # Of noise that the page can edit.
             "noise_channels": self._signatures.noise_channels,
             "painter": {"kind": "rest", "url": f"v1/models/{MODEL_NAME}", "own": True},
             "reader": "server",

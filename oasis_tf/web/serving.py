@@ -59,7 +59,7 @@ class TensorFlowServing:
 
     def __init__(self, url, config):
         self._url = check_url(url)
-        self.noise_channels = config.model.noise_channels
+        self.noise_channels = config.model.local_channels
         self._num_classes = config.model.num_classes
         self.height, self.width = config.data.crop_height, config.data.crop_width
         self.max_pixels = contract.max_pixels(self.height, self.width)

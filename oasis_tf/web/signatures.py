@@ -18,9 +18,9 @@ class Signatures:
         model: `OASIS` with its `config`.
 
     Attributes:
-        kinds: dict of what `contract` says of the signatures: edits if the model has noise,
-            photographs if it has a discriminator.
-        noise_channels: of the model.
+        kinds: dict of what `contract` says of the signatures: edits if the model has local noise,
+            photographs if its discriminator segments.
+        noise_channels: of noise that can differ from pixel to pixel.
         height, width: the size trained on.
         max_pixels: of a picture that is painted.
         version, origin: the model's step, and words for people about it.
@@ -28,7 +28,8 @@ class Signatures:
 
     def __init__(self, model):
         self._model, self._engine = model, model.inference_engine()
-        self.noise_channels = model.generator.noise_channels
+        self.noise_channels = model.config.model.local_channels
+        self._vector_channels = model.generator.vector_channels
         self.height, self.width = model.config.data.crop_height, model.config.data.crop_width
         self.max_pixels = contract.max_pixels(self.height, self.width)
         self.version = int(model.step)
@@ -36,7 +37,7 @@ class Signatures:
         self.kinds = dict(contract.PLAIN)
         if self.noise_channels:
             self.kinds |= contract.EDITS
-        if model.discriminator is not None:
+        if model.segments:
             self.kinds |= contract.PHOTOGRAPHS
         self._vector = functools.lru_cache(4096)(self._vector_of)
 
@@ -105,7 +106,7 @@ class Signatures:
         return self._model.segment(image)
 
     def _vector_of(self, seed):
-        return noise.sample_noise(np.array([seed], np.int64), self.noise_channels).numpy()[0]
+        return noise.sample_noise(np.array([seed], np.int64), self._vector_channels).numpy()[0]
 
     def _vectors(self, seeds):
         return np.stack([self._vector(seed) for seed in seeds])
@@ -116,9 +117,11 @@ class Signatures:
 
     def _paint(self, label_map, field):
         """uint8 [H, W, 3]; `field` may be a function of the size, unused without noise."""
-        if not self.noise_channels:
+        if not self._vector_channels:
             return to_uint8(self._engine(label_map[None])[0])
         field = field(*label_map.shape) if callable(field) else field
+        if not self.noise_channels:
+            return to_uint8(self._engine(label_map[None], field.vectors)[0])
         return to_uint8(self._engine.paint(label_map[None], *editing.stack([field]))[0])
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from export import savedmodel
 from export.c_api import SavedModelSession, TensorFlowError
-from export.signatures import ALWAYS, NEED_DISCRIMINATOR, NEED_NOISE
+from export.signatures import ALWAYS, NEED_LOCAL_NOISE, NEED_SEGMENTER, NEED_VECTOR
 from oasis_tf import editing
 
 SEEDS, OTHERS = np.array([3, 2**40, 0]), np.array([-1, 7, 2**62])
@@ -260,7 +260,7 @@ def test_signatures_are_what_the_docs_say(session):
         for name, signature in session.signatures.items()
     }
     assert found == CONTRACT
-    assert set(found) == {*ALWAYS, *NEED_NOISE, *NEED_DISCRIMINATOR}
+    assert set(found) == {*ALWAYS, *NEED_VECTOR, *NEED_LOCAL_NOISE, *NEED_SEGMENTER}
 
 
 def test_rules_of_tensorflow_serving(session, plain):

@@ -20,11 +20,6 @@ def conv_same():
     return _conv_same
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
 def _dense_condition(label_map, noise, num_classes):
     import tensorflow as tf
 
@@ -43,33 +38,3 @@ def dense_condition():
     It is what no fast path ever builds. ``noise``: [B, Z], [B, H, W, Z] or None.
     """
     return _dense_condition
-
-
-@pytest.fixture
-def check_same(rng):
-    """Checks that two ways give the same values, and to all sources the same gradients.
-
-    Returns:
-        function(fast, slow, sources, tolerance=1e-10): ``fast`` and ``slow`` take nothing and give
-        (nested) tensors computed from ``sources``, tensors or variables that both depend on.
-    """
-    import tensorflow as tf
-
-    def check(fast, slow, sources, tolerance=1e-10):
-        sources = [getattr(source, "value", source) for source in sources]
-        with tf.GradientTape(persistent=True) as tape:
-            tape.watch(sources)
-            got, want = (tf.nest.flatten(way()) for way in (fast, slow))
-            # Any upstream gradient does; a random one reaches every value with another weight.
-            targets = [rng.normal(size=y.shape) for y in want]
-            losses = [
-                sum(tf.reduce_sum(y * t) for y, t in zip(ys, targets, strict=True))
-                for ys in (got, want)
-            ]
-        got += (tf.convert_to_tensor(g) for g in tape.gradient(losses[0], sources))
-        want += (tf.convert_to_tensor(g) for g in tape.gradient(losses[1], sources))
-        for g, w in zip(got, want, strict=True):
-            assert g.dtype == w.dtype
-            np.testing.assert_allclose(g, w, rtol=tolerance, atol=tolerance)
-
-    return check

@@ -13,6 +13,8 @@ from oasis_tf.layers.resampling import (
     conv_average_pool,
     depth_to_space,
     space_to_depth,
+    strided_conv,
+    strided_size,
     upsample,
     upsample_conv,
 )
@@ -184,8 +186,53 @@ def test_conv_equals_the_slow_one(rng, conv_same):
     np.testing.assert_allclose(conv(x, kernel), conv_same(x, kernel), rtol=1e-12, atol=1e-12)
 
 
-def make_layer(resample, dtype="float64", **options):
-    layer = SpectralConv2D(5, 3, resample=resample, dtype=dtype, **options)
+def padded_conv(x, kernel, stride):
+    """Convolution with k // 2 zeros on every side, as PyTorch's with ``padding=k // 2``."""
+    sides = 2 * [2 * [kernel.shape[0] // 2]]
+    return tf.nn.conv2d(x, kernel, stride, [[0, 0], *sides, [0, 0]])
+
+
+STRIDED = [
+    ((1, 2), (1, 1), (1, 2)),
+    ((2, 3), (1, 2), (2, 2)),
+    ((5, 6), (3, 3), (3, 4)),
+    ((16, 9), (8, 5), (9, 5)),
+]
+
+
+@pytest.mark.parametrize("size", [3, 4])
+@pytest.mark.parametrize(("sides", "by_3", "by_4"), STRIDED)
+def test_strided_convolution(rng, check_same, sides, by_3, by_4, size):
+    """As the strided operation; of the sizes that PyTorch gives, known at run time or before."""
+    x, kernel = rng.normal(size=(2, *sides, 3)), tf.constant(rng.normal(size=(size, size, 3, 5)))
+    x = tf.constant(x)
+    check_same(lambda: strided_conv(x, kernel), lambda: padded_conv(x, kernel, 2), [x, kernel])
+    assert strided_conv(x, kernel).shape[1:3] == (by_3 if size == 3 else by_4)
+    assert tuple(strided_size(side, size) for side in sides) == (by_3 if size == 3 else by_4)
+    unknown = tf.TensorSpec((None, None, None, 3), tf.float64)
+    in_graph = tf.function(lambda x: strided_conv(x, kernel), input_signature=[unknown])
+    np.testing.assert_allclose(in_graph(x), padded_conv(x, kernel, 2), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("sides", [(1, 1), (4, 5)])
+def test_even_kernels_add_a_row_and_a_column(rng, check_same, sides):
+    x = tf.constant(rng.normal(size=(2, *sides, 3)))
+    kernel = tf.constant(rng.normal(size=(4, 4, 3, 5)))
+    check_same(lambda: conv(x, kernel), lambda: padded_conv(x, kernel, 1), [x, kernel])
+    assert conv(x, kernel).shape[1:3] == tuple(side + 1 for side in sides)
+
+
+def test_strided_convolutions_run_as_plain_ones(monkeypatch):
+    """Strided gradients have no fast half-precision kernel on CPU, nor have uneven paddings."""
+    seen = []
+    monkeypatch.setattr(resampling.ops, "conv", lambda x, kernel, **how: seen.append(how) or x)
+    for size in (3, 4):
+        strided_conv(tf.ones((1, 6, 8, 3)), tf.ones((size, size, 3, 5)))
+    assert [(how["strides"], how["padding"]) for how in seen] == 2 * [(1, "valid")]
+
+
+def make_layer(resample, dtype="float64", size=3, **options):
+    layer = SpectralConv2D(5, size, resample=resample, dtype=dtype, **options)
     layer.build((None, None, None, 3))
     rng = np.random.default_rng(1)
     for variable in layer.trainable_variables:
@@ -197,6 +244,7 @@ COMPOSED = {
     "none": plain_conv,
     "average_pool": lambda x, kernel: plain_pool(plain_conv(x, kernel)),
     "upsample": lambda x, kernel: plain_conv(plain_upsample(x), kernel),
+    "stride": lambda x, kernel: padded_conv(x, kernel, 2),
 }
 
 
@@ -216,16 +264,27 @@ def test_spectral_convolution_resamples(rng, check_same, monkeypatch, resample, 
     assert layer.compute_output_shape(x.shape) == layer(x).shape
 
 
+@pytest.mark.parametrize("resample", ["none", "stride"])
+def test_spectral_convolution_with_an_even_kernel(rng, check_same, resample):
+    layer, x = make_layer(resample, size=4), tf.constant(rng.normal(size=(2, 6, 5, 3)))
+
+    def slow():
+        y = padded_conv(x, layer.normalised_kernel(), 1 if resample == "none" else 2)
+        return y + layer.bias.value
+
+    check_same(lambda: layer(x), slow, [x, *layer.trainable_variables])
+    assert layer.compute_output_shape(x.shape) == layer(x).shape
+    assert layer.v.shape == (4 * 4 * 3,)
+
+
 @pytest.mark.parametrize(
-    ("resample", "shape"),
-    [
-        ("none", (None, None, 9, 5)),
-        ("average_pool", (None, None, 4, 5)),
-        ("upsample", (None, None, 18, 5)),
-    ],
-)
-def test_output_shape_of_sizes_unknown(resample, shape):
-    assert SpectralConv2D(5, 3, resample=resample).compute_output_shape((None, None, 9, 3)) == shape
+    ("size", "resample", "side"),
+    [(3, "none", 9), (3, "average_pool", 4), (3, "upsample", 18), (3, "stride", 5),
+     (4, "none", 10), (4, "stride", 5)],
+)  # fmt: skip
+def test_output_shape_of_sizes_unknown(size, resample, side):
+    layer = SpectralConv2D(5, size, resample=resample)
+    assert layer.compute_output_shape((None, None, 9, 3)) == (None, None, side, 5)
 
 
 @pytest.mark.parametrize("resample", COMPOSED)

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 
 from oasis_tf.layers import LabelConv2D, SPADEResBlock
-from oasis_tf.models.discriminator import DownBlock, UpBlock
+from oasis_tf.models.patch import PatchInput, PatchRow
+from oasis_tf.models.unet_blocks import DownBlock, LabelDownBlock, UpBlock
 
 CLASSES, NOISE = 5, 3
 
@@ -22,6 +23,7 @@ def make_blocks(dtype):
     label_map = rng.integers(0, CLASSES, (2, 32, 34)).astype(np.int32)
     vector, field = rng.normal(size=(2, NOISE)), rng.normal(size=(2, 32, 34, NOISE))
     small, large = rng.normal(size=(2, 16, 17, 4)), rng.normal(size=(2, 32, 34, 4))
+    image = rng.uniform(-1, 1, (2, 32, 34, 3))
     common = {"dtype": dtype}
     blocks = {
         "vector": (
@@ -34,6 +36,9 @@ def make_blocks(dtype):
         ),
         "down": (DownBlock(4, 3, name="down", **common), [large]),
         "up": (UpBlock(4, 3, name="up", **common), [small]),
+        "label_down": (LabelDownBlock(CLASSES, 3, name="label_down", **common), [image, label_map]),
+        "patch_input": (PatchInput(CLASSES, 3, name="patch_input", **common), [image, label_map]),
+        "patch_row": (PatchRow(4, 3, name="patch_row", **common), [small]),
         # One class on 4096 pixels: sums that half precision cannot hold.
         "half": (
             LabelConv2D(2, CLASSES, 0, name="half", dtype="mixed_bfloat16"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from oasis_tf.models import Discriminator
-from oasis_tf.models.discriminator import DownBlock, UpBlock
+from oasis_tf.models.unet_blocks import DownBlock, UpBlock
 
 
 def image(size, batch=2, channels=3):

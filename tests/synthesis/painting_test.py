@@ -32,10 +32,10 @@ class PaintsIds:
     """
 
     label_space = SPACE
-    discriminator = None
+    discriminator = encoder_ema = None
 
     class generator_ema:
-        noise_channels = 2
+        vector_channels = 2
         variables = ()
 
     def __init__(self):

@@ -39,19 +39,33 @@ def test_grows_with_batch_and_size(config, changed):
     assert doubled == base + activations
 
 
-def test_classes_cost_logits_alone(config):
+def with_classes(config, count):
     space = dataclasses.replace(
         config.label_space,
-        class_names=tuple(map(str, range(100))),
-        palette=((0, 0, 0),) * 100,
-        raw_ids=tuple(range(100)),
+        class_names=tuple(map(str, range(count))),
+        palette=((0, 0, 0),) * count,
+        raw_ids=tuple(range(count)),
     )
-    many = dataclasses.replace(
-        config, model=dataclasses.replace(config.model, num_classes=100), label_space=space
-    )
+    model = dataclasses.replace(config.model, num_classes=count)
+    return dataclasses.replace(config, model=model, label_space=space)
+
+
+def test_classes_cost_logits_alone(config):
+    many = with_classes(config, 100)
     assert memory.generator_activations(many) == memory.generator_activations(config)
     more = memory.discriminator_activations(many) - memory.discriminator_activations(config)
     assert more == 32 * 32 * 3 * (100 - 12)
+
+
+def test_chunked_logits_cost_the_same_for_all_classes(config, changed):
+    few = changed(config, chunk_logits=True)
+    assert memory.step_bytes(few, PARAMETERS) < memory.step_bytes(config, PARAMETERS)
+    images = []
+    for batch in (1, 2):
+        one = changed(few, batch_size=batch)
+        many = memory.step_bytes(with_classes(one, 100), PARAMETERS)
+        images.append(many - memory.step_bytes(one, PARAMETERS))
+    assert images[0] == images[1] > 0  # the logits of a chunk, whatever the batch
 
 
 def test_precision_and_labelmix(config, changed):
@@ -59,7 +73,10 @@ def test_precision_and_labelmix(config, changed):
     fixed = memory.fixed_bytes(*PARAMETERS)
     half = memory.step_bytes(changed(config, mixed_precision="bfloat16"), PARAMETERS)
     assert half - fixed == (base - fixed) / 2
-    assert memory.step_bytes(changed(config, lambda_labelmix=0.0), PARAMETERS) <= base
+    assert (
+        memory.step_bytes(changed(config, lambda_labelmix=0.0, consistency=None), PARAMETERS)
+        <= base
+    )
     assert memory.step_bytes(changed(config, remat=True), PARAMETERS) < base
 
 

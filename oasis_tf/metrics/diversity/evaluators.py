@@ -244,6 +244,7 @@ class ClassDiversityEvaluator(_SampledMaps):
     of all others, in [0, 1], which tells how local an edit stays.
     """
 
+    needs_local_noise = True
     noise = "the first sample's vector, but for the pixels of one class: there each sample's own"
     averaged = (
         "over all pairs of a map's samples, whole images in MS-SSIM and LPIPS; then over the maps "

@@ -11,8 +11,9 @@ import zipfile
 
 import numpy as np
 
+from oasis_tf import weight_files
 from oasis_tf.metrics import cache, evaluator
-from oasis_tf.metrics.features import networks, seeded, weight_files
+from oasis_tf.metrics.features import networks, seeded
 from oasis_tf.metrics.features.frechet import RunningMoments, frechet_distance
 from oasis_tf.metrics.features.kernel_distance import kernel_distance
 from oasis_tf.metrics.features.precision_recall import precision_recall

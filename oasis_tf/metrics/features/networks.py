@@ -12,8 +12,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from oasis_tf import weight_files
 from oasis_tf.metrics.features import inception as inception2015
-from oasis_tf.metrics.features import inception_table, seeded, torchvision_networks, weight_files
+from oasis_tf.metrics.features import inception_table, seeded, torchvision_networks
 
 # Every image is computed in a piece of this many, so that its bits do not depend on the batch.
 PIECE = 8

@@ -79,7 +79,7 @@ def known_classes(label_space):
 class SegmentationEvaluator(evaluator.Evaluator):
     """The discriminator as a segmenter of the real validation images: `segmentation/…`."""
 
-    needs_discriminator = True
+    needs_segmentation = True
 
     def __init__(self, context):
         self._model = context.model

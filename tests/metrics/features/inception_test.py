@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from oasis_tf import official
-from oasis_tf.metrics.features import inception, inception_table, networks, weight_files
+from oasis_tf import official, weight_files
+from oasis_tf.metrics.features import inception, inception_table, networks
 
 FROZEN_LEAVES = {
     "kernel": "conv2d_params",

@@ -1,4 +1,4 @@
-"""Losses against NumPy in float64, and what must hold whatever the numbers."""
+"""Losses of a segmenting D against NumPy in float64, and what holds whatever the numbers."""
 
 import numpy as np
 import pytest
@@ -68,6 +68,19 @@ def test_class_weights_worked_out():
     np.testing.assert_allclose(without, [8 / 3, 8 / 9, 8 / 12, 0], rtol=1e-6)
 
 
+@pytest.mark.parametrize("has_unknown", [True, False])
+def test_without_balancing_every_known_class_weighs_one(has_unknown):
+    label_map = np.array([[[0, 1, 1, 1], [2, 2, 2, 2]]], np.int32)
+    weights = losses.class_weights(label_map, 4, has_unknown, "float64", balanced=False)
+    np.testing.assert_array_equal(weights, [not has_unknown, 1, 1, 1])
+    assert weights.dtype == "float64"
+    logits = np.random.default_rng(0).normal(size=(*label_map.shape, 5))
+    known = label_map > 0 if has_unknown else np.ones(label_map.shape, bool)
+    picked = np.take_along_axis(log_softmax(logits), label_map[..., None] + 1, -1)[..., 0]
+    want = -picked[known].sum() / label_map.size  # a mean over all pixels
+    np.testing.assert_allclose(losses.real_loss(logits, label_map, weights), want, rtol=1e-9)
+
+
 def test_a_batch_of_unknown_pixels_weighs_nothing():
     label_map = np.zeros((2, 4, 4), np.int32)
     weights = losses.class_weights(label_map, CLASSES, has_unknown=True)
@@ -114,40 +127,3 @@ def test_losses_stay_finite_for_huge_logits():
     label_map = np.zeros((1, 1, 2), np.int32)
     assert np.isclose(losses.real_loss(logits, label_map, tf.ones(2)), 1e4)
     assert np.isclose(losses.fake_loss(logits), 1e4)
-
-
-def test_labelmix():
-    rng, label_shape = np.random.default_rng(0), (2, 3, 4)
-    label_map = rng.integers(0, CLASSES, label_shape).astype(np.int32)
-    bits = np.array([1, 0, 0, 1, 1], np.int32)
-    mask = losses.labelmix_mask(label_map, bits, "float64").numpy()
-    assert mask.shape == (*label_shape, 1)
-    np.testing.assert_array_equal(mask[..., 0], bits[label_map])
-    real, fake = rng.normal(size=(2, *label_shape, 3))
-    np.testing.assert_array_equal(losses.mix(mask, real, fake), np.where(mask == 1, real, fake))
-
-
-def test_labelmix_loss():
-    rng = np.random.default_rng(0)
-    shape = (2, 3, 4, CLASSES + 1)
-    of_mix, real, fake = rng.normal(size=(3, *shape))
-    mask = rng.integers(0, 2, (*shape[:3], 1)).astype(np.float64)
-    difference = of_mix - np.where(mask == 1, real, fake)
-    got = losses.labelmix_loss(of_mix, mask, real, fake)
-    np.testing.assert_allclose(got, (difference**2).mean(), rtol=1e-12)
-    consistent = losses.mix(mask, real, fake)
-    assert losses.labelmix_loss(consistent, mask, real, fake) == 0
-
-
-def test_labelmix_gradient_flows_through_both_terms():
-    rng = np.random.default_rng(0)
-    logits = [tf.Variable(rng.normal(size=(1, 2, 2, 3))) for _ in range(3)]
-    mask = np.array([[[[1.0], [0.0]], [[0.0], [1.0]]]])
-    with tf.GradientTape() as tape:
-        loss = losses.labelmix_loss(logits[0], mask, *logits[1:])
-    values = [v.numpy() for v in logits]
-    difference = values[0] - np.where(mask == 1, values[1], values[2])
-    slope = 2 * difference / difference.size
-    wanted = [slope, -mask * slope, -(1 - mask) * slope]
-    for got, want in zip(tape.gradient(loss, logits), wanted, strict=True):
-        np.testing.assert_allclose(got, want, rtol=1e-12)

@@ -1,7 +1,7 @@
 """Weight files of published networks: where to get them, whether a file is the one, what it holds.
 
 The project brings none of them and downloads nothing. A file that is not the published one, bit for
-bit, is used all the same, but its values are named ``…_unverified``.
+bit, is used all the same, with a warning; values of metrics are then named ``…_unverified``.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ class PublishedFile:
         name: of the file.
         url: where to get it.
         checksum: `sha256:…` or `md5:…` of its bytes.
-        flag: of the `evaluate` command that takes it.
+        flag: of the commands that take it.
     """
 
     name: str
@@ -58,6 +58,19 @@ VGG16 = PublishedFile(
     "https://download.pytorch.org/models/vgg16-397923af.pth",
     "sha256:397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
     "--vgg16",
+)
+VGG19_TORCH = PublishedFile(
+    "vgg19-dcbb9e9d.pth",
+    "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
+    "sha256:dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
+    "--vgg19",
+)
+VGG19_KERAS = PublishedFile(
+    "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    "https://storage.googleapis.com/tensorflow/keras-applications/vgg19/"
+    "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    "md5:253f8cb515780f3b799900260a226db6",  # the only checksum that Keras gives
+    "--vgg19",
 )
 LPIPS_BACKBONES = {
     "alex": PublishedFile(
