@@ -185,11 +185,11 @@ def test_no_images_give_no_images(session):
 
 
 def test_other_processes_threads_and_loaders_give_the_same_bits(exported, session, tmp_path):
-    """TensorFlow without Keras and this package, and its C API alone, with one and two threads."""
+    """TensorFlow without Keras and this package, two threads; its C API alone, one thread."""
     inputs = inputs_of(session, np.random.default_rng(2), 64, 64)
     found = {name: session.run(name, given) for name, given in inputs.items()}
     np.savez(tmp_path / "inputs.npz", **flat(inputs))
-    for consumer, threads in ((CONSUMER, 0), (C_CONSUMER, 1), (C_CONSUMER, 2)):
+    for consumer, threads in ((CONSUMER, 2), (C_CONSUMER, 1)):
         arguments = [exported, tmp_path / "inputs.npz", tmp_path / "outputs.npz"]
         subprocess.run(
             [sys.executable, "-c", consumer, *map(str, arguments)],
