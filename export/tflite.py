@@ -185,6 +185,15 @@ def report_path(path):
     return path.removesuffix(_SUFFIX) + ".report.json"
 
 
+def check_runtime():
+    """Raises ValueError: the runtime that files are measured with is not installed."""
+    if importlib.util.find_spec("ai_edge_litert") is None:
+        raise ValueError(
+            'Measuring needs the LiteRT runtime: pip install "oasis-tf[tflite]". Or write '
+            "unmeasured files, with --noreport."
+        )
+
+
 def main(argv):
     """Checks everything, loads the model, converts, measures, writes."""
     del argv
@@ -202,11 +211,8 @@ def main(argv):
         args.dynamic_size,
         args.overwrite,
     )
-    if args.report and importlib.util.find_spec("ai_edge_litert") is None:
-        raise ValueError(
-            'Measuring needs the LiteRT runtime: pip install "oasis-tf[tflite]". Or write '
-            "unmeasured files, with --noreport."
-        )
+    if args.report:
+        check_runtime()
     from export.litert import writing  # here: bad flags answer without TensorFlow
     from oasis_tf import OASIS
 

@@ -292,6 +292,26 @@ def test_unknown_sizes(generators):
     assert paint.get_concrete_function().output_shapes == (None, None, None, 3)
 
 
+@pytest.mark.parametrize("size", [(2, 2), (4, 12)])
+@pytest.mark.parametrize("noise_kind", ["none", "vector"])
+def test_every_pixel_for_itself(generators, noise_kind, size):
+    generator, engine = generators(noise_kind)
+    label_map = np.random.default_rng(2).integers(0, CLASSES, (3, *size), np.int32)
+    noise = make_noise(noise_kind, label_map)
+    specs = [tf.TensorSpec([None] * 3, tf.int32)]
+    specs += [] if noise is None else [tf.TensorSpec([None, NOISE], tf.float64)]
+    paint = lambda label_map, noise=None: inference.paint_every_pixel(  # noqa: E731
+        engine.weights, label_map, noise
+    )
+    dynamic = tf.function(paint, input_signature=specs, autograph=False)
+    inputs = [label_map] if noise is None else [label_map, noise]
+    for got in (paint(*map(tf.constant, inputs)), dynamic(*inputs)):
+        check_close(got.numpy(), plain(generator, label_map, noise), 1e-12)
+    graph = dynamic.get_concrete_function().graph.as_graph_def()
+    operations = {node.op for node in graph.node}
+    assert not operations & {"If", "StatelessIf", "While", "StatelessWhile", "UniqueV2", "Where"}
+
+
 @pytest.mark.parametrize(
     ("size", "noise", "message"),
     [

@@ -4,12 +4,22 @@ import re
 
 import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
-from tensorflow.lite.python.convert import ConverterError
+from tensorflow.lite.python.convert import ConverterError, mlir_quantize
 
-QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
-# The operations beside convolutions that are kept in float where convolutions are int8: what a
-# modulation multiplies and adds has no common scale. Measured in docs/tflite.md.
-_FLOAT_IN_INT8 = ("tfl.mul", "tfl.add")
+# What stays float where convolutions are int8. One scale for a whole tensor is too coarse for
+# modulations, whose channels differ in size, and for sums of them: docs/tflite.md has the numbers.
+_FLOAT_BESIDE_INT8 = (
+    "ADD",
+    "BATCH_MATMUL",
+    "CONCATENATION",
+    "LEAKY_RELU",
+    "MUL",
+    "PAD",
+    "RELU",
+    "RESHAPE",
+    "SPLIT",
+    "TANH",
+)
 
 
 def convert(network, quantize, calibration=None):
@@ -18,8 +28,8 @@ def convert(network, quantize, calibration=None):
     Args:
         network: `Network`.
         quantize: `none` (float32), `float16` (weights stored in halves), `dynamic` (weights int8,
-            activations float outside convolutions) or `int8` (convolutions int8 throughout, scales
-            of activations from the calibration).
+            activations float outside convolutions) or `int8` (inputs and outputs of convolutions
+            too, by scales from the calibration).
         calibration: list of dicts of inputs, for `int8`.
 
     Returns:
@@ -49,7 +59,9 @@ def convert(network, quantize, calibration=None):
 
 def _int8(converter, calibration):
     converter.representative_dataset = lambda: iter(calibration)
-    return converter.convert()
+    # As `tf.lite.experimental.QuantizationDebugger` does, less the second model that it runs.
+    converter._experimental_calibrate_only = True
+    return mlir_quantize(converter.convert(), denylisted_ops=list(_FLOAT_BESIDE_INT8))
 
 
 def foreign_operations(contents):
@@ -60,8 +72,9 @@ def foreign_operations(contents):
 
 
 def _foreign_in_message(message):
-    found = re.findall(r"(?:Flex|Custom) ops: ([^\n]+)", message)
-    return ", ".join(found) or message.strip().splitlines()[0]
+    found = re.findall(r"'(?:tf\.)?(\w+)' op is neither a custom op nor a flex op", message)
+    found += re.findall(r"(?:Flex|Custom) ops: ([^\n]+)", message)
+    return ", ".join(sorted(set(found))) or message.strip().splitlines()[0]
 
 
 def _not_built_in(names):

@@ -113,5 +113,5 @@ def _print(plan, rows, setting):
     )
     print(report.table(rows))
     for quantize, row in zip(plan.paths, rows[1:], strict=True):
-        for line in report.warnings(plan.network, quantize, row):
+        for line in report.remarks(plan.network, quantize, row):
             print(line)

@@ -133,6 +133,15 @@ def test_colorize():
     assert tuple(colors[0, 0]) == space.palette[2]
 
 
+def test_classes_are_described_one_by_one():
+    space = published_label_space("cityscapes")
+    classes = space.classes()
+    assert [entry["id"] for entry in classes] == list(range(space.num_classes))
+    assert tuple(entry["name"] for entry in classes) == space.class_names
+    assert tuple(tuple(entry["color"]) for entry in classes) == space.palette
+    assert tuple(entry["raw_id"] for entry in classes) == space.raw_ids
+
+
 @pytest.mark.parametrize("dataset", PUBLISHED)
 def test_json_and_pickle_round_trip(dataset):
     space = published_label_space(dataset)
