@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -195,3 +196,18 @@ def test_export_savedmodel(run_module, model_dir, tmp_path):
     image = serve(label_map=tf.constant(label_map), seed=tf.constant([5], tf.int64))["image"]
     model = OASIS.load(model_dir)
     np.testing.assert_array_equal(image.numpy(), model.generate(label_map, seed=5))
+
+
+def test_export_keras_file(run_module, model_dir, tmp_path):
+    path = tmp_path / "generator.keras"
+    arguments = [f"--model_dir={model_dir}", f"--output={path}"]
+    done = run_module("export.keras_file", *arguments)
+    assert done.returncode == 0, done.stderr
+    generator, model = keras.models.load_model(path), OASIS.load(model_dir)
+    label_map, noise = scene(2, 0, 64, 64)[1][None], model.sample_noise(5, 1)
+    np.testing.assert_array_equal(
+        generator(label_map, noise), model.generator_ema(label_map, noise)
+    )
+    again = run_module("export.keras_file", *arguments)
+    assert again.returncode == 1
+    assert "generator.keras exists" in again.stderr and "tensorflow" not in again.stderr

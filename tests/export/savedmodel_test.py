@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework import op_def_registry
 
 from export import savedmodel
 from export.c_api import SavedModelSession, TensorFlowError
@@ -185,11 +186,11 @@ def test_no_images_give_no_images(session):
 
 
 def test_other_processes_threads_and_loaders_give_the_same_bits(exported, session, tmp_path):
-    """TensorFlow without Keras and this package, and its C API alone, with one and two threads."""
+    """TensorFlow without Keras and this package, two threads; its C API alone, one thread."""
     inputs = inputs_of(session, np.random.default_rng(2), 64, 64)
     found = {name: session.run(name, given) for name, given in inputs.items()}
     np.savez(tmp_path / "inputs.npz", **flat(inputs))
-    for consumer, threads in ((CONSUMER, 0), (C_CONSUMER, 1), (C_CONSUMER, 2)):
+    for consumer, threads in ((CONSUMER, 2), (C_CONSUMER, 1)):
         arguments = [exported, tmp_path / "inputs.npz", tmp_path / "outputs.npz"]
         subprocess.run(
             [sys.executable, "-c", consumer, *map(str, arguments)],
@@ -282,11 +283,7 @@ def test_operations_are_tensorflows_own(session):
     operations = {node.op for node in nodes} - functions
     assert {"Conv2D", "DecodePng", "StatelessRandomNormalV2"} <= operations
     assert not {name for name in operations if "PyFunc" in name or "Xla" in name}
-    known = {operation.name for operation in graph.meta_info_def.stripped_op_list.op}
-    assert operations <= known
-    from tensorflow.python.framework import op_def_registry
-
-    assert all(op_def_registry.get(name) for name in operations)
+    assert not [name for name in operations if op_def_registry.get(name) is None]
 
 
 def test_folded_weights_are_stored_once_and_nothing_else(shallow_model, exported):
