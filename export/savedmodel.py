@@ -1,6 +1,6 @@
 """Command: write a model as a TensorFlow SavedModel.
 
-    python -m export.savedmodel --model_dir=DIR --output=DIR [--version=N --max_pixels=N]
+    python -m export.savedmodel --model_dir=DIR --output=DIR [--version=N --max_pixels=N --nowarmup]
 
 Writes OUTPUT/VERSION/, the layout TensorFlow Serving watches. The artefact needs TensorFlow alone,
 neither Keras nor this package, and the same seed gives the same image as `OASIS.generate`, bit for

@@ -183,7 +183,7 @@ def test_mixed_requests(model, ways, number):
     growth = resident() - before
     print(
         f"{number} requests of {len(mixed)} kinds, {most} in flight, "
-        f"memory +{growth / 2**20:.1f} MiB"
+        f"memory {growth / 2**20:+.1f} MiB"
     )
     assert wrong == []
     assert most == IN_FLIGHT
