@@ -18,6 +18,19 @@ from oasis_tf.web.pictures import encode_png
 
 FORMAT_VERSION = 1
 _TFLITE_MARK = slice(4, 8), b"TFL3"
+_REMEDY = "Write it with python -m export.tflite."
+_KEYS = {
+    "classes",
+    "dataset",
+    "format_version",
+    "has_unknown",
+    "height",
+    "network",
+    "noise_channels",
+    "quantize",
+    "step",
+    "width",
+}
 _CHARSET = '<meta charset="utf-8">\n'
 # Which files of the page serve which mode alone.
 _OF_MODES = {
@@ -164,23 +177,27 @@ def _sidecar(path, network):
         raise ValueError(f"{beside} must be JSON: {error}. {_REMEDY}") from error
     if head[place] != mark:
         raise ValueError(f"Not a .tflite file: {path}")
-    received = sidecar.get("format_version"), sidecar.get("network")
+    if not isinstance(sidecar, dict) or not set(sidecar) >= _KEYS:
+        raise ValueError(f"{beside} must be an object with {', '.join(sorted(_KEYS))}. {_REMEDY}")
+    received = sidecar["format_version"], sidecar["network"]
     if received != (FORMAT_VERSION, network):
         raise ValueError(
             f"{beside} must tell of a {network} in format {FORMAT_VERSION}. Received: format "
             f"{received[0]}, network {received[1]}."
+        )
+    if sidecar["quantize"] not in tflite.QUANTIZATIONS:
+        raise ValueError(
+            f"{beside}: `quantize` must be one of {', '.join(tflite.QUANTIZATIONS)}. "
+            f"Received: {sidecar['quantize']}."
         )
     if not sidecar["height"] or not sidecar["width"]:
         raise ValueError(f"{path} must have a fixed size: the page paints at one. {_REMEDY}")
     return sidecar
 
 
-_REMEDY = "Write it with python -m export.tflite."
-
-
 def _label_space(sidecar, path):
-    classes = sidecar["classes"]
     try:
+        classes = sidecar["classes"]
         return LabelSpace(
             dataset=sidecar["dataset"],
             class_names=tuple(one["name"] for one in classes),
@@ -190,7 +207,7 @@ def _label_space(sidecar, path):
             others_are_unknown=sidecar["has_unknown"],  # as the page reads label files
         )
     except (KeyError, TypeError) as error:
-        raise ValueError(f"The .json beside {path} lacks {error}. {_REMEDY}") from error
+        raise ValueError(f"The classes in the .json beside {path}: {error}. {_REMEDY}") from error
 
 
 # === Writing ===

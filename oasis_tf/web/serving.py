@@ -20,7 +20,7 @@ _MOST_LETTERS = 500  # of what the other server says of a failure
 _FORMATS = {"image_bytes": PHOTOGRAPH_FORMATS}
 _BUSY = (429, 503)
 _URL = re.compile(
-    r"https?://(?P<host>\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?(/[\w.-]+)*/v1/models/[\w.-]+"
+    r"https?://(?:\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?(/[\w.-]+)*/v1/models/[\w.-]+"
     r"(/versions/\d+|/labels/[\w.-]+)?/?",
     re.ASCII,
 )

@@ -177,7 +177,8 @@ def test_page_that_asks_serving(model_dir, tmp_path):
         ({"format_version": 2}, "generator in format 1. Received: format 2"),
         ({"network": "segmenter"}, "must tell of a generator .*network segmenter"),
         ({"height": None, "width": None}, "must have a fixed size"),
-        ({"classes": [{"name": "sky"}]}, "lacks 'color'"),
+        ({"classes": [{"name": "sky"}]}, r"The classes in the .json beside .*: 'color'"),
+        ({"quantize": "int4"}, "`quantize` must be one of none, .* Received: int4"),
     ],
 )
 def test_refused_descriptions(tmp_path, changes, words):
@@ -189,6 +190,10 @@ def test_refused_descriptions(tmp_path, changes, words):
 def test_files_that_are_missing_or_of_another_kind(tmp_path, generator):
     with pytest.raises(ValueError, match=r"Cannot be read: .*none.tflite.*export.tflite"):
         static_page.Tflite.load(str(tmp_path / "none.tflite"))
+    for text in ("[]", '{"format_version": 1}'):
+        (tmp_path / "generator.json").write_text(text)
+        with pytest.raises(ValueError, match="must be an object with classes, dataset, "):
+            static_page.Tflite.load(generator)
     (tmp_path / "generator.json").write_text("{")
     with pytest.raises(ValueError, match=r"generator.json must be JSON"):
         static_page.Tflite.load(generator)

@@ -343,4 +343,5 @@ async function start() {
 start().catch((error) => {
   showWorking(false);
   complain(error);
+  clearTimeout(messageTimer); // there is nothing else to be seen
 });
