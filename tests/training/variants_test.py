@@ -290,3 +290,14 @@ def test_ablations_take_two_steps(name):
         assert set(logs) == set(model.metric_names)
         assert np.isfinite([float(value) for value in logs.values()]).all(), logs
     assert model.generate(make_batch(side)[1]).shape == (2, side, side, 3)
+
+
+# === Replicas ===
+
+
+@pytest.mark.slow
+def test_replicas_equal_one_device(run_module):
+    """Losses, weights and statistics of two replicas to 1e-9; see `variants_main.py`."""
+    done = run_module("tests.training.variants_main", timeout=900)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(" values\n") == 3
