@@ -70,7 +70,6 @@ SETTINGS = {
     "mixed_precision": st.sampled_from(["none", "bfloat16", "float16"]),
     "strategy": st.sampled_from(["auto", "none", "mirrored", "multi_worker"]),
     "remat": st.booleans(),
-    "chunk_logits": st.booleans(),
     "jit_compile": st.booleans(),
     "log_every": positive,
     "image_every": positive,
@@ -107,6 +106,7 @@ PARTS = [
     {"discriminator": "oasis_x2", "label_encoding": "projection", "consistency": "cutmix"},
     {"consistency": "labelmix", "labelmix_bits": "image"},
     {"lambda_vgg": 10.0, "vgg19": "vgg19.pth"},
+    {"chunk_logits": True},
 ]
 
 
