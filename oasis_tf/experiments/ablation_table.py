@@ -3,7 +3,6 @@
 import math
 import re
 
-from oasis_tf.experiments.published_ablations import PUBLISHED
 from oasis_tf.metrics.reports import report
 
 _NOTHING = "–"
@@ -22,12 +21,12 @@ def rows(runs):
     """Heading and a row of text for every run; what is not measured is a dash.
 
     `mIoU` is that of generated images under the segmenter, `rare mIoU` that of the rarest fifth of
-    the classes. Published FID and mIoU are those of the paper's own networks and data.
+    the classes. Published scores are those of the papers' own networks and data.
 
     Args:
         runs: list of `ablations.Run`.
     """
-    heading = ["", *(heading for heading, *_ in _COLUMNS), "published: FID / mIoU"]
+    heading = ["", *(heading for heading, *_ in _COLUMNS), "published"]
     return [heading, *(_row(run) for run in runs)]
 
 
@@ -37,7 +36,7 @@ def _row(run):
     except (OSError, ValueError):
         values = {}
     cells = [_cell(values, *column) for column in _COLUMNS]
-    return [run.name, *cells, PUBLISHED.get(run.name, _NOTHING)]
+    return [run.name, *cells, run.published or _NOTHING]
 
 
 def _cell(values, heading, pattern, factor, digits):

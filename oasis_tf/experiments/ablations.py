@@ -7,6 +7,7 @@ before ended.
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,12 +30,15 @@ class Run:
         arguments: flags of the train command, data set and model directory among them.
         model_dir: where it trains.
         config: `Config` that they resolve to.
+        published: what the flagfile's heading says of published scores, such as "FID 28.3, mIoU
+            48.8 (table 1)"; None if nothing.
     """
 
     name: str
     arguments: tuple[str, ...]
     model_dir: str
     config: config.Config
+    published: str | None = None
 
     @property
     def steps(self):
@@ -86,7 +90,8 @@ def plan(variants, data_dir, output_dir, common=None, untrained=False):
     for variant in variants:
         path = _flagfile(variant)
         arguments = _overruled(commandline.expand_flagfiles([f"--flagfile={path}"]), shared)
-        runs.append(_run(path.stem, arguments, dataset, data_dir, output_dir))
+        run = _run(path.stem, arguments, dataset, data_dir, output_dir)
+        runs.append(dataclasses.replace(run, published=published(path)))
     if untrained:
         first = _overruled(list(runs[0].arguments), ["--steps=1", "--checkpoint_every=1"])
         runs.insert(0, _run(UNTRAINED, first, dataset, data_dir, output_dir))
@@ -101,6 +106,15 @@ def plan(variants, data_dir, output_dir, common=None, untrained=False):
 def _flagfile(variant):
     name = variant if variant.endswith(".flags") else f"{variant}.flags"
     return commandline.find_flagfile(name)
+
+
+def published(path):
+    """Published scores of a flagfile and their table, as its heading states them; None without."""
+    comments = [line.strip("# \n") for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    heading = " ".join(comments)
+    scores = re.search(r"Expected score: (.+?) as published", heading)
+    table = re.search(r"table \w+", heading)
+    return scores and " ".join(filter(None, (scores[1], table and f"({table[0]})")))
 
 
 def _overruled(arguments, by):
