@@ -11,6 +11,7 @@ from oasis_tf import commandline, resolving, setting_flags
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.models.oasis import OASIS
 from oasis_tf.models.weights import named_weights
+from oasis_tf.training import loop
 from oasis_tf.training.build import build_model, networks, state_variables
 from oasis_tf.training.memory import step_bytes
 from oasis_tf.training.optimizer import Adam
@@ -290,6 +291,38 @@ def test_ablations_take_two_steps(name):
         assert set(logs) == set(model.metric_names)
         assert np.isfinite([float(value) for value in logs.values()]).all(), logs
     assert model.generate(make_batch(side)[1]).shape == (2, side, side, 3)
+
+
+# === Runs ===
+
+
+@pytest.mark.slow
+def test_a_run_that_is_continued_ends_as_one_that_never_stopped(write_shapes, tmp_path):
+    """Bit for bit, with every part that draws: mixed noise, latents, boxes of CutMix."""
+    settings, _ = VARIANTS["two U-Nets, N + 1 classes, mixed noise, encoder beside it"]
+    sides = {"crop_height": 32, "crop_width": 32, "strategy": "none", "statistics_batches": 2}
+    given = {"data_dir": write_shapes(6, 2, size=32), "log_every": 1, "consistency": "cutmix"}
+
+    def train(name, steps):
+        settings_now = settings | sides | given | {"steps": steps}
+        loop.train(make_config(**settings_now), str(tmp_path / name))
+
+    train("whole", 4)
+    train("parts", 2)
+    train("parts", 4)
+    for file in (
+        "checkpoints/step_00000004/training.npz",
+        "checkpoints/step_00000004/inference.npz",
+    ):
+        whole, parts = (np.load(tmp_path / name / file) for name in ("whole", "parts"))
+        assert set(whole.files) == set(parts.files)
+        for key in whole.files:
+            np.testing.assert_array_equal(parts[key], whole[key], err_msg=key)
+    lines = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "parts")]
+    assert lines[0] == lines[1] and lines[0].count("loss_cutmix") == 4
+    model = OASIS.load(str(tmp_path / "parts"))
+    style = model.encode(np.zeros((50, 40, 3), np.uint8), seed=3)
+    assert model.generate(np.zeros((32, 32), int), noise=style).shape == (32, 32, 3)
 
 
 # === Replicas ===
