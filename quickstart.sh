@@ -6,7 +6,7 @@ cd "$(dirname "$0")"
 out=${1:-quickstart_run}
 
 [ -d .venv ] || python3 -m venv .venv
-.venv/bin/pip install --quiet --editable .
+.venv/bin/pip install --quiet --editable '.[serving]'
 run() { echo "== python -m $*"; .venv/bin/python -m "$@"; }
 
 [ -f "$out/data/dataset.json" ] ||
