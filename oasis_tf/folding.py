@@ -1,4 +1,4 @@
-"""A generator's weights as its inference engine wants them (``inference.py`` says why they suffice)."""
+"""Weights of a generator as its inference engine wants them; ``inference.py`` says why."""
 
 import tensorflow as tf
 
