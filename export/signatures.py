@@ -1,8 +1,9 @@
 """Serving signatures: functions over plain variables, with readable errors in the graph.
 
-Everything is batch-major and of dynamic sizes. Names of pictures as bytes end in `_bytes`: so
-TensorFlow Serving sends them as base64. Those that begin with `png` have the names and the meaning
-of the demo's (`oasis_tf.web.signatures`).
+Everything is batch-major and of dynamic sizes. Inputs are read behind their checks alone: parts of
+a graph run in any order, and the first error is the answer. Names of pictures as bytes end in
+`_bytes`: so TensorFlow Serving sends them as base64. Signatures that begin with `png` have the
+names and the meaning of the demo's (`oasis_tf.web.signatures`).
 """
 
 import tensorflow as tf
@@ -149,17 +150,16 @@ class _Networks:
             *same_size("region", region, "label_map", label_map),
             *same_batch(label_map=label_map, seed=seed, region_seed=region_seed),
         ]
-        label_map, seeds = behind(checks, label_map, tf.stack([seed, region_seed], axis=1))
-        return {
-            "image": self._paint(label_map, tf.cast(region != 0, tf.int32), self._vectors(seeds))
-        }
+        label_map, region, *seeds = behind(checks, label_map, region, seed, region_seed)
+        index, vectors = tf.cast(region != 0, tf.int32), self._vectors(tf.stack(seeds, axis=1))
+        return {"image": self._paint(label_map, index, vectors)}
 
     def segment(self, image):
         label_map, fake = self._segmented(image, "image")
         return {"label_map": label_map, "fake_probability": fake}
 
     def recreate(self, image, seed):
-        image = behind(same_batch(image=image, seed=seed), image)
+        image, seed = behind(same_batch(image=image, seed=seed), image, seed)
         label_map, _ = self._segmented(image, "image", self._config.generator_stride)
         return {"image": self._painted(label_map, seed), "label_map": label_map}
 
@@ -167,7 +167,8 @@ class _Networks:
 
     def png(self, label_map_bytes, seed):
         checks = same_batch(label_map_bytes=label_map_bytes, seed=seed)
-        label_map = self._label_map(behind(checks, label_map_bytes))
+        label_map_bytes, seed = behind(checks, label_map_bytes, seed)
+        label_map = self._label_map(label_map_bytes)
         return {"image_bytes": pictures.encode_images(self._painted(label_map, seed))}
 
     def png_edit(self, label_map_bytes, noise_index_bytes, seed, other_seed, share):
@@ -181,7 +182,9 @@ class _Networks:
             *same_size("other_seed", other_seed, "seed", seed),
             *within("share", share, 0.0, 1.0),
         ]
-        label_map_bytes, noise_index_bytes = behind(checks, label_map_bytes, noise_index_bytes)
+        label_map_bytes, noise_index_bytes, seed, other_seed, share = behind(
+            checks, label_map_bytes, noise_index_bytes, seed, other_seed, share
+        )
         label_map = self._label_map(label_map_bytes)
         index = self._beside(label_map, noise_index_bytes, "noise_index_bytes")
         numbers = in_range("noise_index_bytes", index, tf.shape(seed)[1], "numbers of seeds")
@@ -207,7 +210,8 @@ class _Networks:
         return {"label_map_bytes": pictures.encode_ids(label_map)}
 
     def png_recreate(self, image_bytes, seed):
-        image_bytes = behind(same_batch(image_bytes=image_bytes, seed=seed), image_bytes)
+        checks = same_batch(image_bytes=image_bytes, seed=seed)
+        image_bytes, seed = behind(checks, image_bytes, seed)
         image, stride = self._photographs(image_bytes), self._config.generator_stride
         label_map, _ = self._segmented(image, "image_bytes", stride)
         return {

@@ -285,6 +285,11 @@ SIZES_DIFFER = r"`noise_index_bytes` must have the batch and size of `label_map_
             SIZES_DIFFER,
         ),
         ("png_edit", one(EDIT | {"share": 0, "noise_index_bytes": b"?"}), "`noise_index_bytes`"),
+        (
+            "png_resample",
+            one(DEMO_CASES[6][1] | {"region_seed": 1}) | {"region_seed": np.array([1, 2])},
+            "`label_map_bytes` and `region_seed` must have the same batch size",
+        ),
     ],
 )
 def test_what_does_not_go_together(session, name, inputs, message):
