@@ -135,6 +135,7 @@ def test_table(flagfile, common, data_dir, tmp_path):
     assert set(two[1:]) == {"–"}
 
 
+@pytest.mark.slow
 def test_command_trains_measures_goes_on_and_names_what_fails(
     run_module, flagfile, common, data_dir, tmp_path
 ):

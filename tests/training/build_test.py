@@ -55,6 +55,7 @@ def exact(make_config, batch):
     return build_for_training(make_config()).train_step(batch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_mixed_precision_trains_close_to_float32(make_config, changed, batch, exact, precision):
     model = build_for_training(changed(make_config(), mixed_precision=precision))

@@ -48,8 +48,8 @@ def test_losses_see_float32(make_config, changed, batch, monkeypatch, precision)
     seen = []
 
     def recording(name, right):
-        def record(*args):
-            result = right(*args)
+        def record(*args, **options):
+            result = right(*args, **options)
             floats = [x for x in (*args, result) if hasattr(x, "dtype") and x.dtype.is_floating]
             seen.append((name, {x.dtype for x in floats}))
             return result

@@ -276,6 +276,8 @@ def test_folders_that_are_no_version(tmp_path, place):
 def test_the_command(exported, tmp_path):
     """Loads without TensorFlow's Python package being imported, answers, ends when interrupted."""
     code = (
+        # Children of a process that ignores the signal would ignore it, too.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys; from export.serving import local_server; from oasis_tf import commandline\n"
         "try:\n    commandline.run(local_server.main, local_server.define_flags)\n"
         "finally:\n    print({'tensorflow', 'keras'} & set(sys.modules))\n"
