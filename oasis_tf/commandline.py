@@ -170,6 +170,17 @@ def define_checkpoint_flag(flag_values: flags.FlagValues) -> None:
     )
 
 
+def define_label_format_flag(flag_values: flags.FlagValues) -> None:
+    """Defines `--label_format` for commands that read label PNGs."""
+    flags.DEFINE_enum(
+        "label_format",
+        "auto",
+        ["auto", "ids", "colors"],
+        "What label PNGs hold. auto: colours in RGB and RGBA files, raw ids in others.",
+        flag_values=flag_values,
+    )
+
+
 def checkpoint(text: str | None) -> int | str | None:
     """Returns what `OASIS.load` takes for a value of --checkpoint.
 

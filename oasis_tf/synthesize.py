@@ -50,13 +50,7 @@ def _define_inputs(where):
         "indices of a palette, or exact colours of the data set's palette.",
         **where,
     )
-    flags.DEFINE_enum(
-        "label_format",
-        "auto",
-        ["auto", "ids", "colors"],
-        "What label PNGs hold. auto: colours in RGB and RGBA files, raw ids in others.",
-        **where,
-    )
+    commandline.define_label_format_flag(where["flag_values"])
     flags.DEFINE_string(
         "from_images",
         None,

@@ -52,13 +52,7 @@ def define_flags(flag_values):
         **where,
     )
     flags.DEFINE_string("output", None, "Folder for the pictures.", required=True, **where)
-    flags.DEFINE_enum(
-        "label_format",
-        "auto",
-        ["auto", "ids", "colors"],
-        "What label PNGs hold. auto: colours in RGB and RGBA files, raw ids in others.",
-        **where,
-    )
+    commandline.define_label_format_flag(flag_values)
     flags.DEFINE_string(
         "size",
         "crop",

@@ -48,7 +48,8 @@ class Run:
     def metrics(self, wanted):
         """Those of the wanted metrics that its model can have."""
         model = self.config.model
-        cannot = set() if model.noise_channels else {"diversity", "class_diversity"}
+        cannot = set() if model.vector_channels else {"diversity"}
+        cannot |= set() if model.local_noise else {"class_diversity"}
         cannot |= set() if model.segments else {"segmentation"}
         return [metric for metric in wanted if metric not in cannot]
 

@@ -16,6 +16,7 @@ from oasis_tf import noise
 from oasis_tf.data import damage, pipeline
 from oasis_tf.experiments.segmenters import Architecture
 from oasis_tf.images import to_uint8
+from oasis_tf.metrics.segmentation import segmenter
 from oasis_tf.metrics.segmentation.confusion import ConfusionMatrix, frequency_groups
 from oasis_tf.metrics.segmentation.evaluators import known_classes
 from oasis_tf.progress import progress_bar
@@ -68,7 +69,7 @@ class Painter:
 
     def __init__(self, model, seed):
         self._engine = model.inference_engine()
-        self._channels = model.generator.noise_channels
+        self._channels = model.generator.vector_channels
         self._seed = seed
 
     def __call__(self, label_map, first):
@@ -124,9 +125,8 @@ def train(dataset, recipe, painter=None, description="segmenter"):
         for step, (image, label_map) in zip(range(recipe.steps), batches, strict=False):
             first = step * recipe.batch_size
             image, label_map = with_companions(image, label_map, painter, first)
-            known = (label_map >= first_known).astype(np.float32)
-            target = np.maximum(label_map - first_known, 0)
-            network.train_on_batch(_normalized(image), target, sample_weight=known)
+            image, target, known = segmenter.prepared(image, label_map, first_known)
+            network.train_on_batch(image, target, sample_weight=known)
             progress.update()
     return network
 
@@ -144,13 +144,9 @@ def score(network, dataset, recipe):
         batch_size=recipe.batch_size,
     )
     for image, label_map in batches:
-        logits = network.predict_on_batch(_normalized(image.numpy()))
+        logits = network.predict_on_batch(segmenter.normalized(image))
         prediction = np.argmax(logits, axis=-1).astype(np.int32) + classes[0]
         matrix.update(label_map.numpy(), prediction)
     groups = frequency_groups(np.array(dataset.class_frequency), classes)
     values = matrix.scores("", space.class_names, groups)
     return {name.removeprefix("/"): value for name, value in values.items()}
-
-
-def _normalized(image):
-    return np.asarray(image, np.float32) / 127.5 - 1.0

@@ -49,11 +49,7 @@ class Architecture:
         """Adam along a cosine for the compact network; SGD with momentum 0.9 and polynomial decay
         (power 0.9) for DeepLabV3."""
         if self.name == COMPACT:
-            return keras.optimizers.Adam(
-                keras.optimizers.schedules.CosineDecay(
-                    0.0, steps, warmup_target=self.learning_rate, warmup_steps=steps // 10
-                )
-            )
+            return segmenter.adam(self.learning_rate, steps)
         rate = keras.optimizers.schedules.PolynomialDecay(
             self.learning_rate, steps, end_learning_rate=0.0, power=0.9
         )
@@ -61,7 +57,9 @@ class Architecture:
 
 
 _ARCHITECTURES = {
-    COMPACT: Architecture(COMPACT, segmenter.SIZE_MULTIPLE, 4e-3),
+    COMPACT: Architecture(
+        COMPACT, segmenter.SIZE_MULTIPLE, segmenter.SegmenterRecipe.learning_rate
+    ),
     DEEPLAB_V3: Architecture(DEEPLAB_V3, _OUTPUT_STRIDE, 1e-2),
 }
 

@@ -133,12 +133,38 @@ class Segmenter:
         Returns:
             int32 [B,H,W] model ids; never the unknown label.
         """
-        logits = self.network.predict_on_batch(_normalize(np.asarray(image)))
+        logits = self.network.predict_on_batch(normalized(np.asarray(image)))
         return np.argmax(logits, axis=-1).astype(np.int32) + self.classes[0]
 
 
-def _normalize(image):
+def normalized(image):
+    """What networks take of uint8 images: float32 in [-1, 1]."""
     return ops.cast(image, "float32") / 127.5 - 1.0
+
+
+def prepared(image, label_map, first_known):
+    """A batch as networks train on it.
+
+    Args:
+        image: uint8 [B,H,W,3].
+        label_map: integers [B,H,W] in model ids.
+        first_known: the lowest model id that is told apart.
+
+    Returns:
+        image float32 in [-1, 1], classes int32 [B,H,W] counted from `first_known`, and weights of
+        pixels, float32 [B,H,W]: 0 where the class is unknown.
+    """
+    label_map = ops.cast(label_map, "int32")
+    known = ops.cast(label_map >= first_known, "float32")
+    return normalized(image), ops.maximum(label_map - first_known, 0), known
+
+
+def adam(learning_rate, steps):
+    """Adam whose rate warms up over a tenth of the steps and falls to 0 along a cosine."""
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, steps, warmup_target=learning_rate, warmup_steps=steps // 10
+    )
+    return keras.optimizers.Adam(schedule)
 
 
 def train_segmenter(dataset, recipe):
@@ -156,19 +182,11 @@ def train_segmenter(dataset, recipe):
         dataset.label_space.num_classes - first_known, recipe.widths, recipe.seed
     )
     trainer = keras.Model(network.inputs, network.outputs)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, recipe.steps, warmup_target=recipe.learning_rate, warmup_steps=recipe.steps // 10
-    )
     trainer.compile(
-        keras.optimizers.Adam(schedule),
+        adam(recipe.learning_rate, recipe.steps),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         jit_compile=False,
     )
-
-    def prepare(image, label_map):
-        label_map = ops.cast(label_map, "int32")
-        known = ops.cast(label_map >= first_known, "float32")
-        return _normalize(image), ops.maximum(label_map - first_known, 0), known
 
     batches = pipeline.training_batches(
         dataset.data_dir,
@@ -180,7 +198,7 @@ def train_segmenter(dataset, recipe):
         batch_size=recipe.batch_size,
         seed=recipe.seed,
         skip_corrupt=recipe.skip_corrupt,
-    ).map(prepare)
+    ).map(lambda image, label_map: prepared(image, label_map, first_known))
     with damage.plain_errors(), progress_bar(recipe.steps, "step", "train segmenter") as progress:
         count = keras.callbacks.LambdaCallback(
             on_train_batch_end=lambda batch, logs: progress.update()
