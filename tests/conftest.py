@@ -63,6 +63,25 @@ def write_shapes(tmp_path_factory):
     return write
 
 
+def _weights_at_random(variables, rng):
+    """Values that keep features in proportion, so that images are neither flat nor saturated."""
+    values = {}
+    for name, variable in variables.items():
+        stem, shape = name.rsplit("/", 1)[0], variable.shape
+        if name.endswith("kernel"):
+            gain = np.float32(np.sqrt(2 / np.prod(shape[:-1])))
+            values[name] = gain * rng.standard_normal(shape, np.float32)
+            left, _, right = np.linalg.svd(
+                values[name].reshape(-1, shape[-1]).T, full_matrices=False
+            )
+            values |= {f"{stem}/u": left[:, 0], f"{stem}/v": right[0]}
+        elif name.endswith("moving_variance"):
+            values[name] = 0.5 + rng.random(shape, np.float32)
+        elif not name.endswith(("/u", "/v")):
+            values[name] = 0.2 * rng.standard_normal(shape, np.float32)
+    return {name: values[name] for name in variables}
+
+
 @pytest.fixture(scope="session")
 def write_model(tmp_path_factory):
     """Writes model directories of `shapes` at 64x64 as training leaves them, weights at random.
@@ -87,16 +106,17 @@ def write_model(tmp_path_factory):
         path = str(tmp_path_factory.mktemp("model"))
         config.save(path)
         model, rng = build_model(config), np.random.default_rng(0)
-        # Of both signs: weights that all push one way saturate the image, which never changes then.
         training = {
-            f"{name}/{key}": 0.6 * rng.standard_normal(variable.shape, np.float32)
+            f"{name}/{key}": value
             for name, network in networks(model).items()
-            for key, variable in named_weights(network).items()
+            for key, value in _weights_at_random(named_weights(network), rng).items()
         } | {"step": np.int64(step)}
         inference = {
-            key: 0.5 + rng.random(variable.shape, np.float32)
-            for key, variable in forward_state(model.generator_ema).items()
+            key: training[f"generator_ema/{key}"] for key in forward_state(model.generator_ema)
         }
+        for key, value in inference.items():
+            if key.endswith("moving_variance"):
+                inference[key] = value * (0.5 + rng.random(value.shape, np.float32))
         CheckpointStore(path).save(step, training, inference)
         return path
 
