@@ -55,6 +55,17 @@ def test_noise_is_drawn_anew_at_every_position(model):
     np.testing.assert_array_equal(once, painter(label_maps(1), 0))
 
 
+def test_latents_of_an_encoder_are_drawn_as_noise(write_model, data_dir):
+    """A model whose encoder feeds the first features paints in as many styles as it is asked."""
+    widths = SMALL | {"encoder_channels": 2, "latent_channels": 4}
+    model = OASIS.load(write_model(data_dir, noise_channels=0, encoder="stem", **widths))
+    painter = augmented_segmentation.Painter(model, 0)
+    once, again = painter(label_maps(1), 0), painter(label_maps(1), 1)
+    assert (once != again).any()
+    seeds = [np.random.default_rng([0, 0]).integers(2**63)]
+    np.testing.assert_array_equal(once, to_uint8(model.generate(label_maps(1), seeds)))
+
+
 def test_without_a_painter_a_batch_is_as_it_was():
     image = np.zeros((2, 64, 64, 3), np.uint8)
     images, labels = augmented_segmentation.with_companions(image, label_maps(2), None, 0)
