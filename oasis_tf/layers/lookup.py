@@ -1,8 +1,5 @@
 """Rows of a table by index, with a gradient that is summed in single precision."""
 
-import functools
-import operator
-
 import keras
 from keras import ops
 
@@ -52,7 +49,7 @@ def lookup_sum(tables, index):
         def gradient(upstream):
             return [_summed_rows(upstream, *pair) for pair in zip(columns, tables, strict=True)]
 
-        return functools.reduce(operator.add, map(tf.gather, tables, columns)), gradient
+        return tf.add_n(list(map(tf.gather, tables, columns))), gradient
 
     return rows(*tables)
 
