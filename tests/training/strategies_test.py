@@ -384,7 +384,8 @@ def free_slurm_job():
     raise AssertionError("no free ports")
 
 
-@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_workers_equal_one_device(on_one_device, tmp_path, dtype):
     """Two tasks of a SLURM step, as far as their environment goes."""
     step = slurm(0, "127.0.0.1", "2", SLURM_STEP_NUM_TASKS="2", SLURM_JOB_ID=free_slurm_job())
