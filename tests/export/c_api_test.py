@@ -116,6 +116,7 @@ def resident():
         return int(file.read().split()[1]) * 4096
 
 
+@pytest.mark.slow
 def test_memory_is_given_back(echo):
     numbers = {"value": np.zeros((1_000_000, 2), np.float32)}  # 8 MB
     texts = {"value": [[b"x" * 4_000_000, b"y" * 4_000_000]]}

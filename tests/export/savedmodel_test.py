@@ -185,6 +185,7 @@ def test_no_images_give_no_images(session):
 # === Elsewhere ===
 
 
+@pytest.mark.slow
 def test_other_processes_threads_and_loaders_give_the_same_bits(exported, session, tmp_path):
     """TensorFlow without Keras and this package, two threads; its C API alone, one thread."""
     inputs = inputs_of(session, np.random.default_rng(2), 64, 64)
