@@ -97,7 +97,7 @@ def test_equals_the_plain_generator(generators, noise_kind, size):
     check_close(image.numpy(), plain(generator, label_map, noise), 1e-10)
 
 
-@pytest.mark.parametrize("noise_channels", [0, NOISE])
+@pytest.mark.parametrize("noise_channels", [0, pytest.param(NOISE, marks=pytest.mark.slow)])
 def test_equals_the_plain_generator_at_full_depth(noise_channels):
     generator = make_generator(noise_channels, WIDTHS, channels=1)
     engine = InferenceEngine(generator)

@@ -137,6 +137,7 @@ def test_tells_other_class_weights_apart(golden, monkeypatch, change):
     assert items == {"class weights", "loss as real, real image", "loss as real, fake image"}
 
 
+@pytest.mark.slow
 def test_tells_missing_gradient_through_sigma_apart(golden, monkeypatch):
     def blocked(layer, norm):
         kernel = layer.kernel.value
@@ -153,6 +154,7 @@ def test_tells_missing_gradient_through_sigma_apart(golden, monkeypatch):
     }
 
 
+@pytest.mark.slow
 def test_tells_keras_adam_apart(golden):
     model = parity.new_model(golden)
     model.compile(*(keras.optimizers.Adam(rate, beta_1=0.0, epsilon=1e-8) for rate in (1e-4, 4e-4)))
@@ -161,6 +163,7 @@ def test_tells_keras_adam_apart(golden):
     assert not any(item.startswith("gradients of G") for item in items)
 
 
+@pytest.mark.slow
 def test_tells_biased_running_variance_apart(golden, monkeypatch):
     def biased(layer, moments, x, repeats=1):
         for average, value in zip((layer.moving_mean, layer.moving_variance), moments, strict=True):
@@ -171,6 +174,7 @@ def test_tells_biased_running_variance_apart(golden, monkeypatch):
     assert items == {f"{which} after 3 iterations: running variances" for which in ("G", "EMA")}
 
 
+@pytest.mark.slow
 def test_tells_another_power_iteration_apart(golden, monkeypatch):
     def twice(layer):
         right(layer)

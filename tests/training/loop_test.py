@@ -438,6 +438,7 @@ def test_the_best_checkpoint_is_kept(straight, train, changed, scripted, tmp_pat
     assert int(OASIS.load(str(tmp_path), checkpoint="best").step.numpy()) == 2
 
 
+@pytest.mark.slow
 def test_a_best_metric_of_another_network_costs_nothing(
     straight, train, changed, scripted, tmp_path
 ):

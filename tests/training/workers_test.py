@@ -100,6 +100,7 @@ def stopped(data_dir, tmp_path_factory):
     return path, step
 
 
+@pytest.mark.slow
 def test_a_signal_on_one_worker_stops_all_and_one_has_written(stopped):
     path, step = stopped
     kept = {*[*range(10, step, 10), step][-2:], best_step(path)}
@@ -113,6 +114,7 @@ def test_a_signal_on_one_worker_stops_all_and_one_has_written(stopped):
     assert not list((path / "checkpoints").glob(".*"))
 
 
+@pytest.mark.slow
 def test_two_workers_find_what_one_process_finds(stopped, tmp_path):
     """Of the one batch of the validation split, the second worker has no image."""
     path, _ = stopped
