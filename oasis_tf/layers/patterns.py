@@ -21,11 +21,13 @@ TensorFlow only, and not for XLA: how many rows there are is known at run time, 
 allow, and for which XLA keeps as many rows as there are pixels.
 """
 
+import functools
+import operator
 from typing import Any, NamedTuple
 
 from keras import ops
 
-from oasis_tf.layers.lookup import lookup, lookup_sum
+from oasis_tf.layers.lookup import lookup
 
 # Triples of numbers below this fit into int64; of larger ones, pairs do and are renumbered first.
 _MOST_KINDS = 2**21
@@ -104,9 +106,6 @@ def _triples(kinds, count, axis):
     """Renumbers (before, at, after) along an axis; ``count`` stands for outside the image."""
     import tensorflow as tf
 
-    # There are no more kinds than pixels: with those known, nothing is left to decide at run time.
-    most = kinds.shape.num_elements()
-
     paddings = [(1, 1) if dimension == axis else (0, 0) for dimension in range(3)]
     padded = tf.pad(kinds, paddings, constant_values=count)
     size, base = tf.shape(kinds)[axis], count + 1
@@ -122,8 +121,7 @@ def _triples(kinds, count, axis):
         pairs = tf.gather(pairs, values // base)
         return index, pairs // base, pairs % base, values % base
 
-    few = most is not None and most + 1 < _MOST_KINDS
-    index, *triple = at_once() if few else tf.cond(base < _MOST_KINDS, at_once, pairs_first)
+    index, *triple = tf.cond(base < _MOST_KINDS, at_once, pairs_first)
     return index, tf.stack(triple, axis=1)
 
 
@@ -144,7 +142,9 @@ def hidden_table(kernels, biases, noise_channels, patterns, vectors):
     # The last row is the condition outside the image.
     taps = ops.pad(ops.concatenate(taps, axis=-1), ((0, 0), (0, 1), (0, 0)))
     total = ops.concatenate([ops.convert_to_tensor(bias) for bias in biases], axis=0)
-    return total + lookup_sum(ops.unstack(taps, 9), patterns.conditions)
+    for position, table in enumerate(ops.unstack(taps, 9)):
+        total = total + lookup(table, patterns.conditions[:, position])
+    return total
 
 
 def _taps(kernel, noise_channels, patterns, vectors):
@@ -170,6 +170,12 @@ def modulation_table(hidden, patterns, kernel):
     hidden = ops.cast(ops.pad(ops.relu(hidden), ((0, 1), (0, 0))), kernel.dtype)
     taps = ops.unstack(ops.reshape(kernel, (9, *kernel.shape[2:])), 9)
 
+    def added(tables, numbers):
+        """Sum over the places of a window: row ``numbers[:, place]`` of ``tables[place]``."""
+        return functools.reduce(
+            operator.add, (lookup(table, numbers[:, place]) for place, table in enumerate(tables))
+        )
+
     products = [ops.matmul(hidden, tap) for tap in taps]
-    lines = [lookup_sum(products[first : first + 3], patterns.lines) for first in (0, 3, 6)]
-    return lookup_sum(lines, patterns.columns)
+    lines = [added(products[first : first + 3], patterns.lines) for first in (0, 3, 6)]
+    return added(lines, patterns.columns)

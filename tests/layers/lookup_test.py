@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from oasis_tf.layers.lookup import lookup, lookup_sum, scale_and_shift
+from oasis_tf.layers.lookup import lookup, scale_and_shift
 
 ROWS = 6
 INDICES = {
@@ -100,31 +100,6 @@ def test_through_two_look_ups(rng, check_same):
         ),
         [table],
     )
-
-
-def test_lookup_sum_equals_several_look_ups(rng, check_same):
-    tables = [tf.constant(rng.normal(size=(rows, 3))) for rows in (2, ROWS, 4)]
-    index = tf.constant(np.stack([rng.integers(0, rows, 7) for rows in (2, ROWS, 4)], axis=1))
-    check_same(
-        lambda: lookup_sum(tables, index),
-        lambda: tf.add_n(
-            [
-                tf.one_hot(index[:, place], len(table), dtype=tf.float64) @ table
-                for place, table in enumerate(tables)
-            ]
-        ),
-        tables,
-    )
-
-
-def test_lookup_sum_sums_in_single_precision():
-    tables = [tf.ones((2, 1), tf.bfloat16)] * 2
-    with tf.GradientTape() as tape:
-        tape.watch(tables)
-        rows = lookup_sum(tables, tf.zeros((4096, 2), tf.int32))
-    gradient = tape.gradient(rows, tables[0])
-    assert rows.dtype == gradient.dtype == tf.bfloat16
-    np.testing.assert_array_equal(tf.cast(gradient, "float32"), [[2 * 4096], [0]])
 
 
 @pytest.mark.parametrize("size", [(1, 1, 1), (2, 3, 4)])

@@ -141,21 +141,6 @@ def test_more_kinds_than_triples_can_number(rng, monkeypatch, size, noise):
     check(label_map, make_noise_index(rng, noise, label_map.shape))
 
 
-@pytest.mark.parametrize(("size", "branches"), [(16, False), (None, True)])
-def test_known_sizes_leave_no_branch(size, branches):
-    """A branch costs as much to trace as all the rest; few pixels cannot have too many kinds."""
-
-    @tf.function
-    def index(label_map):
-        return find_patterns(label_map, tf.zeros((1, 1, 1), tf.int32)).index
-
-    spec = tf.TensorSpec((2, size, size), tf.int32)
-    kinds = {
-        operation.type for operation in index.get_concrete_function(spec).graph.get_operations()
-    }
-    assert bool(kinds & {"If", "StatelessIf"}) == branches
-
-
 def make_layers(rng, noise_channels, filters=(4, 1, 6)):
     layers = [LabelConv2D(f, CLASSES, noise_channels, dtype="float64") for f in filters]
     for layer in layers:
