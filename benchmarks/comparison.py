@@ -13,9 +13,9 @@ import tempfile
 import numpy as np
 from absl import flags
 
-from benchmarks import inputs, ours, pairing, processes, pytorch_contender, report
+from benchmarks import inputs, ours, pairing, processes, pytorch_contender, tables
 from benchmarks.environment import as_text, environment, usable_cores
-from oasis_tf import commandline
+from oasis_tf.cli import runner
 
 PROTOCOL = 1
 NONE = "none"
@@ -206,18 +206,18 @@ def main(argv, task):
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     args = flags.FLAGS
     variants, commands = settings_of(task, args), commands_of(args)
-    report.check_paths(args.json, args.plot)
+    tables.check_paths(args.json, args.plot)
     scenes = _scenes(args, variants.values())
     contents = {"benchmark": task, "environment": environment(), "scale": args.scale, "runs": []}
     print(as_text(contents["environment"]))
     for settings, found_scenes in zip(variants.values(), scenes, strict=True):
         found = _measured(args, settings, found_scenes, commands)
-        print(f"\n{report.title(settings, args.rounds, args.iterations)}\n{report.table(found)}")
-        contents["runs"].append(report.as_json(settings, commands, found, args))
+        print(f"\n{tables.title(settings, args.rounds, args.iterations)}\n{tables.table(found)}")
+        contents["runs"].append(tables.as_json(settings, commands, found, args))
         if args.json:
-            report.write_json(contents, args.json)
+            tables.write_json(contents, args.json)
     if args.plot:
-        report.plot(contents, list(variants), args.plot)
+        tables.plot(contents, list(variants), args.plot)
 
 
 def _scenes(args, variants):
@@ -254,7 +254,7 @@ def _measured(args, settings, scenes, commands):
 
 def run(task, iterations):
     """Runs the command of a task, as `commandline.run` does."""
-    commandline.run(
+    runner.run(
         functools.partial(main, task=task),
         functools.partial(define_flags, task=task, iterations=iterations),
     )

@@ -12,7 +12,7 @@ import numpy as np
 from absl import flags
 
 from benchmarks import contender
-from oasis_tf import commandline
+from oasis_tf.cli import runner
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 _SETTLING_PASSES, _SETTLING_SIDE = 3, 64
@@ -33,7 +33,7 @@ def main(argv):
     args = flags.FLAGS
     options = {name: getattr(args, name) for name in ("jit_compile", "remat", "chunk_logits")}
     make = functools.partial(_make, precision=args.precision, **options)
-    contender.serve(lambda: importlib.import_module("oasis_tf.training.task"), make)
+    contender.serve(lambda: importlib.import_module("oasis_tf.systems.oasis.task"), make)
 
 
 def _make(setup, **options):
@@ -56,8 +56,8 @@ def _make(setup, **options):
 
 def new_config(setup, precision, **options):
     """The ``Config`` that a setup (docs/benchmarks.md) stands for."""
-    from oasis_tf import config
     from oasis_tf.data.datasets import folder_label_space
+    from oasis_tf.systems.oasis import config
 
     return config.Config(
         model=config.ModelConfig(
@@ -84,8 +84,8 @@ def _step(config, arrays):
     """(run, variables) of training: the step that `oasis_tf.train` runs."""
     import tensorflow as tf
 
+    from oasis_tf.systems.oasis.task import OASISTask
     from oasis_tf.training.strategies import make_strategy
-    from oasis_tf.training.task import OASISTask
 
     task = OASISTask(config, make_strategy("none"))
     pairs = zip(arrays["image"], arrays["label_map"], strict=True)
@@ -99,7 +99,7 @@ def _step(config, arrays):
 
 def _generate(config, arrays):
     """(run, variables) of generating, as users do it."""
-    from oasis_tf.training.build import build_model, state_variables
+    from oasis_tf.systems.oasis.build import build_model, state_variables
 
     model = build_model(config, config.training.mixed_precision)
     label_maps, noise = arrays["label_map"], arrays["noise"]
@@ -121,4 +121,4 @@ def _settle(model, label_map, noise):
 
 
 if __name__ == "__main__":
-    commandline.run(main, define_flags)
+    runner.run(main, define_flags)

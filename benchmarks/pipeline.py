@@ -18,9 +18,9 @@ import time
 
 from absl import flags
 
-from benchmarks import report
+from benchmarks import tables
 from benchmarks.environment import as_text, environment
-from oasis_tf import commandline
+from oasis_tf.cli import runner
 
 
 def define_flags(flag_values):
@@ -44,18 +44,18 @@ def define_flags(flag_values):
 def main(argv):
     """Measures and prints."""
     del argv
-    from oasis_tf.config import Config
+    from oasis_tf.systems.oasis.config import Config
 
     args = flags.FLAGS
     config = Config.load(args.model_dir)
     config.model.check_discriminator("be trained")
-    report.check_paths(args.json, None)
+    tables.check_paths(args.json, None)
     machine = environment()
     print(as_text(machine))
 
     import tensorflow as tf
 
-    from oasis_tf.training.task import OASISTask
+    from oasis_tf.systems.oasis.task import OASISTask
 
     task = OASISTask(config, tf.distribute.get_strategy())
     size = config.training.batch_size
@@ -73,7 +73,7 @@ def main(argv):
     if args.json:
         settings = {"rounds": args.rounds, "config": config.to_json()}
         contents = {"benchmark": "pipeline", "environment": machine, "settings": settings}
-        report.write_json(contents | {"figures": figures}, args.json)
+        tables.write_json(contents | {"figures": figures}, args.json)
 
 
 def drain(batches, rounds, seconds):
@@ -117,4 +117,4 @@ def _say(text):
 
 
 if __name__ == "__main__":
-    commandline.run(main, define_flags)
+    runner.run(main, define_flags)

@@ -14,7 +14,7 @@ import numpy as np
 from absl import flags
 
 from benchmarks import contender
-from oasis_tf import commandline
+from oasis_tf.cli import runner
 
 # What is done to the networks in each mode.
 MODES = {
@@ -53,7 +53,7 @@ def main(argv):
     mode = flags.FLAGS.mode
     check(mode)
     make = functools.partial(_make, changes=MODES[mode])
-    contender.serve(lambda: importlib.import_module("benchmarks.pytorch_peer"), make)
+    contender.serve(lambda: importlib.import_module("benchmarks.oasis.pytorch_peer"), make)
 
 
 def _make(setup, changes):
@@ -69,7 +69,7 @@ def _make(setup, changes):
 
 
 def _generator(setup):
-    from benchmarks import pytorch_peer as peer
+    from benchmarks.oasis import pytorch_peer as peer
 
     sizes = (setup["num_classes"], setup["noise_channels"], setup["channels"])
     generator = peer.Generator(*sizes, setup["spade_channels"])
@@ -79,7 +79,7 @@ def _generator(setup):
 
 def _step(setup, arrays, changes):
     """(run, bytes of weights and optimizers) of training."""
-    from benchmarks import pytorch_peer as peer
+    from benchmarks.oasis import pytorch_peer as peer
 
     if "compile" in changes:
         _leave_spectral_norm_uncompiled()
@@ -171,4 +171,4 @@ def _bytes(tensors):
 
 
 if __name__ == "__main__":
-    commandline.run(main, define_flags)
+    runner.run(main, define_flags)

@@ -16,7 +16,8 @@ import os
 
 from absl import flags
 
-from oasis_tf import commandline, files
+from oasis_tf.cli import runner
+from oasis_tf.io import files
 
 NETWORKS = ("generator", "discriminator")
 
@@ -25,7 +26,7 @@ def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
     flags.DEFINE_string("model_dir", None, "Model directory.", required=True, **where)
-    commandline.define_checkpoint_flag(flag_values)
+    runner.define_checkpoint_flag(flag_values)
     flags.DEFINE_string("output", None, "File to write, of suffix .keras.", required=True, **where)
     flags.DEFINE_enum(
         "network",
@@ -77,10 +78,10 @@ def main(argv):
     check_output(args.output, args.overwrite)
     from oasis_tf import OASIS
 
-    model = OASIS.load(args.model_dir, commandline.checkpoint(args.checkpoint))
+    model = OASIS.load(args.model_dir, runner.checkpoint(args.checkpoint))
     export(model, args.output, args.network)
     print(f"Wrote the {args.network} to {args.output}")
 
 
 if __name__ == "__main__":
-    commandline.run(main, define_flags)
+    runner.run(main, define_flags)

@@ -16,7 +16,8 @@ import time
 
 from absl import flags
 
-from oasis_tf import commandline, files
+from oasis_tf.cli import runner
+from oasis_tf.io import files
 
 MAX_PIXELS = 4096 * 4096
 
@@ -25,7 +26,7 @@ def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
     flags.DEFINE_string("model_dir", None, "Model directory.", required=True, **where)
-    commandline.define_checkpoint_flag(flag_values)
+    runner.define_checkpoint_flag(flag_values)
     flags.DEFINE_string(
         "output",
         None,
@@ -96,7 +97,7 @@ def export(model, path, max_pixels=MAX_PIXELS, warm_up=False):
     import tensorflow as tf  # here: bad flags answer without it
 
     from export.serving import labels, warmup
-    from export.signatures import serving_module
+    from oasis_tf.systems.oasis.serving.signatures import serving_module
 
     module, signatures = serving_module(model, max_pixels)
     options = tf.saved_model.SaveOptions(save_debug_info=False, experimental_custom_gradients=False)
@@ -120,7 +121,7 @@ def main(argv):
         warmup.check_extra()
     from oasis_tf import OASIS
 
-    model = OASIS.load(args.model_dir, commandline.checkpoint(args.checkpoint))
+    model = OASIS.load(args.model_dir, runner.checkpoint(args.checkpoint))
     start = time.monotonic()
     names = export(model, path, args.max_pixels, args.warmup)
     seconds = time.monotonic() - start
@@ -135,4 +136,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    commandline.run(main, define_flags)
+    runner.run(main, define_flags)

@@ -10,10 +10,11 @@ from typing import ClassVar
 from urllib.parse import urlsplit
 
 from export import litert_js, tflite
-from oasis_tf import files
-from oasis_tf.config import Config
 from oasis_tf.data.datasets import LabelSpace
-from oasis_tf.web import contract, examples, serving
+from oasis_tf.io import files
+from oasis_tf.systems.oasis.config import Config
+from oasis_tf.systems.oasis.demo import contract, examples
+from oasis_tf.web import serving
 from oasis_tf.web.pictures import encode_png
 
 FORMAT_VERSION = 1
@@ -242,7 +243,7 @@ def write(path, source, example_path=None):
 
 def _write_page(folder, source):
     others = set().union(*(names for mode, names in _OF_MODES.items() if mode != source.mode))
-    for file in importlib.resources.files("oasis_tf.web").joinpath("page").iterdir():
+    for file in importlib.resources.files("oasis_tf.systems.oasis.demo").joinpath("page").iterdir():
         if file.name in others:
             continue
         text = file.read_text(encoding="utf-8")

@@ -22,7 +22,7 @@ import os
 
 from absl import flags
 
-from oasis_tf import commandline
+from oasis_tf.cli import runner
 
 NETWORKS = ("generator", "segmenter")
 QUANTIZATIONS = {"none": "float32", "float16": "float16", "dynamic": "dynamic", "int8": "int8"}
@@ -33,7 +33,7 @@ def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
     flags.DEFINE_string("model_dir", None, "Model directory.", required=True, **where)
-    commandline.define_checkpoint_flag(flag_values)
+    runner.define_checkpoint_flag(flag_values)
     flags.DEFINE_string(
         "output",
         None,
@@ -195,7 +195,7 @@ def check_runtime():
 def main(argv):
     """Checks everything, loads the model, converts, measures, writes."""
     del argv
-    from oasis_tf.config import Config
+    from oasis_tf.systems.oasis.config import Config
 
     args = flags.FLAGS
     config = Config.load(args.model_dir)
@@ -216,7 +216,7 @@ def main(argv):
 
     prepared = writing.dataset_for(plan, config, args.data_dir)
     writing.write(
-        OASIS.load(args.model_dir, commandline.checkpoint(args.checkpoint)),
+        OASIS.load(args.model_dir, runner.checkpoint(args.checkpoint)),
         plan,
         prepared,
         representative_examples=args.representative_examples,
@@ -227,4 +227,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    commandline.run(main, define_flags)
+    runner.run(main, define_flags)

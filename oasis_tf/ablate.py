@@ -13,7 +13,7 @@ import os
 
 from absl import flags
 
-from oasis_tf import commandline
+from oasis_tf.cli import runner
 
 
 def define_flags(flag_values):
@@ -48,8 +48,8 @@ def main(argv):
     del argv
     args = flags.FLAGS
     # Here: bad flags answer without what these load.
-    from oasis_tf import files
-    from oasis_tf.experiments import ablation_table, ablations
+    from oasis_tf.io import files
+    from oasis_tf.systems.oasis.experiments import ablation_table, ablations
 
     runs = ablations.plan(args.variants, args.data_dir, args.output, args.common, args.untrained)
     settings = [f"--diversity_maps={args.diversity_maps}"]
@@ -67,4 +67,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    commandline.run(main, define_flags)
+    runner.run(main, define_flags)

@@ -9,7 +9,7 @@ published rows (thesis, section 4.3.5), and writes all values to --json.
 
 from absl import flags
 
-from oasis_tf import commandline
+from oasis_tf.cli import runner
 
 
 def define_flags(flag_values):
@@ -45,7 +45,7 @@ def main(argv):
     del argv
     args = flags.FLAGS
     # Here: bad flags answer without TensorFlow.
-    from oasis_tf.experiments import augmentation_report
+    from oasis_tf.systems.oasis.experiments import augmentation_report
 
     plan = augmentation_report.plan(
         args.data_dir,
@@ -62,4 +62,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    commandline.run(main, define_flags)
+    runner.run(main, define_flags)

@@ -14,10 +14,11 @@ network and NumPy arrays, without PyTorch.
 
 from absl import flags
 
-from oasis_tf import commandline, setting_flags
+from oasis_tf.cli import runner
 from oasis_tf.data.datasets import DATASETS
-from oasis_tf.model_config import PARTS
-from oasis_tf.official import load_official, to_official
+from oasis_tf.settings import setting_flags
+from oasis_tf.systems.oasis.model_settings import PARTS
+from oasis_tf.systems.oasis.official.state_dicts import load_official, to_official
 
 __all__ = ["load_official", "to_official"]
 
@@ -71,7 +72,7 @@ def define_flags(flag_values):
 def main(argv):
     """Checks everything, then writes."""
     del argv
-    from oasis_tf import conversion
+    from oasis_tf.systems.oasis.official import conversion
 
     args = flags.FLAGS
     if (args.checkpoint is None) == (args.to_official is None):
@@ -109,4 +110,4 @@ def _abilities(config):
 
 
 if __name__ == "__main__":
-    commandline.run(main, define_flags)
+    runner.run(main, define_flags)

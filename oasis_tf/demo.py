@@ -9,14 +9,14 @@ otherwise. Needs the extra `demo`.
 
 from absl import flags
 
-from oasis_tf import commandline
+from oasis_tf.cli import runner
 
 
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
     flags.DEFINE_string("model_dir", None, "Model directory.", required=True, **where)
-    commandline.define_checkpoint_flag(flag_values)
+    runner.define_checkpoint_flag(flag_values)
     flags.DEFINE_string(
         "serving_url",
         None,
@@ -51,7 +51,7 @@ def define_flags(flag_values):
 def main(argv):
     """Checks everything, loads the model or asks for it, serves until interrupted."""
     del argv
-    from oasis_tf.config import Config
+    from oasis_tf.systems.oasis.config import Config
     from oasis_tf.web import server  # here: bad flags answer without TensorFlow
 
     args = flags.FLAGS
@@ -77,13 +77,13 @@ def _served(args, config):
 
 def _loaded(args):
     from oasis_tf import OASIS
-    from oasis_tf.web.signatures import Signatures
+    from oasis_tf.systems.oasis.demo.signatures import Signatures
 
-    return Signatures(OASIS.load(args.model_dir, commandline.checkpoint(args.checkpoint)))
+    return Signatures(OASIS.load(args.model_dir, runner.checkpoint(args.checkpoint)))
 
 
 def _examples(args, config):
-    from oasis_tf.web import examples
+    from oasis_tf.systems.oasis.demo import examples
 
     size = config.data.crop_height, config.data.crop_width
     if args.examples:
@@ -92,4 +92,4 @@ def _examples(args, config):
 
 
 if __name__ == "__main__":
-    commandline.run(main, define_flags)
+    runner.run(main, define_flags)

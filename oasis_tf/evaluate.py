@@ -19,7 +19,9 @@ says what is comparable with published numbers.
 
 from absl import flags
 
-from oasis_tf import commandline, config, setting_flags
+from oasis_tf.cli import runner
+from oasis_tf.settings import setting_flags
+from oasis_tf.systems.oasis import config
 
 
 def define_flags(flag_values):
@@ -32,7 +34,7 @@ def define_flags(flag_values):
     flags.DEFINE_list(
         "metrics", ["fid", "segmentation", "alignment"], "Metrics, separated by commas.", **where
     )
-    commandline.define_checkpoint_flag(flag_values)
+    runner.define_checkpoint_flag(flag_values)
     flags.DEFINE_integer(
         "seed", 0, "The i-th image is generated with seed --seed + i.", lower_bound=0, **where
     )
@@ -62,9 +64,9 @@ def main(argv):
     del argv
     args = flags.FLAGS
     if args.compare:
-        from oasis_tf.metrics.reports import comparison, report
+        from oasis_tf.metrics.reports import comparison, evaluation_file
 
-        print(comparison.compare([report.read(path) for path in args.compare]))
+        print(comparison.compare([evaluation_file.read(path) for path in args.compare]))
         return
     if not args.model_dir:
         raise ValueError("`model_dir` must be given: --model_dir=DIR, or --compare=DIR1,DIR2.")
@@ -77,7 +79,7 @@ def main(argv):
         args.data_dir,
         args.metrics,
         settings,
-        checkpoint=commandline.checkpoint(args.checkpoint),
+        checkpoint=runner.checkpoint(args.checkpoint),
         seed=args.seed,
         batch_size=args.batch_size,
         skip_corrupt=args.skip_corrupt,
@@ -88,4 +90,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    commandline.run(main, define_flags)
+    runner.run(main, define_flags)

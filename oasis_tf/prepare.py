@@ -8,7 +8,7 @@
 
 from absl import flags
 
-from oasis_tf import commandline
+from oasis_tf.cli import runner
 from oasis_tf.data.datasets import DATASETS
 
 
@@ -88,4 +88,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    commandline.run(main, define_flags)
+    runner.run(main, define_flags)

@@ -22,7 +22,7 @@ the trees of seed 7. Nothing that exists is replaced unless `--overwrite` is giv
 
 from absl import flags
 
-from oasis_tf import commandline
+from oasis_tf.cli import runner
 
 _FORMS = ("label_format", "grid")
 _SWITCHES = ("overwrite", "skip_existing", "segment_only", "labelmix", "augment")
@@ -35,7 +35,7 @@ def define_flags(flag_values):
     flags.DEFINE_string(
         "output", None, "Folder for what is written, made when needed.", required=True, **where
     )
-    commandline.define_checkpoint_flag(flag_values)
+    runner.define_checkpoint_flag(flag_values)
     _define_inputs(where)
     _define_samples(where)
     _define_other_work(where)
@@ -50,7 +50,7 @@ def _define_inputs(where):
         "indices of a palette, or exact colours of the data set's palette.",
         **where,
     )
-    commandline.define_label_format_flag(where["flag_values"])
+    runner.define_label_format_flag(where["flag_values"])
     flags.DEFINE_string(
         "from_images",
         None,
@@ -173,19 +173,19 @@ def _define_outputs(where):
 def main(argv):
     """Checks everything, loads the model, works."""
     del argv
-    from oasis_tf.synthesis import modes
+    from oasis_tf.systems.oasis.synthesis import modes
 
     args = flags.FLAGS
     mode = modes.choose_mode(_given(args, set.union(*modes.MODES.values())))
 
-    from oasis_tf.config import Config  # here: bad flags answer without TensorFlow
+    from oasis_tf.systems.oasis.config import Config  # here: bad flags answer without TensorFlow
 
     plan, work, done = _WORK[mode](args, Config.load(args.model_dir))
     for note in plan.notes:
         print(note)
     from oasis_tf import OASIS
 
-    model = OASIS.load(args.model_dir, commandline.checkpoint(args.checkpoint))
+    model = OASIS.load(args.model_dir, runner.checkpoint(args.checkpoint))
     print(done(work(model, plan)))
 
 
@@ -204,9 +204,9 @@ def _wrote(args):
 
 
 def _paint(args, config):
-    from oasis_tf.synthesis import painting
+    from oasis_tf.systems.oasis.synthesis import generation
 
-    plan = painting.plan_synthesis(
+    plan = generation.plan_synthesis(
         config,
         args.labels,
         args.output,
@@ -221,13 +221,13 @@ def _paint(args, config):
     )
 
     def work(model, plan):
-        return painting.synthesize(model, plan, batch_size=args.batch_size)
+        return generation.synthesize(model, plan, batch_size=args.batch_size)
 
     return plan, work, _wrote(args)
 
 
 def _segment(args, config):
-    from oasis_tf.synthesis import segmentation
+    from oasis_tf.systems.oasis.synthesis import segmentation
 
     plan = segmentation.plan_segmentation(
         config,
@@ -240,7 +240,7 @@ def _segment(args, config):
 
 
 def _labelmix(args, config):
-    from oasis_tf.synthesis import labelmix
+    from oasis_tf.systems.oasis.synthesis import labelmix
 
     names = ("labels", "from_images", "data_dir", "num_scenes", "seed", "num_samples")
     plan = labelmix.plan_labelmix(
@@ -254,7 +254,7 @@ def _labelmix(args, config):
 
 
 def _augment(args, config):
-    from oasis_tf.synthesis import augmentation
+    from oasis_tf.systems.oasis.synthesis import augmentation
 
     plan = augmentation.plan_augmentation(
         config,
@@ -283,4 +283,4 @@ _WORK = {
 
 
 if __name__ == "__main__":
-    commandline.run(main, define_flags)
+    runner.run(main, define_flags)

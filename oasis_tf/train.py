@@ -12,8 +12,10 @@ import os
 
 from absl import flags
 
-from oasis_tf import commandline, resolving, setting_flags
-from oasis_tf import config as config_lib
+from oasis_tf.cli import runner
+from oasis_tf.settings import setting_flags
+from oasis_tf.systems.oasis import config as config_lib
+from oasis_tf.systems.oasis import run_settings
 
 
 def main(argv: list[str]) -> None:
@@ -54,7 +56,7 @@ def resolve_config(model_dir: str | None) -> config_lib.Config:
         if "data_dir" in given:
             raise
         raise ValueError(f"{error} If the data set has moved, give its --data_dir.") from error
-    return resolving.resolve(
+    return run_settings.resolve(
         given,
         label_space=dataset.label_space,
         num_examples=dataset.num_examples("train"),
@@ -63,4 +65,4 @@ def resolve_config(model_dir: str | None) -> config_lib.Config:
 
 
 if __name__ == "__main__":
-    commandline.run(main, setting_flags.define_flags)
+    runner.run(main, setting_flags.define_flags)

@@ -3,8 +3,10 @@
 import pytest
 from absl import flags
 
-from oasis_tf import commandline, resolving, setting_flags
+from oasis_tf.cli import runner
 from oasis_tf.data.datasets import published_label_space
+from oasis_tf.settings import setting_flags
+from oasis_tf.systems.oasis import run_settings
 
 # dataset, classes, crop, resize, batch, epochs (None: steps), lr_g, lr_d, LabelMix, EMA
 TABLE = {
@@ -22,8 +24,8 @@ WIDTHS = ((16, 16, 16, 8, 4, 2, 1), (2, 2, 4, 4, 8, 8))
 def resolve(*arguments, dataset="shapes", num_examples=1000):
     values = flags.FlagValues()
     setting_flags.define_flags(values)
-    values(["train", *commandline.expand_flagfiles(arguments)])
-    return resolving.resolve(
+    values(["train", *runner.expand_flagfiles(arguments)])
+    return run_settings.resolve(
         {"data_dir": "data"} | setting_flags.given_flags(values, arguments),
         label_space=published_label_space(dataset),
         num_examples=num_examples,
@@ -93,7 +95,7 @@ BASES = {"ade": "ade_paper", "cityscapes": "cityscapes_paper"}
 
 def test_the_tables_cover_every_shipped_flagfile():
     names = {*TABLE, "quickstart", *(f"ablations/{name}" for name in ABLATIONS)}
-    assert {f"{name}.flags" for name in names} == set(commandline.shipped_configs())
+    assert {f"{name}.flags" for name in names} == set(runner.shipped_configs())
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -164,12 +166,12 @@ def test_a_run_of_an_ablation_continues_with_the_same_flags():
         values = flags.FlagValues()
         setting_flags.define_flags(values)
         arguments = [f"--flagfile={name}.flags", "--vgg19=vgg19.pth"]
-        values(["train", *commandline.expand_flagfiles(arguments)])
+        values(["train", *runner.expand_flagfiles(arguments)])
         given = {"data_dir": "data"} | setting_flags.given_flags(values, arguments)
         space = published_label_space("cityscapes" if "cityscapes" in name else "ade20k")
         how = {"label_space": space, "num_examples": 100}
-        first = resolving.resolve(given, **how)
-        assert resolving.resolve(given, previous=first, **how) == first
+        first = run_settings.resolve(given, **how)
+        assert run_settings.resolve(given, previous=first, **how) == first
 
 
 def test_quickstart():
@@ -186,9 +188,9 @@ def test_flags_behind_a_flagfile_overrule_it():
     assert resolve("--flagfile=quickstart.flags", "--epochs=2").training.steps == 500
 
 
-@pytest.mark.parametrize("name", commandline.shipped_configs())
+@pytest.mark.parametrize("name", runner.shipped_configs())
 def test_every_flagfile_opens_with_paper_command_hardware_and_score(name):
-    lines = commandline.shipped_configs()[name].read_text().splitlines()
+    lines = runner.shipped_configs()[name].read_text().splitlines()
     heading = " ".join(line.lstrip("# ") for line in lines[: lines.index("")])
     assert all(line.startswith("# ") for line in lines[: lines.index("")])
     for part in ("Paper: ", "Data: python -m oasis_tf.prepare --dataset=", "Hardware: ", "score: "):

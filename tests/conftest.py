@@ -90,11 +90,11 @@ def write_model(tmp_path_factory):
         function(data_dir="nowhere", step=2, **settings of the model) -> folder. Statistics that
         were re-estimated for use are not those that training averages on.
     """
-    from oasis_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
     from oasis_tf.data.datasets import published_label_space
-    from oasis_tf.models.weights import forward_state, named_weights
-    from oasis_tf.training.build import build_model, networks
-    from oasis_tf.training.checkpoints import CheckpointStore
+    from oasis_tf.systems.oasis.build import build_model, networks
+    from oasis_tf.systems.oasis.config import Config, DataConfig, ModelConfig, TrainingConfig
+    from oasis_tf.training.named_weights import forward_state, named_weights
+    from oasis_tf.training.store import CheckpointStore
 
     def write(data_dir="nowhere", step=2, **settings):
         config = Config(

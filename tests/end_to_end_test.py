@@ -7,9 +7,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from oasis_tf import OASIS, images
+from oasis_tf import OASIS
 from oasis_tf.data.shapes import scene
-from oasis_tf.training.checkpoints import CheckpointStore
+from oasis_tf.io import images
+from oasis_tf.training.store import CheckpointStore
 
 TINY = [
     "--flagfile=quickstart.flags",

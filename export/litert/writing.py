@@ -4,11 +4,11 @@ import platform
 import sys
 from importlib.metadata import version
 
-from export.litert import conversion, examples, metadata, report
-from export.litert.networks import network as make_network
+from export.litert import conversion, examples, measurement, metadata
 from export.tflite import report_path, sidecar
-from oasis_tf import files
 from oasis_tf.data.tfrecord import write_json
+from oasis_tf.io import files
+from oasis_tf.systems.oasis.serving.litert_networks import network as make_network
 
 
 def dataset_for(plan, config, data_dir):
@@ -85,7 +85,7 @@ def _reference(model, network, prepared, count, size, seed):
         found = examples.at_random(network, model.label_space, count, *size, seed)
     else:
         found = examples.from_dataset(network, prepared, "val", count, *size, seed)
-    return report.Reference(network, found, model.label_space)
+    return measurement.Reference(network, found, model.label_space)
 
 
 def _setting(plan, prepared, size, count, threads, seed):
@@ -111,7 +111,7 @@ def _print(plan, rows, setting):
         f"{setting['examples']} examples from {setting['examples_from']}, "
         f"{setting['threads']} threads; errors against the engine"
     )
-    print(report.table(rows))
+    print(measurement.table(rows))
     for quantize, row in zip(plan.paths, rows[1:], strict=True):
-        for line in report.remarks(plan.network, quantize, row):
+        for line in measurement.remarks(plan.network, quantize, row):
             print(line)

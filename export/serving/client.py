@@ -27,7 +27,7 @@ from pathlib import Path
 
 from absl import flags
 
-from oasis_tf import commandline
+from oasis_tf.cli import runner
 
 TASKS = ("synthesize", "segment", "recreate")
 _SIZE = re.compile(r"(\d+)x(\d+)")
@@ -52,7 +52,7 @@ def define_flags(flag_values):
         **where,
     )
     flags.DEFINE_string("output", None, "Folder for the pictures.", required=True, **where)
-    commandline.define_label_format_flag(flag_values)
+    runner.define_label_format_flag(flag_values)
     flags.DEFINE_string(
         "size",
         "crop",
@@ -137,7 +137,7 @@ class Sender:
             ServingError: no result.
             OSError: an output cannot be written.
         """
-        from oasis_tf import images, label_files
+        from oasis_tf.io import images, label_files
 
         inputs = self._inputs(job.source)
         if job.seed is not None:
@@ -150,7 +150,7 @@ class Sender:
             label_files.write_label_map(job.labels, label_map, self.labels.space)
 
     def _inputs(self, source):
-        from oasis_tf import images, label_files
+        from oasis_tf.io import images, label_files
         from oasis_tf.web.pictures import encode_png
 
         if self.task == "synthesize":
@@ -197,7 +197,7 @@ def plan(task, sources, output_dir, seeds, *, overwrite=False, skip_existing=Fal
         ValueError: outputs that are in the way of inputs, of each other, or exist.
         NotADirectoryError: the output is a file.
     """
-    from oasis_tf.synthesis import outputs
+    from oasis_tf.systems.oasis.synthesis import outputs
 
     jobs = []
     for source in sources:
@@ -269,7 +269,7 @@ def chosen_size(text, labels):
 
 
 def _sources(args):
-    from oasis_tf import label_files
+    from oasis_tf.io import label_files
 
     wanted, other = ("labels", "images") if args.task == "synthesize" else ("images", "labels")
     if not args[wanted].value or args[other].value:
@@ -299,7 +299,7 @@ def main(argv):
     args = flags.FLAGS
     from export.serving import labels
     from export.serving.errors import ServingError
-    from oasis_tf.progress import progress_bar
+    from oasis_tf.io.progress import progress_bar
 
     served, sources = labels.read(args.label_space), _sources(args)
     jobs = plan(
@@ -335,4 +335,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    commandline.run(main, define_flags)
+    runner.run(main, define_flags)

@@ -12,7 +12,8 @@ import os
 
 from absl import flags
 
-from oasis_tf import commandline, files
+from oasis_tf.cli import runner
+from oasis_tf.io import files
 
 
 def define_flags(flag_values):
@@ -48,4 +49,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    commandline.run(main, define_flags)
+    runner.run(main, define_flags)

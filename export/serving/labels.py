@@ -9,8 +9,8 @@ import dataclasses
 import json
 from pathlib import Path
 
-from oasis_tf import files
 from oasis_tf.data.datasets import LabelSpace
+from oasis_tf.io import files
 
 PLACE = Path("assets.extra") / "labels.json"
 FORMAT_VERSION = 1

@@ -23,7 +23,7 @@ import time
 
 from absl import flags
 
-from oasis_tf import commandline
+from oasis_tf.cli import runner
 
 SIGNATURES = ("png", "serving_default")
 PERCENTILES = (50, 90, 95, 99)
@@ -161,7 +161,7 @@ def main(argv):
     args = flags.FLAGS
     from export.serving import client
     from export.serving.errors import ServingError
-    from oasis_tf import files
+    from oasis_tf.io import files
 
     size = client.chosen_size(args.size, None) if "x" in args.size else None
     if not size:
@@ -185,4 +185,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    commandline.run(main, define_flags)
+    runner.run(main, define_flags)

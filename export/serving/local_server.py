@@ -12,7 +12,7 @@ import threading
 
 from absl import flags
 
-from oasis_tf import commandline
+from oasis_tf.cli import runner
 
 
 def define_flags(flag_values):
@@ -97,4 +97,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    commandline.run(main, define_flags)
+    runner.run(main, define_flags)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from oasis_tf import commandline
+from oasis_tf.cli import runner
 
 PLACE = Path("assets.extra") / "tf_serving_warmup_requests"
 MOST_RECORDS = 1000  # TensorFlow Serving refuses files with more
@@ -64,7 +64,7 @@ def write(folder, name="oasis"):
     served = labels.read(Path(folder) / labels.PLACE)
     with SavedModelSession(folder) as session:
         signatures = session.signatures
-    from oasis_tf import files
+    from oasis_tf.io import files
 
     with (
         files.written_aside(Path(folder) / PLACE) as aside,
@@ -198,4 +198,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    commandline.run(main, define_flags)
+    runner.run(main, define_flags)

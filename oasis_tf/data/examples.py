@@ -16,7 +16,7 @@ from PIL import Image
 
 from oasis_tf.data import shapes
 from oasis_tf.data.datasets import LabelSpace
-from oasis_tf.label_files import ONE_CHANNEL_MODES, read_label_file
+from oasis_tf.io.label_files import ONE_CHANNEL_MODES, read_label_file
 
 # Files of these formats are stored byte for byte; others are stored as PNG.
 _STORED_FORMATS = {"JPEG": "jpeg", "PNG": "png"}

@@ -26,13 +26,13 @@ import tensorflow as tf
 from PIL import Image
 from tqdm import tqdm
 
-from oasis_tf import files
 from oasis_tf.data import tfrecord, workers
 from oasis_tf.data.datasets import LabelSpace
 from oasis_tf.data.examples import EncodedExample, Source
 from oasis_tf.data.tfrecord import PreparedDataset, ShardInfo, SplitInfo
-from oasis_tf.label_files import raw_picture
-from oasis_tf.progress import progress_bar
+from oasis_tf.io import files
+from oasis_tf.io.label_files import raw_picture
+from oasis_tf.io.progress import progress_bar
 
 JOURNAL_FILE = "preparation.json"
 # Where --num_shards is not given, shards are at most about so long. Small ones mix better in

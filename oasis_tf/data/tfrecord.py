@@ -20,8 +20,8 @@ from collections.abc import Iterable, Mapping
 
 import tensorflow as tf
 
-from oasis_tf import files
 from oasis_tf.data.datasets import LabelSpace
+from oasis_tf.io import files
 
 FORMAT_VERSION = 1
 METADATA_FILE = "dataset.json"

@@ -19,7 +19,7 @@ from oasis_tf.data import damage, reading, tfrecord
 from oasis_tf.data.datasets import LabelSpace
 from oasis_tf.data.reading import Records, Run
 from oasis_tf.data.tfrecord import PreparedDataset
-from oasis_tf.progress import progress_bar
+from oasis_tf.io.progress import progress_bar
 
 
 @dataclasses.dataclass(frozen=True)

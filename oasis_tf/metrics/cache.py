@@ -9,7 +9,7 @@ import os
 
 from absl import logging
 
-from oasis_tf import files
+from oasis_tf.io import files
 
 
 def key(decisive):

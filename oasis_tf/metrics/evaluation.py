@@ -11,14 +11,14 @@ import keras
 import tensorflow as tf
 
 import oasis_tf
-from oasis_tf.config import Config
 from oasis_tf.data import damage, pipeline
 from oasis_tf.data.tfrecord import PreparedDataset
+from oasis_tf.io.progress import progress_bar
 from oasis_tf.metrics import evaluator
-from oasis_tf.metrics.painting import Painter
-from oasis_tf.metrics.reports import report
-from oasis_tf.models.oasis import OASIS
-from oasis_tf.progress import progress_bar
+from oasis_tf.metrics.reports import evaluation_file
+from oasis_tf.systems.oasis.config import Config
+from oasis_tf.systems.oasis.inference.multi_device import Painter
+from oasis_tf.systems.oasis.models.oasis import OASIS
 
 # Metric -> module below this package, and class. Imported when asked for: some need extras.
 _EVALUATORS = {
@@ -196,7 +196,7 @@ def make_report(context, found, *, seed, step, seconds):
     """
     values = {key: float(v) for one in found.values() for key, v in one.values.items()}
     return {
-        "format_version": report.FORMAT_VERSION,
+        "format_version": evaluation_file.FORMAT_VERSION,
         "model_dir": os.path.abspath(context.model_dir),
         "step": step,
         "data_dir": os.path.abspath(context.dataset.data_dir),
@@ -263,11 +263,11 @@ def evaluate_model(
         model, dataset, model_dir, batch_size, skip_corrupt, settings
     )
     step = int(model.step)
-    json_path = json_path or report.default_path(model_dir, step)
+    json_path = json_path or evaluation_file.default_path(model_dir, step)
     os.makedirs(os.path.dirname(os.path.abspath(json_path)), exist_ok=True)
     found = evaluate(context, names, seed=seed)
     contents = make_report(context, found, seed=seed, step=step, seconds=time.monotonic() - start)
-    report.write(contents, json_path)
+    evaluation_file.write(contents, json_path)
     if plots:
         plotting.write_all(plots, contents, found)
     return contents

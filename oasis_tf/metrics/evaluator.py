@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from oasis_tf.config import EvaluationConfig
 from oasis_tf.data import verification
-from oasis_tf.images import to_uint8
+from oasis_tf.io.images import to_uint8
+from oasis_tf.systems.oasis.config import EvaluationConfig
 
 
 @dataclasses.dataclass(frozen=True)

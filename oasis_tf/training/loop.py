@@ -19,17 +19,18 @@ import zlib
 import numpy as np
 import tensorflow as tf
 
-from oasis_tf import files
 from oasis_tf.data import damage
 from oasis_tf.data.tfrecord import PreparedDataset
-from oasis_tf.training import memory, validation
-from oasis_tf.training.build import build_model, networks
-from oasis_tf.training.checkpoints import CheckpointStore, assign_all
+from oasis_tf.io import files
+from oasis_tf.systems.oasis import memory
+from oasis_tf.systems.oasis.build import build_model, networks
+from oasis_tf.systems.oasis.task import OASISTask
+from oasis_tf.training import validation
 from oasis_tf.training.clock import Clock
 from oasis_tf.training.metrics_file import MetricsFile
+from oasis_tf.training.store import CheckpointStore, assign_all
 from oasis_tf.training.strategies import Workers, check_batch_size, make_strategy
-from oasis_tf.training.summaries import SummaryWriter
-from oasis_tf.training.task import OASISTask
+from oasis_tf.training.writer import SummaryWriter
 
 NONFINITE_FOLDER = "nonfinite"
 

@@ -8,9 +8,9 @@ import json
 import math
 import os
 
-from oasis_tf import files
-from oasis_tf.config import Config
+from oasis_tf.io import files
 from oasis_tf.metrics.names import higher_is_better
+from oasis_tf.systems.oasis.config import Config
 
 NAME = "metrics.jsonl"
 

@@ -13,8 +13,8 @@ import numpy as np
 from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.metrics import evaluation, names
 from oasis_tf.metrics.evaluator import EvaluationContext
-from oasis_tf.metrics.painting import Painter
-from oasis_tf.metrics.reports import report
+from oasis_tf.metrics.reports import evaluation_file
+from oasis_tf.systems.oasis.inference.multi_device import Painter
 
 
 def metric_names(config):
@@ -143,9 +143,9 @@ class Validation:
         return self._painter
 
     def _write(self, contents, step):
-        path = report.default_path(self._context.model_dir, step)
+        path = evaluation_file.default_path(self._context.model_dir, step)
         try:
-            report.write(contents, path)
+            evaluation_file.write(contents, path)
         except OSError as error:
             raise OSError(
                 f"Cannot write {path}: {error.strerror or error}. Make room or mend the "

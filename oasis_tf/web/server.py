@@ -14,7 +14,8 @@ import ipaddress
 import socket
 import time
 
-from oasis_tf.web import contract, rest, uploads
+from oasis_tf.systems.oasis.demo import contract, uploads
+from oasis_tf.web import rest
 from oasis_tf.web.pictures import encode_png
 from oasis_tf.web.serving import Unavailable
 from oasis_tf.web.turns import Busy, Superseded, Turns
@@ -73,7 +74,7 @@ class Demo:
             Route("/api/examples/{number:int}", self._example),
             Route("/api/labels", self._labels, methods=["POST"]),
             Route("/api/photograph", self._photograph, methods=["POST"]),
-            Mount("/", StaticFiles(packages=[("oasis_tf.web", "page")], html=True)),
+            Mount("/", StaticFiles(packages=[("oasis_tf.systems.oasis.demo", "page")], html=True)),
         ]
 
     def _described(self):

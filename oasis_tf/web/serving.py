@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from oasis_tf.web import contract, rest
+from oasis_tf.systems.oasis.demo import contract
+from oasis_tf.web import rest
 from oasis_tf.web.pictures import PHOTOGRAPH_FORMATS, check_pixels, decode_image, encode_png
 
 QUESTION_SECONDS = 10

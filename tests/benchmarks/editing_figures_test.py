@@ -1,13 +1,13 @@
-"""`benchmarks.editing_figures`: what the tiles of a figure show, and the files of the command."""
+"""`editing_figures`: what the tiles of a figure show, and the files of the command."""
 
 import numpy as np
 import pytest
 from absl import flags
 from PIL import Image
 
-from benchmarks import editing_figures
-from oasis_tf import editing
+from benchmarks.oasis import editing_figures
 from oasis_tf.data.shapes import scene
+from oasis_tf.systems.oasis import editing
 
 TILES = {  # rows and columns of each figure
     "figure_2": (4, 6),

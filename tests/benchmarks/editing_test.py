@@ -1,4 +1,4 @@
-"""`benchmarks.editing`: its means and correlations in closed form, and the command."""
+"""`benchmarks.oasis.editing`: its means and correlations in closed form, and the command."""
 
 import json
 from types import SimpleNamespace
@@ -8,9 +8,9 @@ import pytest
 from absl import flags
 from scipy import stats
 
-from benchmarks import editing
-from oasis_tf import noise
+from benchmarks.oasis import editing
 from oasis_tf.data.datasets import published_label_space
+from oasis_tf.systems.oasis import noise
 
 SEED = 3
 CHANNELS = 3  # of noise: the three colours

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from benchmarks import pipeline
-from oasis_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from oasis_tf.data.datasets import published_label_space
+from oasis_tf.systems.oasis.config import Config, DataConfig, ModelConfig, TrainingConfig
 
 
 def test_drain_does_not_count_what_was_ready(monkeypatch):

@@ -9,9 +9,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def peer():
-    """`benchmarks.pytorch_peer`, where there is PyTorch."""
+    """`benchmarks.oasis.pytorch_peer`, where there is PyTorch."""
     pytest.importorskip("torch")
-    from benchmarks import pytorch_peer
+    from benchmarks.oasis import pytorch_peer
 
     return pytorch_peer
 
@@ -36,7 +36,7 @@ def test_generate_of_both(peer, report_of):
 @pytest.mark.parametrize("mode", ["channels_last", "bfloat16"])
 def test_modes_compute_the_same(peer, mode):
     """Up to the precision of the mode, in evaluation and through a step."""
-    from benchmarks.pytorch_peer import torch
+    from benchmarks.oasis.pytorch_peer import torch
 
     torch.manual_seed(1)
     label_map, noise = torch.randint(5, (2, 64, 64)), torch.randn(2, 4)

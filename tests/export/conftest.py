@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from oasis_tf import OASIS
-from oasis_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from oasis_tf.data.datasets import folder_label_space
-from oasis_tf.models import Discriminator, Generator
+from oasis_tf.systems.oasis.config import Config, DataConfig, ModelConfig, TrainingConfig
+from oasis_tf.systems.oasis.models import Discriminator, Generator
 
 SHALLOW = {"generator_widths": (4, 4, 2, 1), "discriminator_widths": (2, 4, 4)}
 

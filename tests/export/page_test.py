@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from export import litert_js, page, static_page
-from oasis_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.data.shapes import scene
-from oasis_tf.label_files import resize_label_map
+from oasis_tf.io.label_files import resize_label_map
+from oasis_tf.systems.oasis.config import Config, DataConfig, ModelConfig, TrainingConfig
 
 SPACE = published_label_space("shapes")
 URL = "http://serving.example:8501/v1/models/oasis"

@@ -5,9 +5,15 @@ import pytest
 import tensorflow as tf
 
 from export import savedmodel
-from export.litert import conversion, networks
-from export.signatures import ALWAYS, NEED_LOCAL_NOISE, NEED_SEGMENTER, NEED_VECTOR
+from export.litert import conversion
 from oasis_tf import OASIS
+from oasis_tf.systems.oasis.serving import litert_networks
+from oasis_tf.systems.oasis.serving.signatures import (
+    ALWAYS,
+    NEED_LOCAL_NOISE,
+    NEED_SEGMENTER,
+    NEED_VECTOR,
+)
 
 SMALL = {
     "generator_channels": 2,
@@ -80,7 +86,7 @@ def test_two_discriminators_segment_by_the_finer_one(exported):
 def test_tflite_paints_the_same(exported, tmp_path):
     interpreter = pytest.importorskip("ai_edge_litert.interpreter", reason="needs `tflite`")
     model, _, _ = exported
-    network = networks.network(model, "generator", 64, 64)
+    network = litert_networks.network(model, "generator", 64, 64)
     contents = conversion.convert(network, "none")
     paint = interpreter.Interpreter(model_content=contents).get_signature_runner("serving_default")
     noise = model.sample_noise(SEEDS[:1], 1).numpy()

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from export.c_api import TensorFlowError
-from oasis_tf.images import to_uint8
+from oasis_tf.io.images import to_uint8
+from oasis_tf.systems.oasis.demo.signatures import Signatures
 from oasis_tf.web.pictures import decode_image
-from oasis_tf.web.signatures import Signatures
 
 SEED, OTHER = 7, 2**53 - 1
 SIZE = (32, 64)
@@ -173,7 +173,7 @@ PHOTO_FILES = {
 def test_photographs_are_read_as_the_demo_reads_them():
     import tensorflow as tf
 
-    from export.pictures import decode_photographs
+    from oasis_tf.serving.graph_pictures import decode_photographs
 
     for name, contents in PHOTO_FILES.items():
         (found,) = decode_photographs(tf.constant([contents]), "image_bytes", 10**6).numpy()
@@ -186,7 +186,7 @@ def test_photographs_are_read_as_the_demo_reads_them():
 def test_maps_keep_their_numbers():
     import tensorflow as tf
 
-    from export.pictures import decode_ids, encode_ids
+    from oasis_tf.serving.graph_pictures import decode_ids, encode_ids
 
     maps = np.stack([random_maps(256, 1)[0], random_maps(65536, 1)[0]])
     files = [png(maps[0]), png(maps[1], np.uint16)]

@@ -11,8 +11,13 @@ from tensorflow.python.framework import op_def_registry
 
 from export import savedmodel
 from export.c_api import SavedModelSession, TensorFlowError
-from export.signatures import ALWAYS, NEED_LOCAL_NOISE, NEED_SEGMENTER, NEED_VECTOR
-from oasis_tf import editing
+from oasis_tf.systems.oasis import editing
+from oasis_tf.systems.oasis.serving.signatures import (
+    ALWAYS,
+    NEED_LOCAL_NOISE,
+    NEED_SEGMENTER,
+    NEED_VECTOR,
+)
 
 SEEDS, OTHERS = np.array([3, 2**40, 0]), np.array([-1, 7, 2**62])
 SIZES = [(32, 32), (64, 64), (8, 96)]

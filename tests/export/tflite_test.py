@@ -9,7 +9,8 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from export import tflite
-from export.litert import conversion, examples, metadata, networks, writing
+from export.litert import conversion, examples, metadata, writing
+from oasis_tf.systems.oasis.serving import litert_networks
 
 
 def plan(config, output, network="generator", quantize=("none",), **options):
@@ -82,7 +83,7 @@ def test_classes_of_the_data_must_be_the_models(model, tmp_path, write_shapes):
 
 
 def test_random_examples(model):
-    network = networks.network(model, "generator", 64, 96)
+    network = litert_networks.network(model, "generator", 64, 96)
     found = examples.at_random(network, model.label_space, 2, 64, 96, seed=5)
     again = examples.at_random(network, model.label_space, 2, 64, 96, seed=5)
     for (inputs, label_map), (same, _) in zip(found, again, strict=True):

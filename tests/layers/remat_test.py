@@ -8,8 +8,8 @@ from tensorflow.python.eager import context  # the only way to the graph that is
 
 from oasis_tf.layers.remat import remat_call
 from oasis_tf.layers.spade import SPADEResBlock
-from oasis_tf.models import Discriminator, Generator
-from oasis_tf.models.unet_blocks import DownBlock, UpBlock
+from oasis_tf.systems.oasis.models import Discriminator, Generator
+from oasis_tf.systems.oasis.models.unet_blocks import DownBlock, UpBlock
 
 LABELS = np.arange(2 * 8 * 8, dtype=np.int32).reshape(2, 8, 8) % 5
 NOISE = np.random.default_rng(1).normal(size=(2, 3))

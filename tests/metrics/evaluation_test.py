@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oasis_tf.config import EvaluationConfig, ModelConfig
 from oasis_tf.data import pipeline
 from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.metrics import evaluation, names
@@ -20,9 +19,10 @@ from oasis_tf.metrics.evaluator import (
     finite_uint8,
     padded_batches,
 )
-from oasis_tf.metrics.reports import report
+from oasis_tf.metrics.reports import evaluation_file
 from oasis_tf.metrics.segmentation import segmenter
 from oasis_tf.metrics.segmentation.confusion import ConfusionMatrix
+from oasis_tf.systems.oasis.config import EvaluationConfig, ModelConfig
 
 COLOURS = np.array([(90, 90, 90), (230, 40, 40), (40, 230, 40), (40, 40, 230)])
 
@@ -292,7 +292,7 @@ def test_a_report_holds_values_and_what_they_depend_on(context, tmp_path):
     found = evaluation.evaluate(context, ["segmentation", "alignment"], seed=3)
     contents = evaluation.make_report(context, found, seed=3, step=40, seconds=1.26)
     path = tmp_path / "report.json"
-    report.write(contents, path)
+    evaluation_file.write(contents, path)
     read = json.loads(path.read_text())
     assert read["metrics"] == values_of(found)
     assert read["protocols"] == {name: dict(one.protocol) for name, one in found.items()}

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from oasis_tf import OASIS
-from oasis_tf.metrics.painting import Painter
-from oasis_tf.models import Discriminator, Generator
+from oasis_tf.systems.oasis.inference.multi_device import Painter
+from oasis_tf.systems.oasis.models import Discriminator, Generator
 
 DEVICES = 2
 CLASSES = 4

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import oasis_tf
-from oasis_tf.metrics.painting import Painter
+from oasis_tf.systems.oasis.inference.multi_device import Painter
 
 MAIN = Path(__file__).with_name("painting_main.py")
 make_model, make_maps, randomise, SEEDS, CLASSES = (

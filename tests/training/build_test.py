@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from oasis_tf.data.pipeline import training_batches
-from oasis_tf.models.weights import named_weights
-from oasis_tf.training.build import build_for_training, build_model, state_variables
+from oasis_tf.systems.oasis.build import build_for_training, build_model, state_variables
+from oasis_tf.training.named_weights import named_weights
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from oasis_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from oasis_tf.data.datasets import published_label_space
+from oasis_tf.systems.oasis.config import Config, DataConfig, ModelConfig, TrainingConfig
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +49,7 @@ class SharedTask:
     def __init__(self, config):
         import tensorflow as tf
 
-        from oasis_tf.training.task import OASISTask
+        from oasis_tf.systems.oasis.task import OASISTask
 
         self._task = OASISTask(config, tf.distribute.get_strategy())
         self._start = {name: v.numpy() for name, v in self._task.variables().items()}

@@ -14,8 +14,10 @@ import sys
 
 import numpy as np
 
-from oasis_tf import commandline, setting_flags, train
-from oasis_tf.training import checkpoints
+from oasis_tf import train
+from oasis_tf.cli import runner
+from oasis_tf.settings import setting_flags
+from oasis_tf.training import store
 
 savez = np.savez
 
@@ -34,7 +36,7 @@ def write_half(file, **arrays):
 
 STAGES = {
     "weights": (np, "savez", write_half),
-    "manifest": (checkpoints, "_write_manifest", die),
+    "manifest": (store, "_write_manifest", die),
     "rename": (os, "replace", die),
     "drop": (shutil, "rmtree", die),
 }
@@ -42,17 +44,17 @@ STAGES = {
 
 def die_in_save(stage, step):
     """Has the process killed in a stage of saving the first checkpoint from `step` on."""
-    save = checkpoints.CheckpointStore.save
+    save = store.CheckpointStore.save
 
     def fatal(store, at, *arrays):
         if at >= step:
             setattr(*STAGES[stage])
         save(store, at, *arrays)
 
-    checkpoints.CheckpointStore.save = fatal
+    store.CheckpointStore.save = fatal
 
 
 if __name__ == "__main__":
     die_in_save(sys.argv[1], int(sys.argv[2]))
     del sys.argv[1:3]
-    commandline.run(train.main, setting_flags.define_flags)
+    runner.run(train.main, setting_flags.define_flags)

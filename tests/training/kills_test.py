@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from oasis_tf.training import loop
-from oasis_tf.training.checkpoints import CheckpointStore
+from oasis_tf.training.store import CheckpointStore
 
 STEPS = 220
 SAVING = ("weights", "manifest", "rename", "drop")  # stages of kills_main.py

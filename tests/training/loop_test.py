@@ -19,14 +19,15 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from oasis_tf import OASIS, files
+from oasis_tf import OASIS
+from oasis_tf.io import files
 from oasis_tf.metrics import evaluation
-from oasis_tf.metrics.reports import report
+from oasis_tf.metrics.reports import evaluation_file
+from oasis_tf.systems.oasis.task import OASISTask
 from oasis_tf.training import loop
-from oasis_tf.training.checkpoints import CheckpointStore
 from oasis_tf.training.metrics_file import MetricsFile
+from oasis_tf.training.store import CheckpointStore
 from oasis_tf.training.strategies import Workers
-from oasis_tf.training.task import OASISTask
 
 LINES = 2  # log_every
 
@@ -344,7 +345,7 @@ def test_an_evaluation_leaves_all_that_is_promised(evaluated):
     assert list(found) == [3, 6] and "evaluation" in metrics(path)[-1]
     for step, values in found.items():
         assert list(values)[:2] == ["fid_seeded64", "segmentation/miou"] and len(values) > 15
-        contents = report.read(report.default_path(str(path), step))
+        contents = evaluation_file.read(evaluation_file.default_path(str(path), step))
         assert contents["step"] == step
         assert contents["metrics"] == pytest.approx(
             {k: math.nan if v is None else v for k, v in values.items()}, nan_ok=True

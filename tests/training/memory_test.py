@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from oasis_tf.training import memory
-from oasis_tf.training.build import build_model
+from oasis_tf.systems.oasis import memory
+from oasis_tf.systems.oasis.build import build_model
 from oasis_tf.training.loop import describe
 
 PARAMETERS = (1000, 500)

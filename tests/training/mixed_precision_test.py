@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from oasis_tf import losses
 from oasis_tf.data.pipeline import training_batches
 from oasis_tf.layers import SpectralConv2D
-from oasis_tf.training.build import build_for_training
+from oasis_tf.systems.oasis import losses
+from oasis_tf.systems.oasis.build import build_for_training
 
 RESOLUTION = {"bfloat16": 2.0**-8, "float16": 2.0**-11}
 

@@ -15,15 +15,15 @@ import numpy as np
 import tensorflow as tf
 
 from oasis_tf import OASIS
-from oasis_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.data.examples import ShapesScene
 from oasis_tf.data.preparation import prepare
-from oasis_tf.metrics.painting import Painter
-from oasis_tf.models import Discriminator, Generator
-from oasis_tf.training.build import build_model, state_variables
+from oasis_tf.systems.oasis.batch_statistics import StatisticsEstimator
+from oasis_tf.systems.oasis.build import build_model, state_variables
+from oasis_tf.systems.oasis.config import Config, DataConfig, ModelConfig, TrainingConfig
+from oasis_tf.systems.oasis.inference.multi_device import Painter
+from oasis_tf.systems.oasis.models import Discriminator, Generator
 from oasis_tf.training.optimizer import Adam
-from oasis_tf.training.statistics import StatisticsEstimator
 from oasis_tf.training.strategies import Workers, distribute, make_strategy, own_devices
 from oasis_tf.training.validation import Validation
 

@@ -3,10 +3,10 @@
 import numpy as np
 import tensorflow as tf
 
-from oasis_tf import noise
 from oasis_tf.data.pipeline import training_batches
-from oasis_tf.models.weights import forward_state, named_weights
-from oasis_tf.training.statistics import StatisticsEstimator
+from oasis_tf.systems.oasis import noise
+from oasis_tf.systems.oasis.batch_statistics import StatisticsEstimator
+from oasis_tf.training.named_weights import forward_state, named_weights
 
 
 def batches(data_dir, count, seed=9):

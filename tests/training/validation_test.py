@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from oasis_tf.config import EvaluationConfig
 from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.metrics import evaluation, evaluator
-from oasis_tf.metrics.painting import Painter
-from oasis_tf.metrics.reports import report
+from oasis_tf.metrics.reports import evaluation_file
+from oasis_tf.systems.oasis.config import EvaluationConfig
+from oasis_tf.systems.oasis.inference.multi_device import Painter
 from oasis_tf.training import loop, validation
 from oasis_tf.training.strategies import Workers
 
@@ -161,7 +161,7 @@ def validate(task, make_config, tmp_path, monkeypatch):
 
 def test_values_and_report_are_those_of_the_evaluate_command(validate, task, make_config, tmp_path):
     values = validate().measure(4)
-    contents = report.read(report.default_path(str(tmp_path / "model"), 4))
+    contents = evaluation_file.read(evaluation_file.default_path(str(tmp_path / "model"), 4))
     assert contents["step"] == 4 and contents["seed"] == 0 and contents["num_images"] == 2
     assert contents["metrics"] == pytest.approx(values, nan_ok=True)
     assert set(contents["protocols"]) == set(METRICS.split(","))
@@ -238,7 +238,7 @@ def test_a_report_that_cannot_be_written_says_what_to_do(validate, monkeypatch):
     def full(contents, path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(report, "write", full)
+    monkeypatch.setattr(evaluation_file, "write", full)
     message = "Cannot write .*step_00000004.json: No space left on device. Make room .*last check"
     with pytest.raises(OSError, match=message):
         validate(metrics="segmentation").measure(4)

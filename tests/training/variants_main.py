@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from oasis_tf import OASIS, resolving
+from oasis_tf import OASIS
 from oasis_tf.data.datasets import published_label_space
-from oasis_tf.training import parts
-from oasis_tf.training.build import state_variables
+from oasis_tf.systems.oasis import parts, run_settings
+from oasis_tf.systems.oasis.build import state_variables
 from oasis_tf.training.strategies import distribute
 
 STEPS, BATCH, SIDE = 2, 4, 16
@@ -116,7 +116,7 @@ def main():
     # One for all: the keys of collective operations start anew with every strategy, and clash.
     replicas = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     for name, settings in VARIANTS.items():
-        config = resolving.resolve(TINY | settings, label_space=space, num_examples=8)
+        config = run_settings.resolve(TINY | settings, label_space=space, num_examples=8)
         one = train(tf.distribute.get_strategy(), config)
         many = train(replicas, config)
         assert set(one) == set(many) and len(one) > 100

@@ -7,16 +7,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from oasis_tf import commandline, resolving, setting_flags
+from oasis_tf.cli import runner
 from oasis_tf.data.datasets import published_label_space
-from oasis_tf.models.oasis import OASIS
-from oasis_tf.models.weights import named_weights
+from oasis_tf.settings import setting_flags
+from oasis_tf.systems.oasis import run_settings
+from oasis_tf.systems.oasis.batch_statistics import StatisticsEstimator
+from oasis_tf.systems.oasis.build import build_model, networks, state_variables
+from oasis_tf.systems.oasis.memory import step_bytes
+from oasis_tf.systems.oasis.models.oasis import OASIS
 from oasis_tf.training import loop
-from oasis_tf.training.build import build_model, networks, state_variables
-from oasis_tf.training.memory import step_bytes
+from oasis_tf.training.named_weights import named_weights
 from oasis_tf.training.optimizer import Adam
-from oasis_tf.training.statistics import StatisticsEstimator
-from oasis_tf.training.summaries import Panels
+from oasis_tf.training.writer import Panels
 
 SIDE = 16
 SPACE = published_label_space("shapes")
@@ -96,7 +98,7 @@ VARIANTS = {
 
 def make_config(**settings):
     settings = {"generator_widths": SHALLOW[settings.get("generator", "oasis")]} | settings
-    return resolving.resolve(TINY | settings, label_space=SPACE, num_examples=8)
+    return run_settings.resolve(TINY | settings, label_space=SPACE, num_examples=8)
 
 
 def perceptual_loss(fake, real):
@@ -251,14 +253,14 @@ def parts_of(name):
 
 
 def flags_of(name):
-    arguments = commandline.expand_flagfiles([f"--flagfile={name}"])
+    arguments = runner.expand_flagfiles([f"--flagfile={name}"])
     return setting_flags.flagfile_settings(arguments)
 
 
 def distinct():
     """A flagfile of the ablations for every combination of parts."""
     found = {}
-    for name in commandline.shipped_configs():
+    for name in runner.shipped_configs():
         if name.startswith("ablations/"):
             settings = {k: v for k, v in parts_of(name).items() if k not in _OF_DATA}
             found.setdefault(tuple(sorted(settings.items())), name)
@@ -284,7 +286,7 @@ def test_ablations_take_two_steps(name):
         "noise_channels": 4,
         "vgg19": "vgg19.pth",
     }
-    config = resolving.resolve(settings, label_space=SPACE, num_examples=8)
+    config = run_settings.resolve(settings, label_space=SPACE, num_examples=8)
     model = new_model(config)
     for step in range(2):
         logs = model.train_step(make_batch(side, seed=step))

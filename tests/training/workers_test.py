@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oasis_tf.config import Config
 from oasis_tf.metrics import evaluation
+from oasis_tf.systems.oasis.config import Config
 from oasis_tf.training import loop
-from oasis_tf.training.checkpoints import CheckpointStore
 from oasis_tf.training.metrics_file import MetricsFile
+from oasis_tf.training.store import CheckpointStore
 
 FLAGS = [
     *("--crop_height=32", "--crop_width=32", "--resize_height=36", "--resize_width=36"),

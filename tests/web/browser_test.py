@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from oasis_tf import editing, images, label_files
 from oasis_tf.data.shapes import scene
+from oasis_tf.io import images, label_files
+from oasis_tf.systems.oasis import editing
 from tests.web import browsing
 from tests.web.browsing import (
     PHONE,

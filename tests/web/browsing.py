@@ -7,8 +7,8 @@ import shutil
 
 import numpy as np
 
-from oasis_tf import label_files
 from oasis_tf.data.datasets import published_label_space
+from oasis_tf.io import label_files
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

@@ -16,7 +16,7 @@ from PIL import Image
 import oasis_tf
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.data.shapes import scene
-from oasis_tf.images import to_uint8
+from oasis_tf.io.images import to_uint8
 from tests.web.browsing import CHROMIUM
 
 SPACE = published_label_space("shapes")

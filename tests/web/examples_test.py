@@ -8,8 +8,8 @@ from PIL import Image
 
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.data.shapes import scene
-from oasis_tf.label_files import resize_label_map
-from oasis_tf.web import examples
+from oasis_tf.io.label_files import resize_label_map
+from oasis_tf.systems.oasis.demo import examples
 
 SPACE = published_label_space("shapes")
 

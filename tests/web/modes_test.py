@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 from export import litert_js, static_page
-from oasis_tf import editing, images, noise
 from oasis_tf.data.shapes import scene
-from oasis_tf.label_files import resize_label_map
-from oasis_tf.web.signatures import Signatures
+from oasis_tf.io import images
+from oasis_tf.io.label_files import resize_label_map
+from oasis_tf.systems.oasis import editing, noise
+from oasis_tf.systems.oasis.demo.signatures import Signatures
 from tests.web import browsing
 from tests.web.browsing import (
     PHONE,

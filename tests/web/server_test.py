@@ -15,14 +15,16 @@ from PIL import Image
 
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.data.shapes import scene
-from oasis_tf.label_files import resize_label_map
+from oasis_tf.io.label_files import resize_label_map
 
 pytest.importorskip("starlette", reason="the demo's extra is not installed")
 pytest.importorskip("uvicorn", reason="the demo's extra is not installed")
 
-from oasis_tf import editing, images
-from oasis_tf.web import contract, guard, rest, server, uploads
-from oasis_tf.web.signatures import Signatures
+from oasis_tf.io import images
+from oasis_tf.systems.oasis import editing
+from oasis_tf.systems.oasis.demo import contract, uploads
+from oasis_tf.systems.oasis.demo.signatures import Signatures
+from oasis_tf.web import guard, rest, server
 
 SPACE = published_label_space("shapes")
 PREDICT = "/v1/models/oasis:predict"
@@ -441,7 +443,7 @@ def test_defects_stay_in_the_log(model, signatures, connect, monkeypatch):
 
 
 def page_files():
-    folder = importlib.resources.files("oasis_tf.web").joinpath("page")
+    folder = importlib.resources.files("oasis_tf.systems.oasis.demo").joinpath("page")
     return {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir()}
 
 

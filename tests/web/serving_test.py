@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from oasis_tf.config import Config
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.data.shapes import scene
-from oasis_tf.web import contract, serving
+from oasis_tf.systems.oasis.config import Config
+from oasis_tf.systems.oasis.demo import contract
+from oasis_tf.systems.oasis.demo.signatures import Signatures
+from oasis_tf.web import serving
 from oasis_tf.web.serving import TensorFlowServing, Unavailable, check_url
-from oasis_tf.web.signatures import Signatures
 from tests.web.fake_serving import FakeServing, slow
 
 SPACE = published_label_space("shapes")

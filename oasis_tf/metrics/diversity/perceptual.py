@@ -8,7 +8,7 @@ its number of pixels. So each image passes through the network once, however man
 import numpy as np
 from keras import ops
 
-from oasis_tf import weight_files
+from oasis_tf.io import weight_files
 from oasis_tf.metrics.features import networks, seeded, torchvision_networks
 
 # The reference implementation adds it to the length, not under the root.

@@ -11,7 +11,7 @@ import zipfile
 
 import numpy as np
 
-from oasis_tf import weight_files
+from oasis_tf.io import weight_files
 from oasis_tf.metrics import cache, evaluator
 from oasis_tf.metrics.features import networks, seeded
 from oasis_tf.metrics.features.frechet import RunningMoments, frechet_distance

@@ -9,7 +9,7 @@ border out, and the last block pools by the maximum.
 import keras
 from keras import layers, ops
 
-from oasis_tf import weight_files
+from oasis_tf.io import weight_files
 from oasis_tf.metrics.features.inception_table import (
     AVERAGE,
     CLASSIFIER,

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from oasis_tf import weight_files
+from oasis_tf.io import weight_files
 from oasis_tf.metrics.features import inception as inception2015
 from oasis_tf.metrics.features import inception_table, seeded, torchvision_networks
 

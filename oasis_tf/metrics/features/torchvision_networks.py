@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from oasis_tf import weight_files
+from oasis_tf.io import weight_files
 from oasis_tf.metrics.features import inception
 
 VGG16_DIMENSION = 4096

@@ -1,6 +1,6 @@
 """What plots share. Importing this module needs Matplotlib (extra `eval`)."""
 
-from oasis_tf import files
+from oasis_tf.io import files
 
 try:
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from oasis_tf.data.tfrecord import file_sha256
-from oasis_tf.label_files import resize_label_map
+from oasis_tf.io.label_files import resize_label_map
 from oasis_tf.metrics.segmentation.confusion import NO_CLASS
 from oasis_tf.metrics.segmentation.segmenter_labels import EXAMPLE, read_usage
 

@@ -14,8 +14,8 @@ from absl import logging
 from keras import layers, ops
 
 from oasis_tf.data import damage, pipeline
+from oasis_tf.io.progress import progress_bar
 from oasis_tf.metrics import cache
-from oasis_tf.progress import progress_bar
 
 MIN_STEPS = 400
 EPOCHS = 5

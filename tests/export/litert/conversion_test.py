@@ -8,7 +8,8 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from tensorflow.lite.python import schema_py_generated as schema
 
-from export.litert import conversion, networks
+from export.litert import conversion
+from oasis_tf.systems.oasis.serving import litert_networks
 
 ALL = ("none", "float16", "dynamic", "int8")
 
@@ -38,7 +39,7 @@ def runner(contents):
 @pytest.fixture(scope="module")
 def generator(model):
     """function(quantization) -> network of 64x64 images and its file."""
-    network = networks.network(model, "generator", 64, 64)
+    network = litert_networks.network(model, "generator", 64, 64)
     calibration = [generator_inputs(model, (64, 64), seed=s) for s in range(10, 14)]
 
     @functools.cache
@@ -51,14 +52,14 @@ def generator(model):
 @pytest.fixture(scope="module")
 def free(model):
     """A generator of images of any number and size, and its file."""
-    network = networks.network(model, "generator")
+    network = litert_networks.network(model, "generator")
     return network, conversion.convert(network, "none")
 
 
 @pytest.fixture(scope="module")
 def segmenter(model):
     """A segmenter of 64x64 images and its file."""
-    network = networks.network(model, "segmenter", 64, 64)
+    network = litert_networks.network(model, "segmenter", 64, 64)
     return network, conversion.convert(network, "none")
 
 
@@ -129,7 +130,7 @@ def test_segmenter_finds_the_same_labels(model, segmenter):
 
 
 def test_without_noise(model_without_noise):
-    network = networks.network(model_without_noise, "generator", 32, 64)
+    network = litert_networks.network(model_without_noise, "generator", 32, 64)
     inputs = generator_inputs(model_without_noise, (32, 64))
     assert list(inputs) == ["label_map"]
     image = runner(conversion.convert(network, "none"))(**inputs)["image"]

@@ -15,7 +15,7 @@ from PIL import Image
 from export.serving import client, connections, labels
 from export.serving.errors import ServingError
 from export.serving.retries import Retries
-from oasis_tf.label_files import read_label_file
+from oasis_tf.io.label_files import read_label_file
 from tests.export.serving.conftest import picture_of
 
 UNAVAILABLE, INVALID, DEADLINE, INTERNAL = 14, 3, 4, 13

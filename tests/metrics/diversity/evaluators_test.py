@@ -13,15 +13,15 @@ import keras
 import numpy as np
 import pytest
 
-from oasis_tf.config import EvaluationConfig, ModelConfig
 from oasis_tf.data import pipeline
-from oasis_tf.images import to_uint8
+from oasis_tf.io.images import to_uint8
 from oasis_tf.metrics import evaluation
 from oasis_tf.metrics.diversity import evaluators
 from oasis_tf.metrics.evaluator import EvaluationContext, padded_batches
-from oasis_tf.metrics.painting import Painter
-from oasis_tf.models import Generator
-from oasis_tf.models.oasis import OASIS
+from oasis_tf.systems.oasis.config import EvaluationConfig, ModelConfig
+from oasis_tf.systems.oasis.inference.multi_device import Painter
+from oasis_tf.systems.oasis.models import Generator
+from oasis_tf.systems.oasis.models.oasis import OASIS
 
 LAST_OF_THREE = 0.3001 / (0.0448 + 0.2856 + 0.3001)  # weight of the coarsest scale at 64×64
 C1 = (0.01 * 255) ** 2

@@ -4,10 +4,10 @@ import types
 
 import pytest
 
-from oasis_tf.config import EvaluationConfig
 from oasis_tf.metrics import evaluation
 from oasis_tf.metrics.lvis import scoring
 from oasis_tf.metrics.lvis.evaluators import LVISEvaluator
+from oasis_tf.systems.oasis.config import EvaluationConfig
 
 
 def settings(folder, annotations=True, detections=True):

@@ -8,13 +8,13 @@ import keras
 import numpy as np
 import pytest
 
-from oasis_tf.config import EvaluationConfig
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.metrics.evaluator import EvaluationBatch, EvaluationContext
 from oasis_tf.metrics.segmentation import evaluators, segmenter
 from oasis_tf.metrics.segmentation.confusion import NO_CLASS, ConfusionMatrix
 from oasis_tf.metrics.segmentation.evaluators import AlignmentEvaluator, SegmentationEvaluator
 from oasis_tf.metrics.segmentation.segmenter_labels import read_usage
+from oasis_tf.systems.oasis.config import EvaluationConfig
 
 COLOURS = np.array([(230, 40, 40), (40, 230, 40), (40, 40, 230)], np.float32)
 

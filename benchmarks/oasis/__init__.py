@@ -1,0 +1,1 @@
+"""Benchmarks of OASIS: parity with PyTorch, and editing."""

@@ -1,0 +1,537 @@
+"""Do our networks compute what a recording of a PyTorch OASIS holds?
+
+    python -m benchmarks.oasis.parity        # the official release's recording
+    python -m benchmarks.oasis.parity --recording=FILE.npz
+    python -m benchmarks.oasis.parity --height=64 --width=128 --noise_channels=0 …
+
+With a flag for a setting, the recording is made on the spot by the PyTorch peer, the other settings
+at their defaults. Prints a row per item (tolerance, what was measured, where it was largest) and
+exits with 1 if a row fails. Recordings are described in tests/golden/README.md.
+
+Unless `--dtype=float32` is given, recordings made on the spot, and our networks with them, are in
+double precision: in single precision one rounding error in front of a ReLU's kink, or in a gradient
+of whose size Adam keeps little but the sign, can outgrow the tolerances within an iteration. (The
+peer is then as far from itself in double precision as we are from it. The official recording is in
+single precision and happens to be free of such a place.)
+"""
+
+import ast
+import dataclasses
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from oasis_tf.cli import runner
+from oasis_tf.systems.oasis.official import state_dicts
+
+GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden" / "oasis_square.npz"
+STEPS = 3
+HISTORY = ("loss_g", "loss_d_fake", "loss_d_real", "loss_labelmix", "loss_d")
+# Generator biases that only feed batch norms: their gradient is zero but for rounding, so that the
+# sign of every Adam step of theirs is chance.
+CHANCE = {
+    "fc.bias",
+    *(f"body.{k}.conv_0.bias" for k in range(6)),
+    *(f"body.{k}.conv_1.bias" for k in range(5)),
+    *(f"body.{k}.norm_s.mlp_beta.bias" for k in range(2, 5)),
+}
+_HISTORY = "history_G_Dfake_Dreal_labelmix_D"
+_STATISTICS, _VECTORS = ("running_mean", "running_var"), ("weight_u", "weight_v")
+_MAY_BE_ZERO = ("has_unknown", "noise_channels", "seed")
+_META = {
+    "num_classes": "nc",
+    "noise_channels": "z",
+    "channels": "ch",
+    "discriminator_channels": "dch",
+    "height": "H",
+    "width": "W",
+    "batch_size": "batch",
+    "ema_decay": "ema",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a recording is made with, as its entry ``meta`` says.
+
+    Raises:
+        ValueError: sizes not divisible by 64, or numbers too small.
+    """
+
+    num_classes: int = 6
+    has_unknown: bool = True
+    noise_channels: int = 8
+    channels: int = 2
+    discriminator_channels: int = 4
+    height: int = 64
+    width: int = 64
+    batch_size: int = 2
+    seed: int = 0
+    lr_g: float = 1e-4
+    lr_d: float = 4e-4
+    ema_decay: float = 0.9
+    lambda_labelmix: float = 10.0
+    dtype: str = "float64"
+
+    def __post_init__(self):
+        for name, value in dataclasses.asdict(self).items():
+            least = 1 if isinstance(value, int) and name not in _MAY_BE_ZERO else 0
+            if name != "dtype" and value < least:
+                raise ValueError(f"`{name}` must be at least {least}. Received: {value}.")
+        if self.height % 64 or self.width % 64:
+            raise ValueError(
+                f"`height` and `width` must be multiples of 64. Received: {self.height}, "
+                f"{self.width}."
+            )
+
+    @classmethod
+    def of(cls, recording):
+        """The settings of a recording; the official one's does not state all."""
+        meta = {"has_unknown": True, "dtype": "float32"} | ast.literal_eval(str(recording["meta"]))
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(**{name: meta[_META.get(name, name)] for name in names})
+
+    def to_meta(self):
+        """The entry ``meta`` of a recording: a dict as text."""
+        meta = {_META.get(name, name): value for name, value in dataclasses.asdict(self).items()}
+        return np.array(str({"ref": "benchmarks/pytorch_peer.py", "steps": STEPS} | meta))
+
+
+def part(recording, prefix):
+    """What a recording holds under ``prefix/``, by official name."""
+    start = f"{prefix}/"
+    return {k.removeprefix(start): v for k, v in recording.items() if k.startswith(start)}
+
+
+def load(path):
+    """A recording from its file: dict from names to NumPy arrays.
+
+    Raises:
+        ValueError: the file is something else.
+    """
+    recording = {}
+    with open(path, "rb") as file:
+        if zipfile.is_zipfile(file):
+            recording = dict(np.load(path))
+    if "meta" not in recording:
+        raise ValueError(f"{path} must be a recording (tests/golden/README.md); it has no `meta`.")
+    return recording
+
+
+def compare(recording):
+    """Compares everything our networks compute with a recording: list of `Row`."""
+    model = new_model(recording)
+    computed = evaluation(model, recording) | losses(recording) | training(model, recording)
+    return rows(recording, computed)
+
+
+# === What our networks compute ===
+
+
+def new_model(recording):
+    """An ``OASIS`` with the settings, starting weights and optimizers of a recording."""
+    from oasis_tf.systems.oasis.models import Discriminator, Generator
+    from oasis_tf.systems.oasis.models.oasis import OASIS
+    from oasis_tf.training.optimizer import Adam
+
+    settings = Settings.of(recording)
+    classes, options = settings.num_classes, {"dtype": settings.dtype}
+    generator = Generator(classes, settings.noise_channels, settings.channels, **options)
+    discriminator = Discriminator(classes, settings.discriminator_channels, **options)
+    state_dicts.load_official(generator, part(recording, "G0"))
+    state_dicts.load_official(discriminator, part(recording, "D0"))
+    model = OASIS(
+        generator,
+        discriminator,
+        has_unknown=settings.has_unknown,
+        lambda_labelmix=settings.lambda_labelmix,
+        ema_decay=settings.ema_decay,
+        **options,
+    )
+    model.compile(Adam(settings.lr_g), Adam(settings.lr_d))
+    return model
+
+
+def evaluation(model, recording):
+    """Outputs in evaluation mode, by the recording's names and in its layout."""
+    label_map = recording["label"].astype(np.int32)
+    local_noise = _nhwc(recording["z3d_local"])
+    image, blocks = _with_blocks(model.generator, label_map, recording["z"][0])
+    found = {f"G_eval_block{k}": features for k, features in enumerate(blocks)}
+    found["G_eval"] = image
+    found["G_eval_local"] = model.generator(*_present(label_map, local_noise))
+    found["D_eval_real"] = model.discriminator(_nhwc(recording["image"]))
+    found["D_eval_fake"] = model.discriminator(_nhwc(recording["G_eval"]))
+    return {name: np.transpose(array, (0, 3, 1, 2)) for name, array in found.items()}
+
+
+def losses(recording):
+    """Class weights and the losses of the recorded logits, by the recording's names."""
+    from oasis_tf.systems.oasis import losses as ours
+
+    settings, label_map = Settings.of(recording), recording["label"].astype(np.int32)
+    weights = ours.class_weights(
+        label_map, settings.num_classes, settings.has_unknown, settings.dtype
+    )
+    found = {"class_weight_map": np.asarray(weights)[label_map]}
+    for of in ("real", "fake"):
+        logits = _nhwc(recording[f"D_eval_{of}"])
+        found[f"loss_as_real_{of}"] = np.asarray(ours.real_loss(logits, label_map, weights))
+        found[f"loss_as_fake_{of}"] = np.asarray(ours.fake_loss(logits))
+    return found
+
+
+def training(model, recording, compiled=True):
+    """Trains a model on a recording's inputs.
+
+    Args:
+        model: ``OASIS`` as `new_model` returns it; changed.
+        recording: the recording.
+        compiled: bool, whether iterations run inside a ``tf.function``, as training does.
+
+    Returns:
+        dict by the recording's names: losses, first gradients, and all weights in full.
+    """
+    import tensorflow as tf
+
+    gradients = []
+    for optimizer in (model.generator_optimizer, model.discriminator_optimizer):
+        _keep_gradients(optimizer, gradients)
+
+    def iteration(*draws):
+        gradients.clear()
+        logs = model.iteration(*draws)
+        return logs, list(gradients)
+
+    iteration = tf.function(iteration) if compiled else iteration
+    history, found = [], {}
+    for step in range(STEPS):
+        logs, seen = iteration(*_draws(recording, step))
+        history.append([float(logs[name]) for name in HISTORY])
+        for which, of in zip("GD", seen, strict=True) if step == 0 else ():
+            found |= _prefixed(f"grad{which}", _official_gradients(of))
+    return found | _weights(model) | {_HISTORY: np.array(history)}
+
+
+def _keep_gradients(optimizer, kept):
+    """Has an optimizer append the gradients it applies, by our weight names, to ``kept``."""
+    apply = optimizer.apply
+
+    def apply_and_keep(gradients, variables):
+        names = [variable.path.split("/", 1)[1] for variable in variables]
+        kept.append(dict(zip(names, gradients, strict=True)))
+        return apply(gradients, variables)
+
+    optimizer.apply = apply_and_keep
+
+
+def _official_gradients(gradients):
+    names = state_dicts.official_names(gradients)
+    return {name: state_dicts.official_layout(ours, gradients) for name, ours in names}
+
+
+def _weights(model):
+    networks = {"G": model.generator, "D": model.discriminator, "EMA": model.generator_ema}
+    found = {}
+    for which, network in networks.items():
+        weights = state_dicts.to_official(network).items()
+        weights = {k: array for k, array in weights if not k.endswith(state_dicts.COUNTER)}
+        found |= _prefixed(f"{which}{STEPS}", weights)
+    return found
+
+
+def _with_blocks(generator, label_map, noise):
+    """(image, output of every block), all NHWC."""
+    outputs = []
+
+    def keeping(call):
+        def call_and_keep(*inputs, **options):
+            outputs.append(call(*inputs, **options))
+            return outputs[-1]
+
+        return call_and_keep
+
+    for block in generator.blocks:
+        block.call = keeping(block.call)
+    image = generator(*_present(label_map, noise))
+    for block in generator.blocks:
+        del block.call
+    return image, outputs
+
+
+def _draws(recording, step):
+    """Arguments of ``OASIS.iteration``."""
+    noise = [z if z.shape[-1] else None for z in recording["z"][2 * step : 2 * step + 2]]
+    label_map = recording["label"].astype(np.int32)
+    bits = recording["labelmix_bits"][step].astype(np.int32)
+    return _nhwc(recording["image"]), label_map, *noise, bits
+
+
+def _present(label_map, noise):
+    """Inputs of a generator: noise without channels is left out."""
+    return (label_map, noise) if noise.shape[-1] else (label_map,)
+
+
+def _nhwc(array):
+    return np.transpose(array, (0, 2, 3, 1))
+
+
+def _prefixed(prefix, arrays):
+    return {f"{prefix}/{name}": array for name, array in arrays.items()}
+
+
+# === The comparison ===
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One item: how far it may be off, how far it is, and which of its parts is off most."""
+
+    item: str
+    tolerance: float
+    measured: float
+    worst: str = ""
+
+    @property
+    def ok(self):
+        """Whether the measured error is within the tolerance (NaN is not)."""
+        return bool(self.measured <= self.tolerance)
+
+
+def rows(recording, computed):
+    """Compares, item by item, what was computed with a recording.
+
+    Args:
+        recording: the recording.
+        computed: dict of the same names and layouts, all weights and gradients in full.
+
+    Returns:
+        list of `Row`.
+
+    Raises:
+        ValueError: the recording lacks a weight or a gradient, or has surplus ones.
+    """
+    return [
+        *output_rows(recording, computed),
+        *loss_rows(recording, computed),
+        *gradient_rows(recording, computed),
+        *history_rows(recording, computed),
+        *weight_rows(recording, computed),
+    ]
+
+
+def output_rows(recording, computed):
+    """Outputs in evaluation mode: absolute errors."""
+    items = [("generator", 1e-5, "G_eval")]
+    items += [(f"generator, block {k}", 1e-5, f"G_eval_block{k}") for k in range(6)]
+    items += [("generator, spatial noise", 1e-5, "G_eval_local")]
+    items += [(f"discriminator, {of} image", 1e-4, f"D_eval_{of}") for of in ("real", "fake")]
+    return [
+        Row(item, tolerance, _largest(computed[name] - recording[name]))
+        for item, tolerance, name in items
+    ]
+
+
+def loss_rows(recording, computed):
+    """Class weights and the losses of recorded logits: relative errors."""
+    items = {"class weights": "class_weight_map"}
+    for of in ("real", "fake"):
+        items |= {f"loss as {to}, {of} image": f"loss_as_{to}_{of}" for to in ("real", "fake")}
+    return [
+        Row(item, 1e-6, _relative(computed[name], recording[name])) for item, name in items.items()
+    ]
+
+
+def history_rows(recording, computed):
+    """Losses of every iteration: relative errors."""
+    pairs = zip(computed[_HISTORY], recording[_HISTORY], strict=True)
+    return [
+        _row(
+            f"iteration {number}: losses",
+            1e-5,
+            {name: _relative(a, b) for name, a, b in zip(HISTORY, got, want, strict=True)},
+        )
+        for number, (got, want) in enumerate(pairs, start=1)
+    ]
+
+
+def gradient_rows(recording, computed):
+    """Gradients of the first iteration: all norms, and in full what was recorded in full.
+
+    Errors of norms are relative, others in terms of the largest entry.
+    """
+    found = []
+    for which in "GD":
+        got, want = part(computed, f"grad{which}"), part(recording, f"grad{which}")
+        norms = part(recording, f"grad{which}_norm")
+        _check_names(f"grad{which}_norm", norms, got)
+        full = {k: _ratio(_largest(got[k] - want[k]), _largest(want[k])) for k in _no_chance(want)}
+        zero = {k: max(_norm(got[k]), norms[k]) for k in norms if k in CHANCE}
+        found += _rows(
+            f"gradients of {which}",
+            ("norms", 1e-4, {k: _relative(_norm(got[k]), norms[k]) for k in _no_chance(norms)}),
+            ("in full", 1e-4, full),
+            ("zero but for rounding", 1e-5, zero),
+        )
+    return found
+
+
+def weight_rows(recording, computed):
+    """Weights after all iterations.
+
+    Errors of weights in full are in terms of the update's norm, those of batch statistics relative.
+    """
+    found = []
+    for which in ("G", "D", "EMA"):
+        start = part(recording, "D0" if which == "D" else "G0")
+        got, want = part(computed, f"{which}{STEPS}"), part(recording, f"{which}{STEPS}")
+        norms = part(recording, f"{which}{STEPS}_norm")
+        _check_names(f"{which}{STEPS}_norm", norms, got)
+        found += _rows(
+            f"{which} after {STEPS} iterations",
+            *_update_items(got, want, norms, start),
+            *_statistics_items(got, want),
+            *_chance_items(got, start, Settings.of(recording).lr_g),
+        )
+    return found
+
+
+def _update_items(got, want, norms, start):
+    names = [k for k in _no_chance(norms) if not k.endswith(_STATISTICS)]
+    full = {k: _off_update(got[k], want[k], start[k]) for k in names if k in want}
+    return [
+        ("norms", 1e-3, {k: _off_norm(got[k], norms[k], start[k]) for k in names}),
+        ("updates", 1e-3, {k: error for k, error in full.items() if not k.endswith(_VECTORS)}),
+        ("updates of u and v", 1e-3, {k: e for k, e in full.items() if k.endswith(_VECTORS)}),
+    ]
+
+
+def _statistics_items(got, want):
+    means, variances = ([k for k in want if k.endswith(leaf)] for leaf in _STATISTICS)
+    # The biases whose steps are chance move the means, but nothing else.
+    off = {k: _ratio(_norm(got[k] - want[k]), _norm(want[k])) for k in means}
+    return [
+        ("running variances", 1e-5, {k: _relative(got[k], want[k]) for k in variances}),
+        ("running means", 5e-3, off),
+    ]
+
+
+def _chance_items(got, start, rate):
+    moved = {k: _largest(got[k] - start[k]) for k in got if k in CHANCE}
+    return [("biases without gradient", STEPS * 2 * rate, moved)]
+
+
+def _off_update(got, want, start):
+    # An update smaller than a thousand roundings of its array cannot be known to a thousandth.
+    resolution = 1e3 * np.finfo(want.dtype).eps * _norm(want)
+    return _norm(got - want) / max(_norm(want - start), resolution)
+
+
+def _off_norm(got, norm, start):
+    # A norm moves by at most as much as its array; the rest is rounding, 1e-6 at the tolerance.
+    return abs(_norm(got) - norm) / (_norm(got - start) + 1e-3 * norm)
+
+
+def _rows(subject, *items):
+    """Rows of (item, tolerance, errors by name), but for items of which nothing is recorded."""
+    return [_row(f"{subject}: {item}", *rest, errors) for item, *rest, errors in items if errors]
+
+
+def _row(item, tolerance, errors):
+    worst = int(np.argmax(list(errors.values())))  # the first NaN, if there is one
+    name = list(errors)[worst]
+    return Row(item, tolerance, float(errors[name]), name)
+
+
+def _no_chance(names):
+    return [name for name in names if name not in CHANCE]
+
+
+def _check_names(prefix, recorded, computed):
+    differing = set(recorded) ^ set(computed)
+    if differing:
+        raise ValueError(
+            f"A recording must hold exactly the network's weights under {prefix}/. "
+            f"Missing or surplus: {', '.join(sorted(differing))}."
+        )
+
+
+def _norm(array):
+    return float(np.linalg.norm(np.asarray(array, np.float64)))
+
+
+def _largest(array):
+    return float(np.max(np.abs(array)))
+
+
+def _ratio(error, scale):
+    """``error / scale``, 0 where there is no error."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(error == 0, 0.0, np.divide(error, scale))
+
+
+def _relative(got, want):
+    """The largest relative error of all entries."""
+    got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
+    return _largest(_ratio(np.abs(got - want), np.abs(want)))
+
+
+# === The command ===
+
+
+def table(found):
+    """Rows as text, a line each."""
+    lines = [f"{'item':48s} {'tolerance':>9s} {'measured':>9s}  ok   worst"]
+    for row in found:
+        ok = "yes" if row.ok else "NO"
+        line = f"{row.item:48s} {row.tolerance:9.1e} {row.measured:9.1e}  {ok:4s} {row.worst}"
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+def define_flags(flag_values):
+    """Defines the flags of this command on `flag_values`: a file, or one per setting."""
+    where = {"flag_values": flag_values}
+    flags.DEFINE_string(
+        "recording", None, "File to compare with; default: the official release's.", **where
+    )
+    kinds = {int: flags.DEFINE_integer, float: flags.DEFINE_float, bool: flags.DEFINE_boolean}
+    for field in dataclasses.fields(Settings):
+        help_text = f"Of a recording made on the spot; default: {field.default}."
+        if field.name == "dtype":
+            flags.DEFINE_enum("dtype", None, ["float32", "float64"], help_text, **where)
+        else:
+            kinds[field.type](field.name, None, help_text, **where)
+
+
+def main(argv):
+    """Compares, prints the table, and exits with 1 if a row fails."""
+    del argv
+    found = compare(_recording(flags.FLAGS))
+    print(table(found))
+    failed = sum(not row.ok for row in found)
+    if failed:
+        sys.exit(f"{failed} of {len(found)} items are off by more than their tolerance.")
+
+
+def _recording(args):
+    """The recording that the flags ask for."""
+    given = {field.name: args[field.name].value for field in dataclasses.fields(Settings)}
+    given = {name: value for name, value in given.items() if value is not None}
+    if not given:
+        return load(args.recording or GOLDEN)
+    if args.recording:
+        raise ValueError(f"--recording has settings of its own. Received also: {', '.join(given)}.")
+    settings = Settings(**given)
+    try:
+        from benchmarks.oasis import recording
+    except ImportError as error:
+        raise ValueError(str(error)) from error
+    return recording.record(settings)
+
+
+if __name__ == "__main__":
+    runner.run(main, define_flags)

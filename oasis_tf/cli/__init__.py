@@ -1,0 +1,1 @@
+"""What every command shares: flagfiles by name, errors as one line, exit codes."""

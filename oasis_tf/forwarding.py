@@ -1,0 +1,40 @@
+"""Former places of public modules: `oasis_tf.models` and `oasis_tf.editing` keep importing.
+
+An import of a former name, or of a module below it, gives the module at its present place. The
+CHANGELOG lists the names that moved.
+"""
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import sys
+
+FORMER_NAMES = {
+    "oasis_tf.models": "oasis_tf.systems.oasis.models",
+    "oasis_tf.editing": "oasis_tf.systems.oasis.editing",
+}
+
+
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    def find_spec(self, name, path=None, target=None):
+        del path, target
+        if any(name == former or name.startswith(f"{former}.") for former in FORMER_NAMES):
+            return importlib.machinery.ModuleSpec(name, self)
+        return None
+
+    def create_module(self, spec):
+        former = next(f for f in FORMER_NAMES if f"{spec.name}.".startswith(f"{f}."))
+        present = FORMER_NAMES[former] + spec.name.removeprefix(former)
+        module = importlib.import_module(present)
+        # The import system writes the former name's specification onto the module.
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module):
+        module.__spec__ = module.__spec__.loader_state
+
+
+def install():
+    """Lets former names be imported."""
+    # First: the path of a module at its present place would find the modules below it twice.
+    sys.meta_path.insert(0, _Finder())

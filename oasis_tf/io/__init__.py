@@ -1,0 +1,1 @@
+"""Files: whole or absent; pictures, label files, published weights; progress of long work."""

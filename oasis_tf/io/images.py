@@ -1,0 +1,139 @@
+"""Images entering and leaving the program: photographs, PNG files, contact sheets, animations."""
+
+import os
+import struct
+
+import numpy as np
+from PIL import Image, ImageOps, PngImagePlugin, features
+
+from oasis_tf.io import files
+
+GAP = 2
+ANIMATIONS = ("gif", "webp")
+_PALETTE_PIXELS = 2**18  # looked at to find colours
+
+
+def to_uint8(image):
+    """Images in [-1, 1] as 8-bit values, uint8 of the same shape, rounded to the nearest."""
+    return np.clip(np.round((np.asarray(image) + 1.0) * 127.5), 0, 255).astype(np.uint8)
+
+
+def write_png(path, image, text=None):
+    """Writes uint8 [H, W, 3] as a PNG file; `text`: see `save_png`."""
+    save_png(path, Image.fromarray(image), text)
+
+
+def save_png(path, picture, text=None):
+    """Writes a Pillow image as a PNG file, whole or not at all.
+
+    Args:
+        path: of the file; its folder is made when needed.
+        picture: `PIL.Image.Image`.
+        text: dict of str to str, kept in the file as its text chunks; or None.
+    """
+    chunks = PngImagePlugin.PngInfo()
+    for key, value in (text or {}).items():
+        chunks.add_text(key, value)
+    with files.written_aside(path) as aside:
+        picture.save(aside, pnginfo=chunks)
+
+
+def read_texts(path):
+    """Text chunks of a PNG file as a dict; its pixels are not read.
+
+    Raises:
+        ValueError: not a PNG file.
+    """
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            return {key: value for key, value in image.info.items() if isinstance(value, str)}
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"Cannot be read as a PNG file: {path} ({error})") from error
+
+
+def read_photograph(path):
+    """Reads an image file of any usual format, upright: uint8 [H, W, 3].
+
+    Raises:
+        ValueError: it cannot be read or decoded, or is not opaque.
+    """
+    try:
+        with Image.open(path) as image:
+            image = ImageOps.exif_transpose(image)
+            alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+            pixels = np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
+        raise ValueError(f"Cannot be read as an image: {path} ({error})") from error
+    if alpha is not None and alpha.getextrema()[0] < 255:
+        raise ValueError(f"{path} is transparent in places; a photograph must be opaque.")
+    return pixels
+
+
+def resize_image(image, height, width):
+    """Bicubic with antialiasing, as in training: uint8 [H, W, 3] to [height, width, 3]."""
+    if image.shape[:2] == (height, width):
+        return image
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def contact_sheet(rows):
+    """One picture of many, with white gaps of 2 pixels between the tiles.
+
+    Args:
+        rows: list of lists of uint8 [H, W, 3]. Tiles smaller than the largest, and rows shorter
+            than the longest, are filled up with white.
+
+    Returns:
+        uint8 [rows * (H + 2) - 2, columns * (W + 2) - 2, 3].
+    """
+    sizes = [np.shape(tile)[:2] for row in rows for tile in row]
+    height, width = np.max(sizes, axis=0) + GAP
+    columns = max(len(row) for row in rows)
+    sheet = np.full((len(rows) * height, columns * width, 3), 255, np.uint8)
+    for i, row in enumerate(rows):
+        for j, tile in enumerate(row):
+            top, left = i * height, j * width
+            sheet[top : top + len(tile), left : left + tile.shape[1]] = tile
+    return sheet[:-GAP, :-GAP]
+
+
+def check_animation(path):
+    """Refuses a path that `write_animation` cannot write.
+
+    Raises:
+        ValueError: neither .gif nor .webp, or Pillow was built without WebP.
+    """
+    kind = os.path.splitext(path)[1].lower().lstrip(".")
+    if kind not in ANIMATIONS:
+        raise ValueError(f"An animation must be a .gif or .webp file. Received: {path}")
+    if kind == "webp" and not features.check("webp"):
+        raise ValueError(f"This Pillow cannot write WebP: {path}. Take .gif, or another Pillow.")
+
+
+def write_animation(path, frames, frame_ms=100):
+    """Writes frames as an animation that repeats for ever.
+
+    Args:
+        path: .gif (256 colours, the same for all frames) or .webp (lossless).
+        frames: list of uint8 [H, W, 3], of one size.
+        frame_ms: int, milliseconds that a frame is shown; GIF counts in tens.
+
+    Raises:
+        ValueError: see `check_animation`.
+    """
+    check_animation(path)
+    webp = os.fspath(path).lower().endswith(".webp")
+    first, *rest = map(Image.fromarray, frames) if webp else _with_one_palette(frames)
+    options = {"save_all": True, "append_images": rest, "duration": frame_ms, "loop": 0}
+    options |= {"lossless": True} if webp else {}
+    with files.written_aside(path) as aside:
+        first.save(aside, **options)
+
+
+def _with_one_palette(frames):
+    """Pillow images of 256 colours. No dithering: pixels that stay the same must not flicker."""
+    pixels = np.concatenate([frame.reshape(-1, 3) for frame in frames])
+    pixels = pixels[:: 1 + len(pixels) // _PALETTE_PIXELS]
+    palette = Image.fromarray(pixels[None]).quantize(256, kmeans=2)
+    none = Image.Dither.NONE
+    return [Image.fromarray(frame).quantize(palette=palette, dither=none) for frame in frames]

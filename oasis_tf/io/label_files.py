@@ -1,0 +1,244 @@
+"""Label PNGs: found, read, checked, brought to a size, and written.
+
+A label PNG holds raw ids, the numbers the data set's own files use, in one channel; or the colours
+of the data set's palette. A `LabelSpace` turns either into model ids.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from oasis_tf.io import images
+
+FORMATS = ("auto", "ids", "colors")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+ONE_CHANNEL_MODES = ("1", "L", "P", "I;16", "I")
+BIT_DEPTH_OFFSET = 24  # of the byte in a PNG file that tells the bits a channel
+
+
+def find_label_files(path):
+    """The label files a path stands for: `find_files` of PNG files."""
+    return find_files(path, (".png",), "label PNGs")
+
+
+def find_files(path, suffixes, what):
+    """The files a path stands for.
+
+    Args:
+        path: a file, or a folder searched with all its subfolders; hidden files are left out.
+        suffixes: lower-case suffixes, such as `(".png",)`, of the files of a folder.
+        what: what such files are called.
+
+    Returns:
+        list of paths, sorted, each with another stem.
+
+    Raises:
+        ValueError: nothing there, no such file in the folder, or two files with the same stem.
+    """
+    path = Path(path)
+    if path.is_dir():
+        found = sorted(file for file in path.rglob("*") if _is_one_of(file, suffixes))
+        if not found:
+            kinds = "PNG" if suffixes == (".png",) else ", ".join(suffixes)
+            raise ValueError(f"The folder holds no {kinds} files: {path}. Name a folder of {what}.")
+    elif path.is_file():
+        found = [path]
+    else:
+        raise ValueError(f"No such file or folder of {what}: {path}")
+    by_stem = {}
+    for file in found:
+        other = by_stem.setdefault(file.stem, file)
+        if other is not file:
+            raise ValueError(
+                f"{what[0].upper()}{what[1:]} must have different stems, since outputs are named "
+                f"after them. Received: {other} and {file}. Rename one, or name a smaller folder."
+            )
+    return [str(file) for file in found]
+
+
+def _is_one_of(file, suffixes):
+    return file.suffix.lower() in suffixes and not file.name.startswith(".")
+
+
+def read_label_file(path):
+    """Reads raw ids.
+
+    Args:
+        path: PNG file with one channel: grey of 1 to 16 bits, or palette (the indices are the ids).
+
+    Returns:
+        integers [H, W].
+
+    Raises:
+        ValueError: not a readable PNG, or more than one channel.
+    """
+    mode, pixels, _ = _read_png(path)
+    if mode not in ONE_CHANNEL_MODES:
+        raise ValueError(
+            "A label PNG must have one channel that holds raw ids. "
+            f"Received: {path} with channels {mode}. Save class numbers, not colours."
+        )
+    return _ids(path, mode, pixels)
+
+
+def _read_png(path):
+    """Mode, pixels and palette (RGB [K, 3] of mode P, otherwise None) of a PNG file."""
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            image.load()
+            palette = None
+            if image.mode == "P":
+                palette = np.zeros((256, 3), np.uint8)  # decoders paint what is missing black
+                entries = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+                palette[: len(entries)] = entries
+            return image.mode, np.asarray(image), palette
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"Cannot be read as a PNG file: {path} ({error})") from error
+
+
+def _ids(path, mode, pixels):
+    if mode == "L":
+        # Grey of 2 or 4 bits comes stretched to 0..255; the ids are the values in the file.
+        pixels = pixels // {2: 85, 4: 17}.get(_bit_depth(path), 1)
+    return pixels.astype(np.int32) if mode in ("1", "I") else pixels
+
+
+def _bit_depth(path):
+    with open(path, "rb") as file:
+        file.seek(BIT_DEPTH_OFFSET)
+        return file.read(1)[0]
+
+
+# === Model ids ===
+
+
+def read_label_map(path, label_space, label_format="auto"):
+    """Reads a label PNG as model ids, integers [H, W].
+
+    Args:
+        path: PNG file of raw ids (one channel, or the indices of a palette) or of colours (RGB,
+            opaque RGBA, or the colours of a palette).
+        label_space: `LabelSpace`.
+        label_format: "ids" or "colors". "auto" takes ids from files with one channel or a palette,
+            colours from others, and refuses a palette whose indices and colours name different
+            classes.
+
+    Raises:
+        ValueError: unreadable, channels that are neither, or values or colours that are no class;
+            the file is named.
+    """
+    if label_format not in FORMATS:
+        raise ValueError(
+            f"`label_format` must be one of {', '.join(FORMATS)}. Received: {label_format!r}."
+        )
+    mode, pixels, palette = _read_png(path)
+    if label_format == "colors" or (label_format == "auto" and mode in ("RGB", "RGBA")):
+        return colours_to_model_ids(_colours(path, mode, pixels, palette), label_space, path)
+    label_map = label_space.to_model_ids(read_label_file(path), str(path))
+    if label_format == "auto" and palette is not None:
+        _check_palette(path, label_map, pixels, palette, label_space)
+    return label_map
+
+
+def colours_to_model_ids(colours, label_space, source):
+    """Model ids of palette colours, matched exactly.
+
+    Args:
+        colours: uint8 [H, W, 3]. Where classes share a colour, it stands for the first of them in
+            model-id order.
+        label_space: `LabelSpace`.
+        source: file named in the error.
+
+    Returns:
+        integers [H, W] in the label space's type.
+
+    Raises:
+        ValueError: colours of no class; the ten most frequent are listed with their pixels.
+    """
+    known, ids = _colour_table(label_space)
+    values, inverse, counts = np.unique(_packed(colours), return_inverse=True, return_counts=True)
+    place = np.minimum(np.searchsorted(known, values), len(known) - 1)
+    unknown = known[place] != values
+    if unknown.any():
+        order = np.argsort(-counts[unknown], kind="stable")
+        raise ValueError(_unknown_colours(values[unknown][order], counts[unknown][order], source))
+    return ids[place][inverse].reshape(colours.shape[:2]).astype(label_space.dtype)
+
+
+def _colour_table(label_space):
+    """Packed colours of the palette, ascending, and the first class that has each."""
+    return np.unique(_packed(np.array(label_space.palette, np.uint8)), return_index=True)
+
+
+def _packed(colours):
+    return np.asarray(colours).astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
+
+
+def _unknown_colours(values, counts, source):
+    listed = ", ".join(
+        f"#{value:06x} ({count} pixels)" for value, count in zip(values[:10], counts, strict=False)
+    )
+    more = f" and {len(values) - 10} more" if len(values) > 10 else ""
+    return (
+        f"{source}: {len(values)} colours are not in the data set's palette: {listed}{more}. "
+        "Colours must match exactly (no antialiasing, no JPEG); the palette stands in the model's "
+        "config.json under label_space. Or save class numbers."
+    )
+
+
+def _colours(path, mode, pixels, palette):
+    """uint8 [H, W, 3] of a file with colours."""
+    if _bit_depth(path) == 16 or mode not in ("P", "RGB", "RGBA"):
+        raise ValueError(
+            "Label colours must be a palette, RGB or opaque RGBA PNG of 8 bits a channel. "
+            f"Received: {path} with channels {mode} of {_bit_depth(path)} bits."
+        )
+    if mode == "P":
+        return palette[pixels]
+    if mode == "RGBA" and (pixels[..., 3] != 255).any():
+        raise ValueError(f"{path} is transparent in places; label colours must be opaque.")
+    return pixels[..., :3]
+
+
+def _check_palette(path, label_map, indices, palette, label_space):
+    """Refuses a palette file that names other classes by its colours than by its indices."""
+    used = np.unique(indices)
+    if not np.isin(_packed(palette[used]), _colour_table(label_space)[0]).all():
+        return  # a palette of another kind: nobody meant the colours
+    if (label_space.colorize(label_map) != palette[indices]).any():
+        raise ValueError(
+            f"{path}: the indices of its palette stand for other classes than its colours, which "
+            "are all in the data set's palette. Say which are meant: --label_format=ids or "
+            "--label_format=colors."
+        )
+
+
+def write_label_map(path, label_map, label_space, text=None):
+    """Writes model ids [H, W] as a PNG of raw ids, whole or not at all.
+
+    With palette colours, unless raw ids exceed 255: then 16-bit grey. `text`: see `save_png`.
+    """
+    images.save_png(path, raw_picture(label_map, label_space), text)
+
+
+def raw_picture(label_map, label_space):
+    """Model ids [H, W] as the Pillow image that `write_label_map` writes."""
+    raw = label_space.to_raw_ids(label_map)
+    if max(label_space.raw_ids) > 255:
+        return Image.fromarray(raw.astype(np.uint16))
+    palette = np.zeros((256, 3), np.uint8)
+    known = np.array(label_space.raw_ids) >= 0  # a class without raw value gives no colour
+    palette[np.array(label_space.raw_ids)[known]] = np.array(label_space.palette)[known]
+    picture = Image.fromarray(raw.astype(np.uint8))
+    picture.putpalette(palette.tobytes())
+    return picture
+
+
+def resize_label_map(label_map, height, width):
+    """Nearest-neighbour resize of [H, W] to [height, width]: pixel centres, as in training."""
+    rows, columns = (
+        (2 * np.arange(new) + 1) * old // (2 * new)
+        for new, old in zip((height, width), label_map.shape, strict=True)
+    )
+    return label_map[rows[:, None], columns]

@@ -1,0 +1,244 @@
+"""Weight files of published networks: where to get them, whether a file is the one, what it holds.
+
+The project brings none of them and downloads nothing. A file that is not the published one, bit for
+bit, is used all the same, with a warning; values of metrics are then named ``…_unverified``.
+"""
+
+import dataclasses
+import hashlib
+import os
+
+import numpy as np
+from absl import logging
+
+from oasis_tf.systems.oasis.official import state_dicts
+
+UNVERIFIED = "_unverified"
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedFile:
+    """A weight file that others published.
+
+    Attributes:
+        name: of the file.
+        url: where to get it.
+        checksum: `sha256:…` or `md5:…` of its bytes.
+        flag: of the commands that take it.
+    """
+
+    name: str
+    url: str
+    checksum: str
+    flag: str
+
+
+INCEPTION_FROZEN = PublishedFile(
+    "classify_image_graph_def.pb",
+    "http://download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz (unpack it)",
+    "sha256:009d6814d1bc560d4e7b236e170e9b2d5ca6f4b57bd8037f6db05776204415c6",
+    "--inception",
+)
+INCEPTION_TORCH = PublishedFile(
+    "pt_inception-2015-12-05-6726825d.pth",
+    "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
+    "pt_inception-2015-12-05-6726825d.pth",
+    "sha256:6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+    "--inception",
+)
+INCEPTION_KERAS = PublishedFile(
+    "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    "https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/"
+    "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    "md5:bcbd6486424b2319ff4ef7d526e38f63",  # the only checksum that Keras gives
+    "--inception",
+)
+VGG16 = PublishedFile(
+    "vgg16-397923af.pth",
+    "https://download.pytorch.org/models/vgg16-397923af.pth",
+    "sha256:397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+    "--vgg16",
+)
+VGG19_TORCH = PublishedFile(
+    "vgg19-dcbb9e9d.pth",
+    "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
+    "sha256:dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
+    "--vgg19",
+)
+VGG19_KERAS = PublishedFile(
+    "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    "https://storage.googleapis.com/tensorflow/keras-applications/vgg19/"
+    "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    "md5:253f8cb515780f3b799900260a226db6",  # the only checksum that Keras gives
+    "--vgg19",
+)
+LPIPS_BACKBONES = {
+    "alex": PublishedFile(
+        "alexnet-owt-7be5be79.pth",
+        "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+        "sha256:7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+        "--lpips_backbone",
+    ),
+    "vgg": dataclasses.replace(VGG16, flag="--lpips_backbone"),
+}
+_HEADS_URL = (
+    "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/weights/v0.1/"
+)
+LPIPS_HEADS = {
+    "alex": PublishedFile(
+        "alex.pth",
+        _HEADS_URL + "alex.pth",
+        "sha256:df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
+        "--lpips_heads",
+    ),
+    "vgg": PublishedFile(
+        "vgg.pth",
+        _HEADS_URL + "vgg.pth",
+        "sha256:a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
+        "--lpips_heads",
+    ),
+}
+
+
+# === Whether a file is there, and which it is ===
+
+
+def check_exists(path, *published):
+    """Refuses a path without a file.
+
+    Args:
+        path: str.
+        *published: the `PublishedFile`s that would do.
+
+    Raises:
+        ValueError: names the places to get one and the flag to set.
+    """
+    if not os.path.isfile(path):
+        places = "".join(f"\n  {one.name}: {one.url}" for one in published)
+        raise ValueError(
+            f"There is no weight file {path}. Get one of these and give its path as "
+            f"{published[0].flag}=FILE:{places}"
+        )
+
+
+def is_published(path, published):
+    """Whether the bytes of a file have the checksum of a `PublishedFile`."""
+    algorithm, _, checksum = published.checksum.partition(":")
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest() == checksum
+
+
+def verified_name(name, *pairs):
+    """A network's name, with `_unverified` behind it unless all its files are the published ones.
+
+    Args:
+        name: str.
+        *pairs: of a path and the `PublishedFile` it ought to be.
+    """
+    others = [(path, one) for path, one in pairs if not is_published(path, one)]
+    for path, one in others:
+        logging.warning(
+            "%s is not the published %s (%s): its values are named %s%s.",
+            path, one.name, one.checksum, name, UNVERIFIED,
+        )  # fmt: skip
+    return name + UNVERIFIED if others else name
+
+
+# === What a file holds ===
+
+
+def read_frozen_constants(path):
+    """Constants of a frozen TensorFlow graph.
+
+    Args:
+        path: str, a binary GraphDef.
+
+    Returns:
+        dict of node name -> array.
+
+    Raises:
+        ValueError: the file is no GraphDef, or has no constants.
+    """
+    import tensorflow as tf  # here: the tables of this module are read without TensorFlow
+    from google.protobuf.message import DecodeError
+
+    graph = tf.compat.v1.GraphDef()
+    with open(path, "rb") as file:
+        try:
+            graph.ParseFromString(file.read())
+        except DecodeError as error:
+            raise ValueError(f"{path} must be a frozen graph (a binary GraphDef).") from error
+    constants = {
+        node.name: tf.make_ndarray(node.attr["value"].tensor)
+        for node in graph.node
+        if node.op == "Const"
+    }
+    if not constants:
+        raise ValueError(f"{path} must be a frozen graph: it holds no constants.")
+    return constants
+
+
+def read_state_dict(path):
+    """As `official.read_state_dict`: a PyTorch state dict, dict of name -> array."""
+    return state_dicts.read_state_dict(path)
+
+
+def select(found, wanted, path):
+    """The arrays a network needs, each in the network's layout.
+
+    Args:
+        found: dict of the file's names -> arrays.
+        wanted: dict of our name -> (the file's name, our shape, function from the file's layout
+            to ours).
+        path: of the file, for errors.
+
+    Returns:
+        dict of our name -> float32 array. Whatever else the file holds is left out.
+
+    Raises:
+        ValueError: missing arrays, others' shapes, values that are not finite, all of them listed.
+    """
+    chosen, problems = {}, []
+    for ours, (name, shape, convert) in wanted.items():
+        if name not in found:
+            problems.append(f"{name} is missing.")
+            continue
+        problem = _misfit(found[name], shape, convert)
+        if problem:
+            problems.append(f"{name} {problem}")
+        else:
+            chosen[ours] = np.asarray(convert(found[name]), np.float32)
+    if problems:
+        raise ValueError(f"{path} does not fit the network:\n  " + "\n  ".join(problems))
+    return chosen
+
+
+def _misfit(array, shape, convert):
+    """What keeps an array out of its place; None if it fits."""
+    try:
+        converted = np.shape(convert(array))
+    except ValueError:  # another number of axes
+        converted = None
+    if converted != tuple(shape):
+        return f"must become {tuple(shape)}. Received: {np.shape(array)}."
+    if not np.isfinite(array).all():
+        return f"must be finite. Received: {np.sum(~np.isfinite(array))} values that are not."
+    return None
+
+
+# === From layouts of PyTorch to ours ===
+
+
+def unchanged(array):
+    """Vectors, and everything from TensorFlow."""
+    return array
+
+
+def from_oihw(kernel):
+    """Kernel of a convolution, OIHW to HWIO."""
+    return np.transpose(kernel, (2, 3, 1, 0))
+
+
+def from_linear(matrix):
+    """Matrix of a dense layer, [out, in] to [in, out]."""
+    return np.transpose(matrix, (1, 0))

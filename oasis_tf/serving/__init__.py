@@ -1,0 +1,1 @@
+"""What the serving signatures of every system share: checks and pictures inside a graph."""

@@ -1,0 +1,1 @@
+"""What a setting is, its flag, and how settings become the configuration of a run."""

@@ -1,0 +1,158 @@
+"""A flag for every setting; of each, whether it was given.
+
+Flags have no value of their own until given, which is how a restart tells "not given" from "given
+the default".
+"""
+
+import dataclasses
+import sys
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from absl import flags
+
+from oasis_tf.settings.fields import as_text, is_widths, optional_type
+from oasis_tf.systems.oasis.config import SECTIONS, EvaluationConfig
+
+DEFAULT_EPOCHS = 200
+
+
+class _WidthsParser(flags.ArgumentParser):
+    """Parses "16,8,4" to (16, 8, 4)."""
+
+    syntactic_help = "comma separated whole numbers"
+
+    def parse(self, argument: str | tuple[int, ...]) -> tuple[int, ...]:
+        if isinstance(argument, tuple):
+            return argument
+        try:
+            return tuple(int(part) for part in argument.split(","))
+        except ValueError:
+            raise ValueError("must be whole numbers with commas between, as in 2,2,4") from None
+
+    def flag_type(self) -> str:
+        return "comma separated list of integers"
+
+
+def flag_fields() -> list[dataclasses.Field]:
+    """Returns the fields of all sections that have a flag of the same name."""
+    fields = [field for kind in SECTIONS.values() for field in dataclasses.fields(kind)]
+    return [field for field in fields if field.metadata["flag"]]
+
+
+def define_setting_flags(
+    flag_values: flags.FlagValues = flags.FLAGS, without: Collection[str] = ()
+) -> None:
+    """Defines a flag for every setting but those named in `without`, and --epochs.
+
+    All default to None, so that `given_flags` can tell a flag that was given from one that was
+    not; the help text states the default.
+    """
+    for field in flag_fields():
+        if field.name not in without:
+            _define_flag(field, flag_values)
+    flags.DEFINE_integer(
+        "epochs",
+        None,
+        f"Passes over the training images, instead of --steps. (default: {DEFAULT_EPOCHS})",
+        flag_values=flag_values,
+    )
+
+
+def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines the flags of the train command."""
+    define_setting_flags(flag_values)
+    flags.DEFINE_string(
+        "model_dir",
+        None,
+        "Directory of the run: configuration, checkpoints, samples, events. One that exists is "
+        "continued; flags not given then come from its config.json.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_boolean(
+        "dry_run",
+        False,
+        "Print the resolved configuration, parameter counts and a memory estimate, then exit.",
+        flag_values=flag_values,
+    )
+
+
+def define_evaluation_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines a flag for every setting of `EvaluationConfig`, as `define_setting_flags` does."""
+    for field in dataclasses.fields(EvaluationConfig):
+        _define_flag(field, flag_values)
+
+
+def evaluation_settings(previous: EvaluationConfig, flag_values: flags.FlagValues = flags.FLAGS):
+    """Returns the settings that `define_evaluation_flags` defined, else those of `previous`."""
+    given = {name: flag_values[name].value for name in vars(previous)}
+    given = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(previous, **given)
+
+
+def _define_flag(field: dataclasses.Field, flag_values: flags.FlagValues) -> None:
+    name, choices, help_text = field.name, field.metadata["choices"], field.metadata["help"]
+    if field.default not in (dataclasses.MISSING, None):
+        help_text += f" (default: {as_text(field.default)})"
+    if is_widths(field):
+        serializer = flags.ListSerializer(",")
+        flags.DEFINE(_WidthsParser(), name, None, help_text, flag_values, serializer)
+    elif choices:
+        flags.DEFINE_enum(name, None, list(choices), help_text, flag_values=flag_values)
+    else:
+        define = {
+            bool: flags.DEFINE_boolean,
+            float: flags.DEFINE_float,
+            str: flags.DEFINE_string,
+        }.get(optional_type(field), flags.DEFINE_integer)
+        define(name, None, help_text, flag_values=flag_values)
+
+
+def given_flags(
+    flag_values: flags.FlagValues = flags.FLAGS, command_line: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Returns the settings given as flags, by name; `epochs` among them.
+
+    Of --steps and --epochs, one written on the command line overrules one out of a flagfile.
+
+    Args:
+        flag_values: where `define_flags` defined the flags.
+        command_line: the arguments as typed, flagfiles not expanded; default `sys.argv[1:]`.
+
+    Raises:
+        ValueError: both --steps and --epochs are given, neither overruling the other.
+    """
+    names = [field.name for field in flag_fields()] + ["epochs"]
+    given = {name: flag_values[name].value for name in names}
+    given = {name: value for name, value in given.items() if value is not None}
+    if "steps" in given and "epochs" in given:
+        typed = _typed_flags(sys.argv[1:] if command_line is None else command_line)
+        durations = {"steps", "epochs"} & typed
+        if len(durations) != 1:
+            raise ValueError(
+                "Only one of --steps and --epochs may be given. Received: "
+                f"--steps={given['steps']} --epochs={given['epochs']}."
+            )
+        del given[({"steps", "epochs"} - durations).pop()]
+    return given
+
+
+def given_settings(
+    flag_values: flags.FlagValues = flags.FLAGS, without: Collection[str] = ()
+) -> dict[str, Any]:
+    """Returns the settings given as flags, by name, but for how long to train and `without`."""
+    names = [field.name for field in flag_fields() if field.name not in {"steps", *without}]
+    given = {name: flag_values[name].value for name in names}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def flagfile_settings(arguments: Sequence[str]) -> dict[str, Any]:
+    """Returns the settings in flags that were read from a flagfile; see `given_settings`."""
+    flag_values = flags.FlagValues()
+    define_setting_flags(flag_values)
+    flag_values(["", *arguments])
+    return given_settings(flag_values)
+
+
+def _typed_flags(command_line: Sequence[str]) -> set[str]:
+    return {a.lstrip("-").partition("=")[0] for a in command_line if a.startswith("-")}

@@ -1,0 +1,1 @@
+"""OASIS, the SPADE baselines, and the ablations between them."""

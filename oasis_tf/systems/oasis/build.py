@@ -1,0 +1,101 @@
+"""A model from its configuration."""
+
+import keras
+
+from oasis_tf.layers.initializers import KERNEL_GAIN
+from oasis_tf.systems.oasis import parts
+from oasis_tf.systems.oasis.losses import PerceptualLoss
+from oasis_tf.systems.oasis.models.oasis import OASIS
+from oasis_tf.training.named_weights import named_weights
+from oasis_tf.training.optimizer import Adam
+
+_POLICIES = {"none": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+
+
+def build_model(config, mixed_precision="none", perceptual_loss=None):
+    """An ``OASIS`` with freshly drawn weights; the seed of the configuration decides them.
+
+    Args:
+        config: ``Config``.
+        mixed_precision: ``none``, ``bfloat16`` or ``float16``; for use, float32 arithmetic.
+        perceptual_loss: ``PerceptualLoss``, needed for training where ``lambda_vgg`` is above 0.
+    """
+    keras.utils.set_random_seed(config.training.seed % 2**32)
+    settings, training = config.model, config.training
+    common = {"dtype": _POLICIES[mixed_precision]}
+    generator = parts.make_generator(config, **common)
+    discriminator = parts.make_discriminator(config, **common)
+    encoder = parts.make_encoder(config, **common)
+    for network in filter(None, (generator, discriminator, encoder)):
+        _scale_kernels(network, training.init_gain / KERNEL_GAIN)
+    model = OASIS(
+        generator,
+        discriminator,
+        has_unknown=settings.has_unknown,
+        lambda_labelmix=training.lambda_labelmix,
+        ema_decay=training.ema_decay,
+        seed=training.seed,
+        objective=parts.make_objective(settings),
+        encoder=encoder,
+        noise=settings.noise,
+        consistency=training.consistency,
+        labelmix_bits=training.labelmix_bits,
+        lambda_feature_matching=training.lambda_feature_matching,
+        lambda_vgg=training.lambda_vgg,
+        lambda_kld=training.lambda_kld,
+        perceptual_loss=perceptual_loss,
+        name="oasis",
+        **common,
+    )
+    model.config, model.label_space = config, config.label_space
+    return model
+
+
+def _scale_kernels(network, factor):
+    """Multiplies freshly drawn kernels: Xavier-normal with ``factor`` times the gain."""
+    for name, variable in named_weights(network).items():
+        if name.endswith("kernel"):
+            variable.assign(variable * factor)
+
+
+def build_for_training(config):
+    """The model in the precision of the configuration, compiled with its two optimizers.
+
+    Raises:
+        ValueError: the weights of VGG-19 are needed, and missing or something else.
+    """
+    training = config.training
+    perceptual_loss = PerceptualLoss(training.vgg19) if training.lambda_vgg else None
+    model = build_model(config, training.mixed_precision, perceptual_loss)
+
+    def optimizer(rate, name):
+        adam = Adam(rate, training.beta_1, training.beta_2, name=name)
+        if training.mixed_precision == "float16":
+            return keras.optimizers.LossScaleOptimizer(adam, name=f"{name}_loss_scale")
+        return adam
+
+    model.compile(
+        optimizer(training.lr_g, "generator_optimizer"),
+        optimizer(training.lr_d, "discriminator_optimizer"),
+        auto_scale_loss=False,
+    )
+    return model
+
+
+def state_variables(model):
+    """Every variable that makes up the state of an ``OASIS``, by a stable name.
+
+    The step, all networks and the averages; of a compiled model both optimizers too.
+    """
+    state = {"step": model.step}
+    for name, network in networks(model).items():
+        state |= {f"{name}/{key}": variable for key, variable in named_weights(network).items()}
+    for optimizer in (model.generator_optimizer, model.discriminator_optimizer):
+        state |= {variable.path: variable for variable in optimizer.variables} if optimizer else {}
+    return state
+
+
+def networks(model):
+    """The networks of an ``OASIS`` by name; discriminator and encoder only if there is one."""
+    names = ("generator", "generator_ema", "discriminator", "encoder", "encoder_ema")
+    return {name: getattr(model, name) for name in names if getattr(model, name) is not None}

@@ -1,0 +1,64 @@
+"""Label maps to begin with, from a folder or from the data that a model was trained on."""
+
+import os
+
+from oasis_tf.io import label_files
+
+MOST = 24
+_MOST_SKIPPED = 4  # neighbours are often frames of one film, but everything skipped is read
+
+
+def from_folder(path, label_space, height, width):
+    """The first label PNGs of a folder, at a size.
+
+    Args:
+        path: folder of label PNGs (or one PNG) as `label_files` reads them.
+        label_space: `LabelSpace` of the model.
+
+    Returns:
+        list of (name, integers [height, width] in model ids).
+
+    Raises:
+        ValueError: no such files, or values that are no class.
+    """
+    return [
+        (
+            os.path.splitext(os.path.basename(file))[0],
+            label_files.resize_label_map(
+                label_files.read_label_map(file, label_space), height, width
+            ),
+        )
+        for file in label_files.find_label_files(path)[:MOST]
+    ]
+
+
+def from_data(data_dir, label_space, height, width):
+    """As `from_folder`, from the validation split of a prepared data set; none if it is gone."""
+    if not data_dir or not os.path.exists(data_dir):
+        return []
+    import tensorflow as tf  # here: where nothing is to be read, nobody waits for it
+
+    from oasis_tf.data.tfrecord import METADATA_FILE, PreparedDataset
+
+    if not os.path.exists(os.path.join(data_dir, METADATA_FILE)):
+        return []
+    try:
+        prepared = PreparedDataset.load(data_dir)
+        if prepared.label_space != label_space:
+            return []
+        every = min(max(1, prepared.num_examples("val") // MOST), _MOST_SKIPPED)
+        records = tf.data.TFRecordDataset(prepared.shard_paths("val")).shard(every, 0).take(MOST)
+        return [_example(record, label_space, height, width) for record in records]
+    # The demo works without them, and what is wrong with the data is not its business.
+    except (ValueError, OSError, tf.errors.OpError):
+        return []
+
+
+def _example(record, label_space, height, width):
+    from oasis_tf.data import reading
+    from oasis_tf.data.tfrecord import parse_example
+
+    example = parse_example(record)
+    label_map = reading.decode_label(example["label"], label_space).numpy()
+    name = example["key"].numpy().decode("utf-8", "replace")
+    return name, label_files.resize_label_map(label_map, height, width)

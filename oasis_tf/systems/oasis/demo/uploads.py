@@ -1,0 +1,52 @@
+"""Files that visitors hand in, brought to what the model paints."""
+
+import os
+import tempfile
+
+from oasis_tf.io import label_files
+from oasis_tf.web.pictures import check_pixels, decode_photograph, encode_png
+
+LABELS, PHOTOGRAPH = "The label map", "The photograph"
+MAX_LABEL_PIXELS = 2**24
+MAX_PHOTOGRAPH_PIXELS = 50_000_000  # what phones take
+
+
+def label_map(contents, label_space, height, width):
+    """A label PNG as a PNG of model ids at a size, nearest neighbour.
+
+    Args:
+        contents: bytes of a PNG as `label_files.read_label_map` reads them.
+
+    Returns:
+        bytes, and (height, width) of the file.
+
+    Raises:
+        ValueError: not a label PNG of these classes, or one that is too large.
+    """
+    check_pixels(contents, LABELS, ("PNG",), MAX_LABEL_PIXELS)
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "labels.png")
+        with open(path, "wb") as file:
+            file.write(contents)
+        try:
+            model_ids = label_files.read_label_map(path, label_space)
+        except ValueError as error:
+            raise ValueError(str(error).replace(path, LABELS)) from error
+        # Damaged files make decoders raise whatever they run into.
+        except Exception as error:
+            raise ValueError(f"{LABELS} cannot be read as PNG. The file is damaged.") from error
+    resized = label_files.resize_label_map(model_ids, height, width)
+    return encode_png(resized), model_ids.shape
+
+
+def photograph(contents, height, width):
+    """A photograph as a PNG at a size: the middle of the right proportions, resampled.
+
+    Returns:
+        bytes, and (height, width) of the file.
+
+    Raises:
+        ValueError: not a photograph, or one that is too large.
+    """
+    image, size = decode_photograph(contents, PHOTOGRAPH, height, width, MAX_PHOTOGRAPH_PIXELS)
+    return encode_png(image), size

@@ -1,0 +1,189 @@
+"""Ablations: a list of flagfiles trained on one data set and measured alike.
+
+Every run is a process of its own, `python -m oasis_tf.train` and `python -m oasis_tf.evaluate` as
+anybody would call them, and a model directory of its own; a repeated call goes on where the one
+before ended.
+"""
+
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from absl import flags
+
+from oasis_tf.cli import runner
+from oasis_tf.data.tfrecord import PreparedDataset
+from oasis_tf.metrics.reports import evaluation_file
+from oasis_tf.settings import setting_flags
+from oasis_tf.systems.oasis import config, run_settings
+
+UNTRAINED = "untrained"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One row of the table.
+
+    Attributes:
+        name: of the row: the flagfile's without `.flags`.
+        arguments: flags of the train command, data set and model directory among them.
+        model_dir: where it trains.
+        config: `Config` that they resolve to.
+        published: what the flagfile's heading says of published scores, such as "FID 28.3, mIoU
+            48.8 (table 1)"; None if nothing.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    model_dir: str
+    config: config.Config
+    published: str | None = None
+
+    @property
+    def steps(self):
+        """Steps of its whole training."""
+        return self.config.training.steps
+
+    def metrics(self, wanted):
+        """Those of the wanted metrics that its model can have."""
+        model = self.config.model
+        cannot = set() if model.vector_channels else {"diversity"}
+        cannot |= set() if model.local_noise else {"class_diversity"}
+        cannot |= set() if model.segments else {"segmentation"}
+        return [metric for metric in wanted if metric not in cannot]
+
+    def is_trained(self):
+        """Whether its last checkpoint lies there."""
+        # The name of a checkpoint's folder, without loading TensorFlow for its module.
+        folder = os.path.join(self.model_dir, "checkpoints", f"step_{self.steps:08d}")
+        return os.path.isdir(folder)
+
+    def is_measured(self, metrics):
+        """Whether the report of its last step has all of `metrics`."""
+        try:
+            contents = evaluation_file.read(
+                evaluation_file.default_path(self.model_dir, self.steps)
+            )
+        except (OSError, ValueError):
+            return False
+        return set(self.metrics(metrics)) <= set(contents["protocols"])
+
+
+def plan(variants, data_dir, output_dir, common=None, untrained=False):
+    """The runs of an ablation, everything about them checked.
+
+    Args:
+        variants: names of shipped ablations or paths of flagfiles, with or without `.flags`.
+        data_dir: prepared data set of all runs.
+        output_dir: folder of their model directories.
+        common: flagfile whose flags overrule those of every variant; None for none.
+        untrained: whether a row comes first that is the first variant after one step.
+
+    Returns:
+        list of `Run`.
+
+    Raises:
+        ValueError, OSError: no such flagfile, two of one name, or one that the data set or its own
+            settings contradict; names the flagfile.
+    """
+    dataset = PreparedDataset.load(data_dir)
+    shared = runner.expand_flagfiles([f"--flagfile={common}"]) if common else []
+    runs = []
+    for variant in variants:
+        path = _flagfile(variant)
+        arguments = _overruled(runner.expand_flagfiles([f"--flagfile={path}"]), shared)
+        run = _run(path.stem, arguments, dataset, data_dir, output_dir)
+        runs.append(dataclasses.replace(run, published=published(path)))
+    if untrained:
+        first = _overruled(list(runs[0].arguments), ["--steps=1", "--checkpoint_every=1"])
+        runs.insert(0, _run(UNTRAINED, first, dataset, data_dir, output_dir))
+    names = [run.name for run in runs]
+    if not runs or len(set(names)) < len(names):
+        raise ValueError(
+            f"Every variant must be given once, by a name of its own. Received: {', '.join(names)}."
+        )
+    return runs
+
+
+def _flagfile(variant):
+    name = variant if variant.endswith(".flags") else f"{variant}.flags"
+    return runner.find_flagfile(name)
+
+
+def published(path):
+    """Published scores of a flagfile and their table, as its heading states them; None without."""
+    comments = [line.strip("# \n") for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    heading = " ".join(comments)
+    scores = re.search(r"Expected score: (.+?) as published", heading)
+    table = re.search(r"table \w+", heading)
+    return scores and " ".join(filter(None, (scores[1], table and f"({table[0]})")))
+
+
+def _overruled(arguments, by):
+    """Flags without those that `by` gives too, and `by` behind them."""
+    name = lambda argument: argument.lstrip("-").partition("=")[0]  # noqa: E731
+    given = {name(argument) for argument in by}
+    if given & {"steps", "epochs"}:
+        given |= {"steps", "epochs"}
+    return [argument for argument in arguments if name(argument) not in given] + list(by)
+
+
+def _run(name, arguments, dataset, data_dir, output_dir):
+    model_dir = os.path.join(output_dir, name)
+    arguments = _overruled(arguments, [f"--data_dir={data_dir}", f"--model_dir={model_dir}"])
+    values = flags.FlagValues()
+    setting_flags.define_flags(values)
+    try:
+        values(["train", *arguments])
+        resolved = run_settings.resolve(
+            setting_flags.given_flags(values, arguments),
+            label_space=dataset.label_space,
+            num_examples=dataset.num_examples("train"),
+            previous=_previous(model_dir),
+        )
+    except (ValueError, flags.Error) as error:
+        raise ValueError(f"The variant {name} cannot be trained: {error}") from error
+    return Run(name, tuple(arguments), model_dir, resolved)
+
+
+def _previous(model_dir):
+    path = Path(model_dir) / config.CONFIG_FILE
+    return config.Config.load(model_dir) if path.exists() else None
+
+
+def execute(runs, metrics, settings=()):
+    """Trains and measures what is not yet.
+
+    Args:
+        runs: list of `Run`.
+        metrics: names, as --metrics of the evaluate command.
+        settings: further flags of the evaluate command.
+
+    Returns:
+        names of the runs that failed; the others were done all the same.
+    """
+    failed = []
+    for number, run in enumerate(runs, start=1):
+        print(f"[{number}/{len(runs)}] {run.name}", file=sys.stderr, flush=True)
+        trained = run.is_trained() or _call("oasis_tf.train", *run.arguments)
+        measured = trained and (
+            run.is_measured(metrics)
+            or _call(
+                "oasis_tf.evaluate",
+                f"--model_dir={run.model_dir}",
+                f"--metrics={','.join(run.metrics(metrics))}",
+                *settings,
+            )
+        )
+        if not measured:
+            failed.append(run.name)
+    return failed
+
+
+def _call(module, *arguments):
+    """Runs a command; its output goes to standard error. Whether it succeeded."""
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(command, stdout=sys.stderr, check=False).returncode == 0

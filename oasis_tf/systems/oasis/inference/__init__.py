@@ -1,0 +1,1 @@
+"""The networks as they are used: folded weights and shared work."""

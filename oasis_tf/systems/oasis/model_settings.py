@@ -1,0 +1,334 @@
+"""Settings of the networks: which parts a model is joined from, and their sizes.
+
+The parts are those of OASIS, of SPADE and of every ablation in the papers; a baseline is a choice
+of parts. What follows from a choice (strides, kind of loss, what the discriminator can be asked
+for) is a property here, so that nothing else has to know the names of parts. Nothing here needs
+TensorFlow.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from oasis_tf.settings.fields import as_text, check_fields, setting
+
+GENERATOR_WIDTHS = {"oasis": (16, 16, 16, 8, 4, 2, 1), "spade": (16, 16, 16, 16, 8, 4, 2, 1)}
+# Discriminators that keep the resolution of the image, and so have logits per pixel.
+U_NETS = ("oasis", "oasis_x2")
+PATCH_GANS = ("patch", "ms_patch")
+# Label encodings with a channel for every class: such a discriminator segments.
+_SEGMENTING = ("balanced", "n_plus_1")
+_STEM_LATENT = 256
+_OF_ENCODER = ("encoder_channels", "encoder_size")
+
+# Settings that choose parts: what the official release has no choice of.
+PARTS = (
+    "generator",
+    "upsampling",
+    "encoder",
+    "latent_channels",
+    *_OF_ENCODER,
+    "discriminator",
+    "label_encoding",
+    "patch_layers",
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Parts and sizes of the networks.
+
+    What is None follows from other settings and is filled in: ``generator_widths`` from the
+    generator, ``label_encoding`` from the discriminator, ``latent_channels`` from the encoder (0
+    without one). ``noise=none`` and ``noise_channels=0`` mean the same, and each implies the other.
+
+    Raises:
+        ValueError: a field is outside its limits, or parts do not go together.
+    """
+
+    num_classes: int = setting("Label channels N, the unknown label included.", flag=False)
+    has_unknown: bool = setting("Whether model id 0 is the unknown label.", flag=False)
+    has_discriminator: bool = setting(
+        "Whether there is one; without, a model can only generate and be exported.",
+        True,
+        flag=False,
+    )
+    generator: str = setting(
+        "Generator: oasis has six residual blocks, spade seven.",
+        "oasis",
+        choices=("oasis", "spade"),
+    )
+    upsampling: str = setting(
+        "Of --generator=spade: normal has no upsampling between its second and third block, more "
+        "has one there, too.",
+        "normal",
+        choices=("normal", "more"),
+    )
+    noise_channels: int = setting("Channels of the 3D noise; 0: no noise.", 64, minimum=0)
+    noise: str = setting(
+        "What shares a noise vector while training: an image, a region (the pixels of a class in "
+        "an image), or nothing but the pixel itself; mix: image or region by a fair coin, drawn "
+        "for every step; none: no noise, as --noise_channels=0.",
+        "image",
+        choices=("none", "image", "region", "pixel", "mix"),
+    )
+    encoder: str = setting(
+        "Image encoder, trained with the generator. Its latent is, with stem, what the generator "
+        "starts from (as in SPADE, in the place of the label map; needs --noise=none); with "
+        "noise, in the place of the 3D noise; with beside_noise, behind the 3D noise.",
+        "none",
+        choices=("none", "stem", "noise", "beside_noise"),
+    )
+    latent_channels: int | None = setting(
+        f"Numbers in the encoder's latent (default: {_STEM_LATENT} with --encoder=stem, else as "
+        "--noise_channels).",
+        None,
+        minimum=0,
+    )
+    encoder_channels: int = setting("Unit of the encoder's widths.", 64, minimum=1)
+    encoder_size: int = setting(
+        "Side of the square that the encoder resizes images to, a power of 2.", 256, minimum=8
+    )
+    discriminator: str = setting(
+        "Discriminator: oasis is the U-Net, oasis_x2 two of them at scales 1 and 0.5, patch a "
+        "PatchGAN, ms_patch two at scales 1 and 0.5, resnet_patch the encoder of the U-Net.",
+        "oasis",
+        choices=(*U_NETS, *PATCH_GANS, "resnet_patch"),
+    )
+    label_encoding: str | None = setting(
+        "How the discriminator knows the label map. balanced and n_plus_1: from its loss, of N + 1 "
+        "classes, with weights against their imbalance or without; concat: as input; projection: "
+        "as a projection in front of its logits (default: balanced for U-Nets, concat, their only "
+        "one, for others).",
+        None,
+        choices=(*_SEGMENTING, "concat", "projection"),
+    )
+    patch_layers: int = setting("Convolutions of a PatchGAN in front of its last.", 4, minimum=2)
+    generator_channels: int = setting("Unit of the generator's widths.", 64, minimum=1)
+    discriminator_channels: int = setting("Unit of the discriminator's widths.", 64, minimum=1)
+    spade_channels: int = setting("Hidden channels of every SPADE norm.", 128, minimum=1)
+    generator_widths: tuple[int, ...] | None = setting(
+        "Comma list: widths in and out of the generator's residual blocks, in units of "
+        "--generator_channels. There is an upsampling between every two blocks, but see "
+        "--upsampling. (default: "
+        + ", ".join(f"{as_text(widths)} for {name}" for name, widths in GENERATOR_WIDTHS.items())
+        + ")",
+        None,
+        minimum=1,
+    )
+    discriminator_widths: tuple[int, ...] = setting(
+        "Comma list: output widths of the down blocks of a U-Net or a resnet_patch discriminator, "
+        "in units of --discriminator_channels. Every block halves the image.",
+        (2, 2, 4, 4, 8, 8),
+        minimum=1,
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name, value in self._implied().items():
+            object.__setattr__(self, name, value)
+        if self.num_classes < 1 + self.has_unknown:
+            raise ValueError(
+                "`num_classes` must count at least one class besides the unknown label. "
+                f"Received: num_classes={self.num_classes}, has_unknown={self.has_unknown}."
+            )
+        self._check_generator()
+        self._check_noise()
+        self._check_encoder()
+        self._check_discriminator()
+
+    def _implied(self) -> dict[str, Any]:
+        """Values that other settings decide."""
+        noise = with_implied({"noise": self.noise, "noise_channels": self.noise_channels})
+        latents = {"none": 0, "stem": _STEM_LATENT}
+        free = {
+            "generator_widths": GENERATOR_WIDTHS[self.generator],
+            "label_encoding": "balanced" if self.discriminator in U_NETS else "concat",
+            "latent_channels": latents.get(self.encoder, noise["noise_channels"]),
+        }
+        return noise | {name: v for name, v in free.items() if getattr(self, name) is None}
+
+    # === What does not go together ===
+
+    def _check_generator(self) -> None:
+        least = 4 if self.generator == "spade" else 2
+        if len(self.generator_widths) < least:
+            blocks = "and of three blocks at least" if least > 2 else "of a block"
+            raise ValueError(
+                f"`generator_widths` must have at least {_NUMBERS[least]} entries, the width into "
+                f"and the width out {blocks}. "
+                f"Received: generator_widths={as_text(self.generator_widths)}."
+            )
+        if self.upsampling == "more" and self.generator != "spade":
+            raise ValueError(
+                "`upsampling` says whether there is an upsampling between the second and the third "
+                "block of --generator=spade; that of OASIS always has it. "
+                f"Received: upsampling=more, generator={self.generator}. Leave --upsampling out."
+            )
+
+    def _check_noise(self) -> None:
+        if self.noise in ("region", "pixel", "mix") and not self.noise_channels:
+            raise ValueError(
+                f"`noise={self.noise}` needs `noise_channels` of at least 1. "
+                "Received: noise_channels=0, which is no noise."
+            )
+
+    def _check_encoder(self) -> None:
+        if self.encoder == "none":
+            given = [name for name in _OF_ENCODER if getattr(self, name) != _default(self, name)]
+            given += ["latent_channels"] if self.latent_channels else []
+            if given:
+                raise ValueError(
+                    f"`{given[0]}` is a setting of the encoder, and there is none. Received: "
+                    f"{given[0]}={getattr(self, given[0])}, encoder=none. Choose an --encoder, or "
+                    f"leave --{given[0]} out."
+                )
+            return
+        if self.latent_channels < 1:
+            raise ValueError(
+                "`latent_channels` must be at least 1 with an encoder. Received: "
+                f"latent_channels={self.latent_channels}, encoder={self.encoder}, "
+                f"noise_channels={self.noise_channels}. Give --latent_channels."
+            )
+        if self.encoder_size & (self.encoder_size - 1):
+            raise ValueError(
+                "`encoder_size` must be a power of 2: the encoder halves images down to 4x4. "
+                f"Received: encoder_size={self.encoder_size}."
+            )
+        if self.encoder == "stem" and self.noise != "none":
+            raise ValueError(
+                "`encoder=stem` has no 3D noise: all that its images differ by is the latent that "
+                f"the generator starts from. Received: noise={self.noise}, "
+                f"noise_channels={self.noise_channels}. Give --noise=none, or --encoder=noise or "
+                "beside_noise."
+            )
+        if self.encoder == "noise" and self.noise in ("region", "pixel", "mix"):
+            raise ValueError(
+                "`encoder=noise` puts one latent for every image in the place of the 3D noise. "
+                f"Received: noise={self.noise}. Leave --noise out, or give --encoder=beside_noise."
+            )
+        if self.encoder == "beside_noise" and not self.noise_channels:
+            raise ValueError(
+                "`encoder=beside_noise` needs 3D noise to stand beside. Received: noise=none. Give "
+                "--noise_channels, or --encoder=noise."
+            )
+
+    def _check_discriminator(self) -> None:
+        if self.discriminator not in U_NETS and self.label_encoding != "concat":
+            raise ValueError(
+                "`label_encoding` is a choice of discriminators with logits per pixel "
+                f"({' and '.join(U_NETS)}); all others take the label map as input. Received: "
+                f"label_encoding={self.label_encoding}, discriminator={self.discriminator}."
+            )
+        if self.discriminator not in PATCH_GANS and self.patch_layers != 4:
+            raise ValueError(
+                f"`patch_layers` is a setting of a PatchGAN ({' and '.join(PATCH_GANS)}). "
+                f"Received: patch_layers={self.patch_layers}, discriminator={self.discriminator}."
+            )
+
+    # === What follows ===
+
+    def check_discriminator(self, purpose: str) -> None:
+        """Raises ValueError unless the model has the discriminator that `purpose` needs."""
+        if not self.has_discriminator:
+            raise missing_discriminator(purpose)
+
+    def check_segments(self, purpose: str) -> None:
+        """Raises ValueError unless the discriminator can segment, which `purpose` needs."""
+        self.check_discriminator(purpose)
+        if not self.segments:
+            raise not_segmenting(purpose)
+
+    @property
+    def segments(self) -> bool:
+        """Whether the discriminator tells the class of every pixel."""
+        return self.has_discriminator and self.label_encoding in _SEGMENTING
+
+    @property
+    def pixel_logits(self) -> bool:
+        """Whether the discriminator has logits for every pixel, as consistency needs."""
+        return self.discriminator in U_NETS
+
+    @property
+    def vector_channels(self) -> int:
+        """Numbers in a noise vector of the generator: 3D noise, latent, both or (0) neither."""
+        if self.encoder in ("stem", "noise"):
+            return self.latent_channels
+        return self.noise_channels + self.latent_channels
+
+    @property
+    def local_noise(self) -> bool:
+        """Whether the generator's noise can differ from pixel to pixel."""
+        return self.local_channels > 0
+
+    @property
+    def local_channels(self) -> int:
+        """Numbers in a noise vector that can differ from pixel to pixel, 0 if none can."""
+        return 0 if self.encoder == "stem" else self.vector_channels
+
+    @property
+    def generator_upsamples(self) -> tuple[bool, ...]:
+        """For every block of the generator whether there is an upsampling in front of it."""
+        blocks = range(len(self.generator_widths) - 1)
+        skipped = {0, 2} if self.generator == "spade" and self.upsampling == "normal" else {0}
+        return tuple(block not in skipped for block in blocks)
+
+    @property
+    def generator_stride(self) -> int:
+        """The generator makes images whose sides are multiples of this (32 by default)."""
+        return 2 ** sum(self.generator_upsamples)
+
+    @property
+    def discriminator_stride(self) -> int:
+        """The discriminator takes images whose sides are multiples of this (64 by default)."""
+        if self.discriminator in PATCH_GANS:
+            return 1
+        return 2 ** (len(self.discriminator_widths) + (self.discriminator == "oasis_x2"))
+
+
+_NUMBERS = {2: "two", 4: "four"}
+
+
+def with_implied(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Adds to settings what those that switch something off say of others.
+
+    No noise has no channels and the other way round; LabelMix of weight 0 is none.
+
+    Args:
+        settings: some settings by name; those that are not there are not looked at.
+    """
+    settings = dict(settings)
+    if settings.get("noise") == "none":
+        settings["noise_channels"] = 0
+    if settings.get("noise_channels") == 0 and settings.get("noise", "image") == "image":
+        settings["noise"] = "none"
+    if settings.get("lambda_labelmix") == 0:
+        settings["consistency"] = "none"
+    return settings
+
+
+def missing_discriminator(purpose: str) -> ValueError:
+    """Returns the error of a model without a discriminator, for a `purpose` like "segment"."""
+    return ValueError(
+        f"This model cannot {purpose}: it has no discriminator. It was made from a generator's "
+        "weights alone; convert them again together with --discriminator=FILE."
+    )
+
+
+def not_segmenting(purpose: str) -> ValueError:
+    """Returns the error of a model whose discriminator does not segment."""
+    return ValueError(
+        f"This model cannot {purpose}: its discriminator tells real from fake and does not segment."
+        f" Those that do are U-Nets with --label_encoding={' or '.join(_SEGMENTING)}."
+    )
+
+
+def missing_encoder(purpose: str) -> ValueError:
+    """Returns the error of a model without an encoder."""
+    return ValueError(
+        f"This model cannot {purpose}: it has no image encoder. Train one with --encoder."
+    )
+
+
+def _default(config: Any, name: str) -> Any:
+    return config.__dataclass_fields__[name].default

@@ -1,0 +1,21 @@
+"""Networks of OASIS, SPADE and the ablations between them.
+
+Importing them needs Keras alone; ``OASIS`` itself, which joins them, is ``oasis_tf.OASIS``.
+"""
+
+from oasis_tf.systems.oasis.models.discriminator import Discriminator
+from oasis_tf.systems.oasis.models.encoder import Encoder, reparameterised
+from oasis_tf.systems.oasis.models.generator import Generator
+from oasis_tf.systems.oasis.models.multi_scale import MultiScale
+from oasis_tf.systems.oasis.models.patch import PatchDiscriminator
+from oasis_tf.systems.oasis.models.resnet_patch import ResNetPatchDiscriminator
+
+__all__ = [
+    "Discriminator",
+    "Encoder",
+    "Generator",
+    "MultiScale",
+    "PatchDiscriminator",
+    "ResNetPatchDiscriminator",
+    "reparameterised",
+]

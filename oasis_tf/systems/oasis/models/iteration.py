@@ -1,0 +1,314 @@
+"""One training iteration, the same for every choice of parts (ICLR 2021, section 3).
+
+It is a pure function of (state, batch, seed, step): all randomness is stateless and drawn for the
+global batch, of which every replica takes its slice. What the discriminator's logits mean is the
+objective's business (``oasis_tf.systems.oasis.objectives``).
+"""
+
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from oasis_tf.layers.fusion import fused
+from oasis_tf.layers.label_conv import downsample
+from oasis_tf.layers.replicas import mean_over_replicas, num_replicas
+from oasis_tf.systems.oasis import losses, noise
+from oasis_tf.systems.oasis.models.encoder import reparameterised
+from oasis_tf.systems.oasis.objectives.objective import as_scales, mean_over_scales
+
+# What OASIS itself logs; other parts leave out what they have not got, and may add terms.
+METRICS = (
+    "loss_g",
+    "loss_d_fake",
+    "loss_d_real",
+    "loss_labelmix",
+    "loss_d",
+    "accuracy_real",
+    "accuracy_fake",
+)
+CONSISTENCIES = ("none", "cutmix", "labelmix")
+
+
+def to_float_image(image, dtype="float32"):
+    """uint8 [..., 3] in 0..255 to float in [-1, 1]; a float image is taken to be in [-1, 1]."""
+    if keras.backend.standardize_dtype(image.dtype) == "uint8":
+        return ops.cast(image, dtype) / 127.5 - 1.0
+    return ops.cast(image, dtype)
+
+
+class EncoderDraw(NamedTuple):
+    """What a forward pass of a generator with an encoder draws.
+
+    Attributes:
+        noise: 3D noise [B, Z] or [B, H, W, Z]; None without.
+        epsilon: standard normal [B, latent].
+    """
+
+    noise: Any
+    epsilon: Any
+
+
+@fused
+def _weighted_sum(a, b, share_a, share_b):
+    return share_a * a + share_b * b
+
+
+class Iteration:
+    """The training half of ``OASIS``: its steps, on the parts that the model holds."""
+
+    def train_step(self, data):
+        """One iteration with the draws of this step; returns what `iteration` returns."""
+        image, label_map = data
+        step = self.step.value
+        logs = self.iteration(
+            to_float_image(image, self.variable_dtype),
+            tf.cast(label_map, tf.int32),
+            self.noise_slice(label_map, step, noise.GENERATOR_STEP),
+            self.noise_slice(label_map, step, noise.DISCRIMINATOR_STEP),
+            self.mixing_slice(label_map, step),
+        )
+        self.step.assign_add(1)
+        return logs
+
+    def iteration(self, image, label_map, generator_noise, discriminator_noise, mixing):
+        """G step, D step, average: one iteration with given draws (spec: "Losses").
+
+        Args:
+            image: float [B, H, W, 3] in [-1, 1].
+            label_map: int32 [B, H, W].
+            generator_noise, discriminator_noise: float [B, Z] or [B, H, W, Z], or None if Z = 0;
+                with an encoder an ``EncoderDraw``.
+            mixing: what `mixing_slice` gives: for LabelMix zeros and ones, [N] or [B, N].
+
+        Returns:
+            dict of scalars by `metric_names`, means over the global batch: ``loss_g`` (the sum of
+            its terms), its terms beside the adversarial one, weighted, ``loss_d_fake``,
+            ``loss_d_real``, the consistency (weighted), ``loss_d`` (the sum of the last three), and
+            the shares of logits D gets right, ``accuracy_real`` and ``accuracy_fake``.
+        """
+        targets = self.objective.targets(label_map, self.num_scales, self.variable_dtype)
+        logs = self._generator_step(image, label_map, targets, generator_noise)
+        logs |= self._discriminator_step(image, label_map, targets, discriminator_noise, mixing)
+        self._update_averages()
+        return {name: mean_over_replicas(logs[name]) for name in self.metric_names}
+
+    @property
+    def metric_names(self):
+        """Names of what `iteration` returns, in order."""
+        terms = {
+            "loss_feature_matching": self.lambda_feature_matching,
+            "loss_vgg": self.lambda_vgg,
+            "loss_kld": self.encoder is not None,
+        }
+        consistency = {"cutmix": ["loss_cutmix"], "labelmix": ["loss_labelmix"]}
+        # A discriminator that segments has always shown LabelMix, also where its weight is 0.
+        without = ["loss_labelmix"] if self.objective.segments else []
+        return (
+            "loss_g",
+            *(name for name, weight in terms.items() if weight),
+            "loss_d_fake",
+            "loss_d_real",
+            *consistency.get(self.consistency, without),
+            "loss_d",
+            "accuracy_real",
+            "accuracy_fake",
+        )
+
+    # === Draws ===
+
+    def noise_slice(self, label_map, step, stream, index=0):
+        """This replica's rows of what a forward pass of the generator draws.
+
+        Returns:
+            [B, Z] or [B, H, W, Z] (see ``noise`` of ``OASIS``), None if Z = 0; with an encoder an
+            ``EncoderDraw``.
+        """
+        channels = self.generator.vector_channels - self.latent_channels
+        drawn = noise.replica_noise(
+            self.noise_kind if channels else "none",
+            label_map,
+            self.num_classes,
+            channels,
+            self.seed,
+            step,
+            stream,
+            index,
+            tf.distribute.get_replica_context().replica_id_in_sync_group,
+            num_replicas(),
+        )
+        drawn = None if drawn is None else tf.cast(drawn, self.variable_dtype)
+        if self.encoder is None:
+            return drawn
+        batch = tf.shape(label_map)[0]
+        epsilon = noise.latent_noise(
+            self.seed, step, stream, batch * num_replicas(), self.latent_channels, index
+        )
+        return EncoderDraw(drawn, tf.cast(self._own(epsilon, batch), self.variable_dtype))
+
+    def mixing_slice(self, label_map, step):
+        """What this replica's images are mixed by.
+
+        Returns:
+            for LabelMix int32 [N], or [B, N] with bits of every image; for CutMix float32 [B, 4];
+            None without consistency.
+        """
+        if self.consistency == "none":
+            return None
+        batch = tf.shape(label_map)[0]
+        if self.consistency == "cutmix":
+            draws = noise.cutmix_draws(self.seed, step, batch * num_replicas())
+            return self._own(draws, batch)
+        if self.labelmix_bits == "batch":
+            return noise.labelmix_bits(self.seed, step, self.num_classes)
+        bits = noise.labelmix_bits(self.seed, step, self.num_classes, batch * num_replicas())
+        return self._own(bits, batch)
+
+    def _own(self, rows, batch):
+        """Of the rows of a global batch those of this replica, which holds ``batch`` of them."""
+        first = tf.distribute.get_replica_context().replica_id_in_sync_group * batch
+        return rows[first : first + batch]
+
+    # === Steps ===
+
+    def average_images(self, image, label_map, draw):
+        """Images by the averaged generator in a training pass, which moves its batch statistics.
+
+        Args:
+            image: float [B, H, W, 3] in [-1, 1], which an encoder takes its latents from.
+            label_map: int32 [B, H, W].
+            draw: what `noise_slice` gave.
+        """
+        latent = self.encoder and self.encoder_ema(image, training=False)
+        return _generated(self.generator_ema, label_map, draw, latent)
+
+    def _training_images(self, image, label_map, draw):
+        """Images of a training pass, and the encoder's (mean, log variance) or None."""
+        latent = self.encoder and self.encoder(image, training=True)
+        return _generated(self.generator, label_map, draw, latent), latent
+
+    def _generator_step(self, image, label_map, targets, draw):
+        variables = self.generator_variables
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([v.value for v in variables])
+            fake, latent = self._training_images(image, label_map, draw)
+            terms = {}
+            if self.lambda_feature_matching:
+                (logits, of_fake), (_, of_real) = self._discriminate_both(
+                    fake, image, label_map, return_features=True
+                )
+                distance = losses.feature_matching_loss(of_fake, of_real)
+                terms["loss_feature_matching"] = self.lambda_feature_matching * distance
+            else:
+                logits = self._discriminate(fake, label_map)
+            if self.lambda_vgg:
+                terms["loss_vgg"] = self.lambda_vgg * self.perceptual_loss(fake, image)
+            if latent is not None:
+                terms["loss_kld"] = self.lambda_kld * losses.kld_loss(*latent)
+            loss = sum(terms.values(), start=self.objective.generator_loss(logits, targets))
+            scaled = self._scaled(loss, self.generator_optimizer)
+        self._apply(tape, scaled, variables, self.generator_optimizer)
+        return {"loss_g": loss} | terms
+
+    def _discriminator_step(self, image, label_map, targets, draw, mixing):
+        fake = tf.stop_gradient(self._training_images(image, label_map, draw)[0])
+        variables = self.discriminator.trainable_variables
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([v.value for v in variables])
+            logits = self._discriminate_both(fake, image, label_map)
+            loss_fake, loss_real = self.objective.discriminator_losses(*logits, targets)
+            loss_mix = tf.zeros_like(loss_real)
+            if self.consistency != "none" and self.lambda_labelmix:
+                loss_mix = self._consistency_loss(image, fake, label_map, mixing, *logits)
+            loss = loss_fake + loss_real + loss_mix
+            scaled = self._scaled(loss, self.discriminator_optimizer)
+        self._apply(tape, scaled, variables, self.discriminator_optimizer)
+        accuracy_fake, accuracy_real = self.objective.accuracies(*logits, targets)
+        return {
+            "loss_d_fake": loss_fake,
+            "loss_d_real": loss_real,
+            "loss_cutmix" if self.consistency == "cutmix" else "loss_labelmix": loss_mix,
+            "loss_d": loss,
+            "accuracy_real": accuracy_real,
+            "accuracy_fake": accuracy_fake,
+        }
+
+    def _discriminate(self, image, label_map, **mode):
+        told = {"label_map": label_map} if self.discriminator.takes_label_map else {}
+        return self.discriminator(image, training=True, **told, **mode)
+
+    def _discriminate_both(self, fake, image, label_map, **mode):
+        """Answers on generated and on real images.
+
+        In one batch where the objective wants them jointly, else each with a power iteration of
+        its own, as in the official release.
+        """
+        if not self.objective.joint:
+            return tuple(self._discriminate(x, label_map, **mode) for x in (fake, image))
+        images, label_maps = (tf.concat(pair, 0) for pair in ((fake, image), 2 * (label_map,)))
+        answers, batch = self._discriminate(images, label_maps, **mode), tf.shape(fake)[0]
+        return tuple(
+            tf.nest.map_structure(lambda answer, part=part: answer[part], answers)
+            for part in (slice(None, batch), slice(batch, None))
+        )
+
+    def _consistency_loss(self, image, fake, label_map, mixing, logits_fake, logits_real):
+        """The weighted distance of D's logits of mixed images from its mixed logits (eq. 4)."""
+        mask = self._mask(label_map, mixing, image.dtype)
+        logits_mix = self._discriminate(losses.mix(mask, image, fake), label_map)
+        masks = [downsample(mask, 2**scale) for scale in range(len(as_scales(logits_mix)))]
+        distance = mean_over_scales(
+            losses.labelmix_loss, logits_mix, masks, logits_real, logits_fake
+        )
+        return self.lambda_labelmix * distance
+
+    def _mask(self, label_map, mixing, dtype):
+        if self.consistency == "cutmix":
+            return losses.cutmix_mask(mixing, *label_map.shape[1:], dtype)
+        return losses.labelmix_mask(label_map, mixing, dtype)
+
+    def _scaled(self, loss, optimizer):
+        # Gradients are summed over replicas: each contributes its share of the global mean.
+        return optimizer.scale_loss(loss / num_replicas())
+
+    def _apply(self, tape, loss, variables, optimizer):
+        gradients = tape.gradient(loss, [v.value for v in variables])
+        optimizer.apply(gradients, variables)
+
+    def _update_averages(self):
+        """EMA over the whole state of generator and encoder: kernels, u, v, batch statistics."""
+        networks = [(self.generator_ema, self.generator)]
+        networks += [(self.encoder_ema, self.encoder)] if self.encoder is not None else []
+        pairs = [
+            (average.value, variable.value)
+            for averages, network in networks
+            for average, variable in zip(averages.variables, network.variables, strict=True)
+        ]
+
+        def update(average, value):
+            # The share of the new value is subtracted here: in float32, 1 - 0.9999 has four digits.
+            shares = (tf.constant(x, average.dtype) for x in (self.ema_decay, 1 - self.ema_decay))
+            return average.assign(_weighted_sum(average, value, *shares))
+
+        def update_all(strategy):
+            for average, variable in pairs:
+                strategy.extended.update(average, update, args=(variable,), group=False)
+
+        tf.distribute.get_replica_context().merge_call(update_all)
+
+
+def _generated(generator, label_map, draw, latent):
+    if latent is not None:
+        draw = joined_noise(draw.noise, reparameterised(*latent, draw.epsilon))
+    inputs = (label_map,) if draw is None else (label_map, draw)
+    return generator(*inputs, training=True)
+
+
+def joined_noise(noise, latent):
+    """Latent [B, L] behind 3D noise [B, Z] or [B, H, W, Z], or alone where that is None."""
+    if noise is None:
+        return latent
+    if len(noise.shape) == 4:
+        latent = ops.broadcast_to(latent[:, None, None], (*ops.shape(noise)[:3], latent.shape[-1]))
+    return ops.concatenate([noise, latent], axis=-1)

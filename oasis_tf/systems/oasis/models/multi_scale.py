@@ -1,0 +1,137 @@
+"""Several discriminators of one kind, each for half the resolution of the one before."""
+
+import math
+
+import keras
+
+from oasis_tf.layers.label_conv import downsample
+from oasis_tf.layers.resampling import smooth_half
+from oasis_tf.systems.oasis.models.shapes import check_divisible
+
+
+def scales_of(discriminator):
+    """The networks of one scale that a discriminator consists of, the finest first."""
+    return getattr(discriminator, "discriminators", [discriminator])
+
+
+@keras.saving.register_keras_serializable("oasis_tf")
+class MultiScale(keras.Model):
+    """Discriminators with weights of their own at scales 1, 1/2, ... (Wang et al. 2018).
+
+    From scale to scale the image is averaged over 3x3 windows around every second pixel, where what
+    lies outside does not count; the label map keeps every second pixel.
+
+    Args:
+        discriminators: sequence of networks of one scale, the finest first, with the same
+            ``num_classes`` and ``takes_label_map`` and with names of their own.
+
+    Call arguments:
+        image: float [B, H, W, 3] in [-1, 1]; H and W divisible by ``size_multiple``.
+        label_map: int [B, H, W], values in 0..num_classes-1; None where the networks take none.
+        training: bool. True takes a power iteration.
+        return_features: bool, default False.
+
+    Returns:
+        list of logits, one per scale, as the networks give them; with ``return_features``
+        ``(logits, features)``, features being a list of feature maps per scale.
+
+    Raises:
+        ValueError: networks that do not belong together, or what the networks refuse.
+    """
+
+    def __init__(self, discriminators, **kwargs):
+        discriminators = list(discriminators)
+        _check_same(discriminators)
+        # Each network casts for itself: the image is averaged in full precision.
+        super().__init__(autocast=False, **kwargs)
+        self.discriminators = discriminators
+        self.built = True
+
+    @property
+    def num_classes(self):
+        """int: label classes, the unknown class included."""
+        return self.discriminators[0].num_classes
+
+    @property
+    def takes_label_map(self):
+        """bool: are the networks called with a label map?"""
+        return self.discriminators[0].takes_label_map
+
+    @property
+    def size_multiple(self):
+        """int: what height and width must be divisible by."""
+        multiples = (network.size_multiple for network in self.discriminators)
+        return math.lcm(*(m * 2**scale if m > 1 else 1 for scale, m in enumerate(multiples)))
+
+    def build(self, *_):
+        # The networks were built by their constructors.
+        self.built = True
+
+    def call(self, image, label_map=None, training=False, return_features=False):
+        check_divisible(*image.shape[1:3], self.size_multiple, "an image to discriminate")
+        logits, features = [], []
+        for scale, network in enumerate(self.discriminators):
+            if scale:
+                image = smooth_half(image)
+                label_map = None if label_map is None else downsample(label_map, 2)
+            # Features are computed in any case.
+            of_scale, [maps] = network(
+                image, label_map=label_map, training=training, return_features=True
+            )
+            logits.append(of_scale)
+            features.append(maps)
+        return (logits, features) if return_features else logits
+
+    def compute_output_shape(self, image_shape, label_map_shape=None):
+        shapes = self._image_shapes(image_shape)
+        return [
+            network.compute_output_shape(shape)
+            for network, shape in zip(self.discriminators, shapes, strict=True)
+        ]
+
+    def compute_output_spec(self, image, label_map=None, training=False, return_features=False):
+        check_divisible(*image.shape[1:3], self.size_multiple, "an image to discriminate")
+        logits, features = [], []
+        for network, shape in zip(
+            self.discriminators, self._image_shapes(image.shape), strict=True
+        ):
+            at_scale = keras.KerasTensor(shape, image.dtype)
+            labels = None if label_map is None else keras.KerasTensor(shape[:-1], label_map.dtype)
+            of_scale, [maps] = network.compute_output_spec(at_scale, labels, return_features=True)
+            logits.append(of_scale)
+            features.append(maps)
+        return (logits, features) if return_features else logits
+
+    def _image_shapes(self, shape):
+        """Shape of the image at every scale."""
+        batch, *sides, channels = shape
+        return [
+            (batch, *(None if side is None else -(-side // 2**scale) for side in sides), channels)
+            for scale in range(len(self.discriminators))
+        ]
+
+    def get_config(self):
+        return super().get_config() | {
+            "discriminators": list(map(keras.saving.serialize_keras_object, self.discriminators)),
+            "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        networks = map(keras.saving.deserialize_keras_object, config["discriminators"])
+        return cls(**config | {"discriminators": list(networks)})
+
+
+def _check_same(discriminators):
+    """Raises ValueError unless there are networks, of one kind, that can be told apart."""
+    kinds = {(network.num_classes, network.takes_label_map) for network in discriminators}
+    names = [network.name for network in discriminators]
+    if len(kinds) != 1:
+        raise ValueError(
+            "`discriminators` must be one or more networks that agree on (num_classes, "
+            f"takes_label_map). Received: {sorted(kinds)}."
+        )
+    # Optimizers and files know weights by these.
+    if len(set(names)) < len(names):
+        raise ValueError(f"`discriminators` must have names of their own. Received: {names}.")

@@ -1,0 +1,25 @@
+"""The objective of U-Nets that take the label map: a real-or-fake logit for every pixel."""
+
+import keras
+
+from oasis_tf.systems.oasis import losses
+from oasis_tf.systems.oasis.objectives.objective import LogitObjective, mean_over_scales
+
+_FAKE, _REAL = 0, 1
+
+
+@keras.saving.register_keras_serializable("oasis_tf")
+class BinaryObjective(LogitObjective):
+    """Binary cross-entropy of every pixel; G's images should be called real."""
+
+    joint = False
+
+    def generator_loss(self, logits_fake, targets):
+        return _loss(logits_fake, _REAL)
+
+    def discriminator_losses(self, logits_fake, logits_real, targets):
+        return _loss(logits_fake, _FAKE), _loss(logits_real, _REAL)
+
+
+def _loss(logits, target):
+    return mean_over_scales(lambda of_scale: losses.binary_loss(of_scale, target), logits)

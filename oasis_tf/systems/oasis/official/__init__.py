@@ -1,0 +1,1 @@
+"""Checkpoints of the authors' PyTorch release, read and written."""

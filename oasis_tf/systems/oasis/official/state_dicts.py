@@ -1,0 +1,365 @@
+"""Checkpoints of the authors' PyTorch release: names, layouts, and what their shapes tell.
+
+A checkpoint is a state dict: a mapping from official names to arrays. Kernels are OIHW; under
+spectral normalisation a layer has ``weight_orig``, ``weight_u`` [out] and ``weight_v``
+[in * kh * kw]. ``norm_0`` and ``norm_s`` of a block hold the statistics of the same tensor under
+both names; here they are one. ``num_batches_tracked`` has no meaning here. Nothing in this module
+needs TensorFlow, and only ``read_state_dict`` and ``write_state_dict`` need PyTorch.
+"""
+
+import math
+import re
+
+import numpy as np
+
+from oasis_tf.io import files
+
+COUNTER = "num_batches_tracked"
+_SPECTRAL = {"weight_orig": "kernel", "bias": "bias", "weight_u": "u", "weight_v": "v"}
+_PLAIN = {"weight": "kernel", "bias": "bias"}
+_GAMMA = {"weight": "gamma_kernel", "bias": "gamma_bias"}
+_BETA = {"weight": "beta_kernel", "bias": "beta_bias"}
+_MOMENTS = {"running_mean": "moving_mean", "running_var": "moving_variance"}
+
+# What the {fields} of the table stand for.
+_FIELDS = {"k": r"\d+", "part": "[01s]", "norm": "[01]", "first": "0", "later": r"[1-9]\d*",
+           "way": "down|up"}  # fmt: skip
+# (official layer, our layer, official leaf -> our leaf). The numbers behind conv1 and conv2 count
+# activations and upsamplings in front of the convolution.
+_TABLE = [
+    ("fc", "stem", _PLAIN),
+    ("conv_img", "to_rgb", _PLAIN),
+    ("body.{k}.conv_{part}", "block_{k}/conv_{part}", _SPECTRAL),
+    ("body.{k}.norm_{part}.mlp_shared.0", "block_{k}/norm_{part}/shared", _PLAIN),
+    ("body.{k}.norm_{part}.mlp_gamma", "block_{k}/norm_{part}", _GAMMA),
+    ("body.{k}.norm_{part}.mlp_beta", "block_{k}/norm_{part}", _BETA),
+    ("body.{k}.norm_{norm}.first_norm", "block_{k}/batch_norm_{norm}", _MOMENTS),
+    ("body_down.{first}.conv1.0", "down_{first}/conv_0", _SPECTRAL),
+    ("body_down.{later}.conv1.1", "down_{later}/conv_0", _SPECTRAL),
+    ("body_up.{k}.conv1.2", "up_{k}/conv_0", _SPECTRAL),
+    ("body_{way}.{k}.conv2.1", "{way}_{k}/conv_1", _SPECTRAL),
+    ("body_{way}.{k}.conv_s", "{way}_{k}/conv_s", _SPECTRAL),
+    ("layer_up_last", "to_logits", _PLAIN),
+]
+# Read, but not the name under which our weight goes back; `official_names` adds it.
+_SECOND_NAME = ("body.{k}.norm_s.first_norm", "block_{k}/batch_norm_0", _MOMENTS)
+
+
+def _pattern(template):
+    """Regular expression of a table entry, a named group for each {field}."""
+    return re.compile(
+        re.sub(r"\\{(\w+)\\}", lambda m: f"(?P<{m[1]}>{_FIELDS[m[1]]})", re.escape(template))
+    )
+
+
+_TO_OURS = [(_pattern(a), b, leaves) for a, b, leaves in (*_TABLE, _SECOND_NAME)]
+_TO_OFFICIAL = [
+    (_pattern(b), a, {ours: official for official, ours in leaves.items()})
+    for a, b, leaves in _TABLE
+]
+
+
+def _translate(table, layer, leaf):
+    for pattern, other, leaves in table:
+        match = pattern.fullmatch(layer)
+        if match and leaf in leaves:
+            return other.format(**match.groupdict()), leaves[leaf]
+    return None
+
+
+# === Names ===
+
+
+def our_name(official_name):
+    """Our weight name (without the network's own) for an official one; None if it has no meaning.
+
+    Raises:
+        ValueError: a name no pattern knows.
+    """
+    layer, _, leaf = official_name.rpartition(".")
+    if leaf == COUNTER:
+        return None
+    found = _translate(_TO_OURS, layer, leaf)
+    if found is None:
+        raise ValueError(f"No weight of OASIS is called {official_name!r}.")
+    return "/".join(found)
+
+
+def official_names(names):
+    """All official names, in order, for the weights of one network.
+
+    Args:
+        names: our weight names, all of the network.
+
+    Yields:
+        (official name, our name); our name is None for the counters that have no meaning here.
+    """
+    shortcuts = {name.split("/")[0] for name in names if "/norm_s/" in name}
+    for name in names:
+        layer, _, leaf = name.rpartition("/")
+        official, official_leaf = _translate(_TO_OFFICIAL, layer, leaf)
+        layers = [official]
+        if layer.endswith("/batch_norm_0") and layer.split("/")[0] in shortcuts:
+            layers.append(official.replace("norm_0", "norm_s"))
+        for one in layers:
+            yield f"{one}.{official_leaf}", name
+            if leaf == "moving_variance":
+                yield f"{one}.{COUNTER}", None
+
+
+# === Layouts ===
+
+
+def our_layout(official_name, array, state_dict):
+    """An official array in our layout: kernels HWIO, ``v`` flattened over (kh, kw, in)."""
+    array = np.asarray(array)
+    if array.ndim == 4:
+        return array.transpose(2, 3, 1, 0)
+    if official_name.endswith("weight_v"):
+        kernel = np.asarray(state_dict.get(official_name.removesuffix("weight_v") + "weight_orig"))
+        # Where it does not fit its kernel it stays as it is, for `load_official` to refuse.
+        if kernel.ndim == 4 and array.size == kernel[0].size:
+            return array.reshape(kernel.shape[1:]).transpose(1, 2, 0).reshape(-1)
+    return array
+
+
+def official_layout(name, weights):
+    """Inverse of `our_layout`: one of our arrays, of ``weights`` by our names, as it was there."""
+    array = np.asarray(weights[name])
+    if array.ndim == 4:
+        array = array.transpose(3, 2, 0, 1)
+    elif name.endswith("/v"):
+        height, width, channels, _ = weights[f"{name.removesuffix('v')}kernel"].shape
+        array = array.reshape(height, width, channels).transpose(2, 0, 1).reshape(-1)
+    return np.ascontiguousarray(array)
+
+
+# === Networks ===
+
+
+def load_official(network, state_dict):
+    """Fills a ``Generator`` or ``Discriminator`` from official weights.
+
+    Args:
+        network: a ``Generator`` or a ``Discriminator`` of the same widths.
+        state_dict: mapping from official names to NumPy arrays.
+
+    Raises:
+        ValueError: missing, surplus, misshapen or contradictory entries, or values that are not
+            finite, all of them listed; nothing is assigned.
+    """
+    from oasis_tf.training.named_weights import (
+        named_weights,  # here: importing networks loads TensorFlow
+    )
+
+    weights, found, problems = named_weights(network), {}, []
+    for name, array in state_dict.items():
+        try:
+            target = our_name(name)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        if target is None:
+            continue
+        value = our_layout(name, array, state_dict)
+        problem = _misfit(name, target, value, weights, found)
+        if problem:
+            problems.append(problem)
+        found[target] = value
+    problems += [f"{name} is missing." for name in weights if name not in found]
+    if problems:
+        raise ValueError("These weights do not fit the network:\n  " + "\n  ".join(problems))
+    for name, value in found.items():
+        weights[name].assign(value)
+
+
+def _misfit(name, target, value, weights, found):
+    """What keeps an entry out of the network; None if it fits."""
+    if target not in weights:
+        return f"{name} ({target}) has no place in this network."
+    want = tuple(weights[target].shape)
+    if value.shape != want:
+        return f"{name} must become {want}. Received: {value.shape}."
+    if not np.isfinite(value).all():
+        return (
+            f"{name} must be finite. Received: {np.sum(~np.isfinite(value))} values that are not."
+        )
+    # Two sums over the same tensor may differ in their order.
+    tolerance = {"rtol": 1e-3, "atol": 1e-3 * np.abs(value).max()}
+    first = found.get(target)
+    if np.shape(first) == want and not np.allclose(value, first, **tolerance):
+        return f"{name} must equal the statistics of norm_0: both see the same tensor."
+    return None
+
+
+def to_official(network):
+    """Official state dict of a ``Generator`` or ``Discriminator``: inverse of ``load_official``.
+
+    Returns:
+        dict from official names to NumPy arrays; counters that have no meaning here are 0.
+    """
+    from oasis_tf.training.named_weights import (
+        named_weights,  # here: importing networks loads TensorFlow
+    )
+
+    weights = {name: variable.numpy() for name, variable in named_weights(network).items()}
+    return {
+        official: np.zeros((), np.int64) if ours is None else official_layout(ours, weights)
+        for official, ours in official_names(weights)
+    }
+
+
+# === What the shapes tell ===
+
+
+def generator_settings(state_dict, source):
+    """Widths of a generator, from the shapes of its kernels.
+
+    Args:
+        state_dict: official weights.
+        source: str, names them in errors.
+
+    Returns:
+        (dict with ``generator_channels``, ``generator_widths`` and ``spade_channels``, number of
+        channels of noise and label classes together).
+
+    Raises:
+        ValueError: these are not the weights of a generator.
+    """
+    shape = _shapes_of(state_dict, source, "generator", "layer_up_last.weight")
+    units, condition = shape("fc.weight")[:2]
+    widths = [units]
+    while f"body.{len(widths) - 1}.conv_1.weight_orig" in state_dict:
+        widths.append(shape(f"body.{len(widths) - 1}.conv_1.weight_orig")[0])
+    channels = math.gcd(*widths)
+    return {
+        "generator_channels": channels,
+        "generator_widths": tuple(width // channels for width in widths),
+        "spade_channels": shape("body.0.norm_0.mlp_shared.0.weight")[0],
+    }, condition
+
+
+def discriminator_settings(state_dict, source):
+    """Widths and classes of a discriminator, from the shapes of its kernels.
+
+    Args:
+        state_dict: official weights.
+        source: str, names them in errors.
+
+    Returns:
+        (dict with ``discriminator_channels`` and ``discriminator_widths``, number of classes N).
+
+    Raises:
+        ValueError: these are not the weights of a discriminator.
+    """
+    shape = _shapes_of(state_dict, source, "discriminator", "conv_img.weight")
+    outputs, channels = shape("layer_up_last.weight")[:2]
+    units = [shape("body_down.0.conv2.1.weight_orig")[0]]
+    while f"body_down.{len(units)}.conv2.1.weight_orig" in state_dict:
+        units.append(shape(f"body_down.{len(units)}.conv2.1.weight_orig")[0])
+    if any(unit % channels for unit in units):
+        raise ValueError(
+            f"{source}: the widths of the down blocks must be multiples of the width in front of "
+            f"the last layer. Received: {units} and {channels}."
+        )
+    return {
+        "discriminator_channels": channels,
+        "discriminator_widths": tuple(unit // channels for unit in units),
+    }, outputs - 1
+
+
+def _shapes_of(state_dict, source, kind, sign_of_the_other):
+    """function(name) -> shape of a kernel, with an error that says what the file is not."""
+
+    def shape(name):
+        found = np.shape(state_dict[name]) if name in state_dict else None
+        if found is None or len(found) != 4 or 0 in found:
+            other = "discriminator" if kind == "generator" else "generator"
+            hint = f" It looks like a {other}." if sign_of_the_other in state_dict else ""
+            raise ValueError(
+                f"{source} is not a {kind} of OASIS: {name} must be a kernel of 4 dimensions. "
+                f"Received: {'nothing of this name' if found is None else found}.{hint}"
+            )
+        return found
+
+    return shape
+
+
+# === Files ===
+
+
+def read_state_dict(path):
+    """Reads a checkpoint file; nothing in it is executed.
+
+    Args:
+        path: str, a file that ``torch.save`` wrote.
+
+    Returns:
+        dict from official names to NumPy arrays.
+
+    Raises:
+        ValueError: the file is damaged or holds something else than named tensors; PyTorch is not
+            installed.
+        FileNotFoundError: there is no such file.
+    """
+    torch = _torch()
+    with open(path, "rb") as file:
+        try:
+            # weights_only: a pickle may run any code, which a file from elsewhere must not.
+            contents = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # whatever unpickling damaged or hostile bytes raises
+            # PyTorch's own message recommends to switch the protection off.
+            raise ValueError(
+                f"{path} must be a state dict written by torch.save, whole and of tensors alone; "
+                f"nothing else is unpickled. Received: a file that fails with "
+                f"{type(error).__name__}."
+            ) from error
+    if not isinstance(contents, dict) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor)
+        for name, value in contents.items()
+    ):
+        raise ValueError(
+            f"{path} must hold a state dict, names to tensors. Received: {_described(contents)}. "
+            "If the weights are inside it, save that part as a file of its own."
+        )
+    return {name: _as_array(torch, value) for name, value in contents.items()}
+
+
+def write_state_dict(state_dict, path):
+    """Writes named arrays as ``torch.save`` writes a state dict; the file is whole or absent.
+
+    Raises:
+        ValueError: PyTorch is not installed.
+        OSError: the file cannot be written.
+    """
+    torch = _torch()
+    tensors = {name: torch.from_numpy(np.array(array)) for name, array in state_dict.items()}
+    with files.written_aside(path) as aside:
+        torch.save(tensors, aside)
+
+
+def check_torch():
+    """Raises ValueError, naming the extra, unless PyTorch is installed."""
+    _torch()
+
+
+def _torch():
+    try:
+        import torch  # here: only those who convert need it
+    except ImportError as error:
+        raise ValueError(
+            'Official checkpoints need PyTorch: run `pip install "oasis-tf[convert]"`.'
+        ) from error
+    return torch
+
+
+def _as_array(torch, tensor):
+    if tensor.is_floating_point():  # half precision too: NumPy has no bfloat16
+        tensor = tensor.to(torch.float32)
+    return tensor.numpy()
+
+
+def _described(contents):
+    if not isinstance(contents, dict):
+        return type(contents).__name__
+    return f"a dict with the keys {', '.join(map(repr, list(contents)[:5]))}"

@@ -1,0 +1,94 @@
+"""The parts that settings name: which network, with which sizes, and the objective between."""
+
+from oasis_tf.systems.oasis.models import (
+    Discriminator,
+    Encoder,
+    Generator,
+    MultiScale,
+    PatchDiscriminator,
+    ResNetPatchDiscriminator,
+)
+from oasis_tf.systems.oasis.objectives import BinaryObjective, HingeObjective, SegmentationObjective
+
+# Scales of the discriminators that look at images at several.
+_SCALES = {"oasis_x2": 2, "ms_patch": 2}
+
+
+def make_generator(config, **common):
+    """The ``Generator`` of a ``Config``; further arguments for every network."""
+    settings = config.model
+    channels = settings.vector_channels
+    stem = {}
+    if settings.encoder == "stem":
+        sides = config.data.crop_height, config.data.crop_width
+        start = [side // settings.generator_stride for side in sides]
+        stem = {"latent_stem": True, "latent_channels": channels, "start_size": start}
+        channels = 0
+    return Generator(
+        settings.num_classes,
+        noise_channels=channels,
+        channels=settings.generator_channels,
+        spade_channels=settings.spade_channels,
+        widths=settings.generator_widths,
+        upsamples=settings.generator_upsamples,
+        # Tables whose size is known at run time gain nothing under XLA: it pads them to all pixels.
+        dense=config.training.jit_compile,
+        remat=config.training.remat,
+        name="generator",
+        **stem,
+        **common,
+    )
+
+
+def make_encoder(config, **common):
+    """The ``Encoder`` of a ``Config``, None if it has none."""
+    settings = config.model
+    if settings.encoder == "none":
+        return None
+    return Encoder(
+        settings.latent_channels,
+        channels=settings.encoder_channels,
+        size=settings.encoder_size,
+        name="encoder",
+        **common,
+    )
+
+
+def make_discriminator(config, **common):
+    """The discriminator of a ``Config``, None if it has none."""
+    settings = config.model
+    if not settings.has_discriminator:
+        return None
+    scales = _SCALES.get(settings.discriminator)
+    common |= {"remat": config.training.remat}
+    if settings.segments:
+        common |= {"chunk_logits": config.training.chunk_logits}
+    if scales is None:
+        return _of_one_scale(settings, name="discriminator", **common)
+    # A name of its own for each: optimizers and checkpoints know weights by it.
+    networks = [_of_one_scale(settings, name=f"scale_{k}", **common) for k in range(scales)]
+    return MultiScale(networks, name="discriminator", dtype=common["dtype"])
+
+
+def _of_one_scale(settings, **common):
+    common |= {"channels": settings.discriminator_channels}
+    if settings.discriminator in ("patch", "ms_patch"):
+        return PatchDiscriminator(settings.num_classes, num_layers=settings.patch_layers, **common)
+    common |= {"widths": settings.discriminator_widths}
+    if settings.discriminator == "resnet_patch":
+        return ResNetPatchDiscriminator(settings.num_classes, **common)
+    encoding = "n_plus_1" if settings.segments else settings.label_encoding
+    return Discriminator(settings.num_classes, label_encoding=encoding, **common)
+
+
+def make_objective(settings):
+    """What the logits of the discriminator of a ``ModelConfig`` mean."""
+    if not settings.pixel_logits:
+        return HingeObjective()
+    if settings.label_encoding in ("concat", "projection"):
+        return BinaryObjective()
+    return SegmentationObjective(
+        settings.num_classes,
+        settings.has_unknown,
+        balanced=settings.label_encoding == "balanced",
+    )

@@ -1,0 +1,1 @@
+"""What an exported OASIS computes: signatures, and networks for TFLite."""

@@ -1,0 +1,96 @@
+"""What a TFLite file computes: pure functions of folded weights, with named inputs and outputs."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from oasis_tf.systems.oasis.inference import segmentation_engine
+from oasis_tf.systems.oasis.inference.generator_engine import paint_every_pixel
+from oasis_tf.systems.oasis.noise import as_seeds, sample_noise
+
+_FAKE = "fake_probability"
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A network of an `OASIS` to be converted.
+
+    Attributes:
+        name: `generator` or `segmenter`.
+        signature: `tf.function` of named inputs, one image or of any number and size.
+        weights: dict of the `tf.Variable`s that it reads.
+        reference: function of the same inputs as arrays -> what the engine gives, as arrays.
+        inputs: function(image uint8 [1, H, W, 3], label map [1, H, W], seed) -> inputs as arrays.
+    """
+
+    name: str
+    signature: Any
+    weights: dict
+    reference: Callable
+    inputs: Callable
+
+
+def network(model, name, height=None, width=None):
+    """The averaged generator, or the discriminator as a segmenter.
+
+    `generator`: `label_map` int32 [B, H, W] in model ids, `noise` float32 [B, Z] (none if Z = 0)
+        -> `image` float32 [B, H, W, 3] in [-1, 1].
+    `segmenter`: `image` float32 [B, H, W, 3] in [-1, 1] -> `label_map` int32 [B, H, W], never the
+        unknown class, `fake_probability` float32 [B, H, W].
+
+    Args:
+        model: `OASIS`.
+        name: `generator` or `segmenter`.
+        height, width: size of the one image; None: number and size of images are free.
+
+    Raises:
+        ValueError: a segmenter of a model without a discriminator.
+    """
+    sides = [None] * 3 if height is None else [1, height, width]
+    return {"generator": _generator, "segmenter": _segmenter}[name](model, sides)
+
+
+def _generator(model, sides):
+    generator, engine = model.generator_ema, model.inference_engine()
+    channels = generator.vector_channels
+    specs = [tf.TensorSpec(sides, tf.int32, name="label_map")]
+    specs += [tf.TensorSpec([sides[0], channels], name="noise")] if channels else []
+
+    @tf.function(input_signature=specs, autograph=False)
+    def paint(label_map, noise=None):
+        vectors = (None, noise) if generator.latent_stem else (noise, None)
+        image = paint_every_pixel(engine.weights, generator.upsamples, label_map, *vectors)
+        return {"image": image}
+
+    def inputs(image, label_map, seed):
+        del image
+        noise = sample_noise(as_seeds(seed, len(label_map)), channels) if channels else None
+        named = {"label_map": label_map.astype("int32")}
+        return named | ({"noise": noise.numpy()} if channels else {})
+
+    def reference(label_map, noise=None):
+        return {"image": engine(label_map, noise).numpy()}
+
+    return Network("generator", paint, engine.weights, reference, inputs)
+
+
+def _segmenter(model, sides):
+    engine, first = model.segmentation_engine(), int(model.has_unknown)
+
+    @tf.function(input_signature=[tf.TensorSpec([*sides, 3], name="image")], autograph=False)
+    def segment(image):
+        logits = segmentation_engine.logits(engine.weights, image)
+        fake = tf.nn.softmax(logits)[..., segmentation_engine.FAKE]
+        return {"label_map": segmentation_engine.known_argmax(logits, first), _FAKE: fake}
+
+    def inputs(image, label_map, seed):
+        del label_map, seed
+        return {"image": image.astype("float32") / 127.5 - 1}
+
+    def reference(image):
+        label_map, fake = engine(image)
+        return {"label_map": label_map.numpy(), _FAKE: fake.numpy()}
+
+    return Network("segmenter", segment, engine.weights, reference, inputs)

@@ -1,0 +1,114 @@
+"""Files that `synthesize` writes: none is replaced unasked, each tells what it was painted from.
+
+Every PNG file carries a text chunk, `oasis_tf`, with its request as JSON: the model (a digest of
+its weights and its step), the inputs (digests), seed and edit. So work that was interrupted goes
+on from what is there, and what belongs to another request is never taken for it.
+"""
+
+import hashlib
+import json
+import os
+
+from oasis_tf.io import images
+
+TEXT_KEY = "oasis_tf"
+
+
+def model_identity(model):
+    """What tells a loaded model from others: a dict of its step and a digest of its weights."""
+    digest = hashlib.sha256()
+    networks = (model.generator_ema, model.discriminator, model.encoder_ema)
+    for network in (one for one in networks if one is not None):
+        for variable in network.variables:
+            digest.update(variable.path.encode())
+            digest.update(variable.numpy().tobytes())
+    return {"weights": digest.hexdigest()[:16], "step": int(model.step.numpy())}
+
+
+def file_digest(path):
+    """SHA-256 of a file, hexadecimal, or None for no file."""
+    if path is None:
+        return None
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def request_digest(requests):
+    """SHA-256 of JSON-ready values, hexadecimal."""
+    return hashlib.sha256(json.dumps(requests, sort_keys=True).encode()).hexdigest()
+
+
+def check_outputs(outputs, inputs, *, overwrite=False, skip_existing=False):
+    """Refuses outputs in each other's, in an input's or in an earlier file's way.
+
+    Args:
+        outputs: paths to be written.
+        inputs: paths that are read.
+        overwrite: whether existing files may be replaced.
+        skip_existing: whether existing files may stay as they are.
+
+    Raises:
+        ValueError: two files of one path, or files that exist.
+    """
+    if overwrite and skip_existing:
+        raise ValueError(
+            "--overwrite replaces files that exist, --skip_existing keeps them. Give one."
+        )
+    seen = {os.path.realpath(path) for path in inputs}
+    for path in outputs:
+        place = os.path.realpath(path)
+        if place in seen:
+            raise ValueError(
+                f"Two outputs, or an output and an input, have the same path: {place}. "
+                "Choose another output folder, contact sheet or name."
+            )
+        seen.add(place)
+    existing = [path for path in outputs if os.path.exists(path)]
+    if existing and not (overwrite or skip_existing):
+        raise ValueError(
+            f"{len(existing)} of {len(outputs)} output files exist, the first: {existing[0]}. "
+            "Nothing was written. Choose another folder, replace them with --overwrite, or go on "
+            "with what is missing with --skip_existing."
+        )
+
+
+def check_folder(path):
+    """Raises NotADirectoryError if a file lies where the folder of the outputs should."""
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise NotADirectoryError(f"The output must be a folder. Received the file {path}")
+
+
+class PictureFolder:
+    """Writes pictures, or keeps those that an earlier run of the same requests has written.
+
+    Args:
+        requests: dict from the path of every PNG file to be written to its request, a JSON-ready
+            dict of all that decides its pixels.
+        skip_existing: whether files that exist are kept.
+
+    Raises:
+        ValueError: a file to be kept that another request has written, or something else has.
+
+    Attributes:
+        kept: paths of the files that are kept.
+    """
+
+    def __init__(self, requests, skip_existing=False):
+        self._texts = {path: json.dumps(r, sort_keys=True) for path, r in requests.items()}
+        self.kept = {path for path in requests if skip_existing and os.path.exists(path)}
+        for path in self.kept:
+            if images.read_texts(path).get(TEXT_KEY) != self._texts[path]:
+                raise ValueError(
+                    f"{path} was not made by this request (other model, step, input, size, seed or "
+                    "edit). Nothing was written. Choose another folder, or replace files with "
+                    "--overwrite."
+                )
+
+    def text(self, path):
+        """The text chunks of a file to be written."""
+        return {TEXT_KEY: self._texts[path]}
+
+    def write(self, path, picture):
+        """Writes uint8 [H, W, 3], unless it is kept."""
+        if path not in self.kept:
+            images.write_png(path, picture, self.text(path))

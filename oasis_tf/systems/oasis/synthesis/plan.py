@@ -1,0 +1,233 @@
+"""What `synthesize` will paint and write, checked before any work."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+from oasis_tf.io import images, label_files
+from oasis_tf.systems.oasis.model_settings import missing_encoder
+from oasis_tf.systems.oasis.synthesis import outputs, scenes
+from oasis_tf.systems.oasis.synthesis.scenes import Scene, Sizing
+from oasis_tf.systems.oasis.synthesis.variations import Variation, edit_name, find_classes
+
+
+@dataclasses.dataclass(frozen=True)
+class SynthesisPlan:
+    """Everything checked, nothing painted yet.
+
+    Attributes:
+        scenes: what is painted.
+        variation: how often, with which noise.
+        sizing: at which size.
+        output_dir: folder of the images.
+        grid: path of the contact sheet, or None.
+        animations: "gif", "webp" or both, of every interpolation.
+        frame_ms: milliseconds that a frame is shown.
+        label_format: see `label_files.read_label_map`.
+        skip_existing: whether files that exist are kept.
+        notes: sentences for the user.
+    """
+
+    scenes: tuple[Scene, ...]
+    variation: Variation
+    sizing: Sizing
+    output_dir: str
+    grid: str | None = None
+    animations: tuple[str, ...] = ()
+    frame_ms: int = 100
+    label_format: str = "auto"
+    skip_existing: bool = False
+    notes: tuple[str, ...] = ()
+
+    def picture_path(self, scene, picture):
+        """Where a picture of a scene goes: `STEM_NAME.png`."""
+        return os.path.join(self.output_dir, f"{scene.stem}_{picture.name}.png")
+
+    def animation_paths(self, scene, series):
+        """Where the animations of an interpolation go."""
+        name = self.variation.series_name(series[0].seed)
+        start = os.path.join(self.output_dir, f"{scene.stem}_{name}")
+        return [f"{start}.{kind}" for kind in self.animations]
+
+    def picture_paths(self):
+        """Dict from the path of every picture to its scene and `Picture`."""
+        return {
+            self.picture_path(scene, picture): (scene, picture)
+            for scene in self.scenes
+            for series in self.variation.series()
+            for picture in series
+        }
+
+    def outputs(self):
+        """All files to be written."""
+        animations = [
+            path
+            for scene in self.scenes
+            for series in self.variation.series()
+            for path in self.animation_paths(scene, series)
+        ]
+        return [*self.picture_paths(), *animations, *([self.grid] if self.grid else [])]
+
+
+def plan_synthesis(
+    config,
+    labels,
+    output_dir,
+    *,
+    from_images=None,
+    style=None,
+    seed=0,
+    num_samples=1,
+    resample_classes=(),
+    region=None,
+    interpolate=0,
+    spherical=False,
+    animations=(),
+    frame_ms=100,
+    size="crop",
+    height=None,
+    width=None,
+    label_format="auto",
+    grid=None,
+    overwrite=False,
+    skip_existing=False,
+):
+    """Checks all inputs and outputs before any work.
+
+    Args:
+        config: `Config` of the model.
+        labels: label PNG, or folder of label PNGs (with subfolders); or None.
+        output_dir: folder for the images, made when needed.
+        from_images: photograph or folder of photographs, in the place of `labels`.
+        style: photograph or folder of photographs; images are painted in the style of each, by the
+            model's encoder.
+        seed, num_samples: noise seeds `seed`, ..., `seed + num_samples - 1`.
+        resample_classes: names of classes; samples differ from the first in these alone.
+        region: mask PNG or folder of mask PNGs; samples differ from the first inside alone.
+        interpolate: K >= 2: in the place of samples, K frames from each seed to the next,
+            everywhere or inside the edit; 0: none.
+        spherical: whether to interpolate along the great circle.
+        animations: of every interpolation: "gif", "webp" or both.
+        frame_ms: milliseconds that a frame of an animation is shown.
+        size, height, width: see `Sizing.chosen`.
+        label_format: see `label_files.read_label_map`.
+        grid: path of a PNG contact sheet, or None.
+        overwrite: whether existing files may be replaced.
+        skip_existing: whether existing files of the same request are kept.
+
+    Returns:
+        `SynthesisPlan`.
+
+    Raises:
+        ValueError: the first rule broken, with what was received and what to do.
+    """
+    _check_sources(config, labels, from_images)
+    if resample_classes and region:
+        raise ValueError("--resample_classes and --region each say what to resample. Give one.")
+    classes = find_classes(resample_classes, config.label_space)
+    edit = edit_name(classes, config.label_space) if classes else _region_name(region)
+    styles = _find_styles(config, style, edit or interpolate)
+    variation = Variation(seed, num_samples, classes, edit, interpolate, spherical, styles)
+    if not config.model.vector_channels and (edit or interpolate or num_samples > 1):
+        raise ValueError(
+            "This model has no noise (noise_channels=0): it paints one image for a label map. "
+            "Leave out --num_samples, --resample_classes, --region and --interpolate."
+        )
+    if edit and not config.model.local_noise:
+        raise ValueError(
+            "The noise of this model is one vector for the whole image (encoder="
+            f"{config.model.encoder}): no part of an image can have its own. Leave out "
+            "--resample_classes and --region."
+        )
+    plan = SynthesisPlan(
+        tuple(scenes.find_scenes(labels, from_images, region)),
+        variation,
+        Sizing.chosen(config, size, height, width, needs_discriminator=bool(from_images)),
+        os.fspath(output_dir),
+        grid and os.fspath(grid),
+        tuple(animations),
+        frame_ms,
+        label_format,
+        skip_existing,
+    )
+    _check_outputs(plan, overwrite)
+    return dataclasses.replace(plan, notes=tuple(_check_inputs(plan, config.label_space)))
+
+
+def _check_sources(config, labels, from_images):
+    if bool(labels) == bool(from_images):
+        raise ValueError(
+            "Name either label files (--labels) or photographs (--from_images). "
+            f"Received: {'both' if labels else 'neither'}."
+        )
+    if from_images:
+        config.model.check_segments("segment photographs")
+
+
+def _find_styles(config, style, edit):
+    """Paths of the images whose style is taken."""
+    if not style:
+        return ()
+    if config.model.encoder == "none":
+        raise missing_encoder("paint in the style of an image (--style)")
+    if edit:
+        raise ValueError(
+            "--style gives an image its noise as a whole. Leave out --resample_classes, --region "
+            "and --interpolate."
+        )
+    found = tuple(scenes.find_photographs(style).values())
+    for path in found:
+        images.read_photograph(path)
+    return found
+
+
+def _region_name(region):
+    if not region:
+        return ""
+    return "region" if os.path.isdir(region) else f"region-{Path(region).stem}"
+
+
+def _check_outputs(plan, overwrite):
+    if plan.grid and Path(plan.grid).suffix.lower() != ".png":
+        raise ValueError(f"The contact sheet must be a .png file. Received: {plan.grid}")
+    if plan.animations and not plan.variation.frames:
+        raise ValueError("An animation (--animation) is of an interpolation: give --interpolate=K.")
+    for kind in plan.animations:
+        images.check_animation(f"animation.{kind}")
+    outputs.check_folder(plan.output_dir)
+    outputs.check_outputs(
+        plan.outputs(),
+        [*(path for scene in plan.scenes for path in scene.inputs), *plan.variation.styles],
+        overwrite=overwrite,
+        skip_existing=plan.skip_existing,
+    )
+
+
+def _check_inputs(plan, label_space):
+    """Reads every input once; sentences for the user."""
+    sizes, untouched, known = [], [], 0
+    for scene in plan.scenes:
+        if scene.label_path is None:
+            size = images.read_photograph(scene.photo_path).shape[:2]
+        else:
+            label_map = label_files.read_label_map(scene.label_path, label_space, plan.label_format)
+            size, known = label_map.shape, known + 1
+            region = plan.variation.region(plan.sizing.label_map(label_map), None)
+            if region is not None and not region.any():
+                untouched.append(scene.stem)
+        if scene.mask_path:
+            mask = plan.sizing.label_map(scenes.read_mask(scene.mask_path, size))
+            if not mask.any():
+                raise ValueError(f"Nothing is left of the mask at the output's size: {scene}.")
+        sizes.append(size)
+    classes = ", ".join(label_space.class_names[c] for c in plan.variation.classes)
+    if untouched and len(untouched) == known:
+        raise ValueError(f"No label map has a pixel of {classes}: nothing would change.")
+    notes = [plan.sizing.says(sizes)]
+    if untouched:
+        more = " ..." if len(untouched) > 10 else ""
+        notes.append(
+            f"{len(untouched)} label maps have no pixel of {classes}; their samples are all the "
+            f"same: {', '.join(untouched[:10])}{more}."
+        )
+    return [note for note in notes if note]

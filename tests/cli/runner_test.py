@@ -1,0 +1,310 @@
+"""Flagfiles by name, errors as one line, exit codes, help, no TensorFlow before it is needed."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from absl import flags
+
+import oasis_tf
+from oasis_tf.cli import runner
+from oasis_tf.data.datasets import published_label_space
+from oasis_tf.systems.oasis import run_settings
+
+SHIPPED = (
+    "ade.flags, ade_outdoors.flags, ade_paper.flags, cityscapes.flags, cityscapes_paper.flags, "
+    "coco_stuff.flags, lvis.flags, quickstart.flags, ablations/NAME.flags (53 of them)"
+)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# === Flagfiles ===
+
+
+def test_shipped_configs_are_listed_by_name():
+    names = list(runner.shipped_configs())
+    ablations = [name for name in names if name.startswith("ablations/")]
+    listed = [name for name in names if name not in ablations]
+    assert ", ".join([*listed, f"ablations/NAME.flags ({len(ablations)} of them)"]) == SHIPPED
+
+
+def test_bare_names_are_found_in_the_working_directory_then_among_the_shipped(folder):
+    shipped = runner.find_flagfile("ade.flags")
+    assert shipped == runner.shipped_configs()["ade.flags"]
+    (folder / "ade.flags").write_text("--mine=1\n")
+    assert runner.expand_flagfiles(["--flagfile=ade.flags"]) == ["--mine=1"]
+
+
+def test_ablations_are_found_with_and_without_their_folder(folder):
+    shipped = runner.shipped_configs()["ablations/spade_plus_ade.flags"]
+    assert runner.find_flagfile("ablations/spade_plus_ade.flags") == shipped
+    assert runner.find_flagfile("spade_plus_ade.flags") == shipped
+    expanded = runner.expand_flagfiles(["--flagfile=spade_plus_ade.flags"])
+    assert expanded[-1] == "--discriminator=ms_patch" and "--batch_size=32" in expanded
+
+
+def test_unknown_names_raise_and_list_the_shipped_ones(folder):
+    for name in ("adee.flags", "configs/adee.flags", "/adee.flags", "."):
+        with pytest.raises(ValueError) as error:
+            runner.find_flagfile(name)
+        assert f"`--flagfile={name}` is neither a file" in str(error.value)
+        assert str(folder) in str(error.value)
+        assert str(error.value).endswith(f"Shipped: {SHIPPED}.")
+
+
+@pytest.mark.parametrize("form", [["--flagfile=a"], ["--flagfile", "a"], ["-flagfile=a"]])
+def test_expansion_happens_in_place(folder, form):
+    (folder / "a").write_text("# comment\n\n  // comment\n--x=1\n  --noy  \n--z=a b # c=d\n")
+    expanded = runner.expand_flagfiles(["--x=0", *form, "--x=2", "--", "--flagfile=a"])
+    assert expanded == ["--x=0", "--x=1", "--noy", "--z=a b # c=d", "--x=2", "--", "--flagfile=a"]
+
+
+def test_nested_names_are_found_beside_then_as_from_the_command_line(folder):
+    (folder / "sub").mkdir()
+    (folder / "sub" / "a").write_text(
+        "--flagfile=b\n--flagfile=c\n--flagfile=cityscapes_paper.flags\n"
+    )
+    (folder / "sub" / "b").write_text("--b=beside\n")
+    (folder / "b").write_text("--b=working directory\n")
+    (folder / "c").write_text("--c=working directory\n")
+    expanded = runner.expand_flagfiles(["--flagfile=sub/a"])
+    assert expanded[:2] == ["--b=beside", "--c=working directory"]
+    assert expanded[-2:] == ["--lr_g=1e-4", "--ema_decay=0.9999"]
+    assert "--crop_width=512" in expanded
+
+
+def test_a_shipped_flagfile_includes_the_shipped_one_whatever_lies_in_the_working_directory(folder):
+    (folder / "ade.flags").write_text("--other=1\n")
+    expanded = runner.expand_flagfiles(["--flagfile=ade_paper.flags"])
+    assert "--other=1" not in expanded and "--batch_size=32" in expanded
+
+
+def test_circles_are_refused_repetitions_are_not(folder):
+    (folder / "a").write_text("--flagfile=b\n")
+    (folder / "b").write_text("--flagfile=a\n")
+    with pytest.raises(ValueError, match="circle: .*/a -> .*/b -> .*/a"):
+        runner.expand_flagfiles(["--flagfile=a"])
+    (folder / "b").write_text("--x=1\n")
+    assert runner.expand_flagfiles(["--flagfile=a", "--flagfile=a"]) == ["--x=1", "--x=1"]
+
+
+@pytest.mark.parametrize("line", ["steps=3", "--steps 3", "steps", "--"])
+def test_lines_that_are_no_flag_are_named(folder, line):
+    (folder / "a").write_text(f"# first\n{line}\n")
+    with pytest.raises(ValueError, match=f"/a, line 2: must be one `--name=value`.*'{line}'"):
+        runner.expand_flagfiles(["--flagfile=a"])
+
+
+@pytest.mark.parametrize("arguments", [["--flagfile"], ["--flagfile="], ["--flagfile", ""]])
+def test_flagfile_needs_a_name(arguments):
+    with pytest.raises(ValueError, match="`--flagfile` needs a file name"):
+        runner.expand_flagfiles(arguments)
+
+
+# === Checkpoints ===
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"), [([], None), (["--checkpoint=best"], "best"), (["--checkpoint=0120"], 120)]
+)
+def test_a_checkpoint_is_a_step_or_the_best(given, taken):
+    flag_values = flags.FlagValues()
+    runner.define_checkpoint_flag(flag_values)
+    flag_values(["", *given])
+    assert runner.checkpoint(flag_values.checkpoint) == taken
+
+
+@pytest.mark.parametrize("text", ["", "Best", "newest", "-3", "1.5", "1e3", "²", "+3", " 3"])
+def test_other_checkpoints_are_refused(text):
+    with pytest.raises(ValueError) as error:
+        runner.checkpoint(text)
+    assert str(error.value) == f"`checkpoint` must be a step or best. Received: checkpoint={text}."
+
+
+# === Running ===
+
+COMMAND = '''
+"""Does as it is told.
+
+    python -m command
+"""
+import sys
+from absl import flags
+from oasis_tf import commandline
+
+def define_flags(flag_values):
+    flags.DEFINE_enum("do", "nothing", ["nothing", "value", "os", "type", "interrupt", "tf",
+        "infinite", "show"], "What to do.", flag_values=flag_values)
+    flags.DEFINE_integer("count", None, "How often.", flag_values=flag_values, lower_bound=1)
+
+def main(argv):
+    do = flags.FLAGS.do
+    assert len(argv) == 1
+    if do == "value":
+        raise ValueError("`count` must be even. Received: count=3.")
+    if do == "os":
+        open("absent/file")
+    if do == "infinite":
+        raise FloatingPointError("The loss of step 3 is not finite.")
+    if do == "type":
+        raise TypeError("a defect")
+    if do == "interrupt":
+        raise KeyboardInterrupt
+    if do == "tf":
+        import tensorflow as tf
+        tf.io.read_file("absent").numpy()
+    print("count", flags.FLAGS.count, "tensorflow" in sys.modules)
+
+if __name__ == "__main__":
+    commandline.run(main, define_flags)
+'''
+
+
+@pytest.fixture
+def command(run_module, tmp_path):
+    (tmp_path / "command.py").write_text(textwrap.dedent(COMMAND).lstrip())
+    return lambda *arguments: run_module("command", *arguments)
+
+
+def test_success(command, tmp_path):
+    (tmp_path / "few").write_text("--count=3\n")
+    done = command("--flagfile=few")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "count 3 False\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--do=value"], "ERROR: `count` must be even. Received: count=3.\n"),
+        (["--do=os"], "ERROR: [Errno 2] No such file or directory: 'absent/file'\n"),
+        (["--do=infinite"], "ERROR: The loss of step 3 is not finite.\n"),
+        (["--flagfile=x.flags"], f"Shipped: {SHIPPED}.\n"),
+        (["--do=show", "false", "x"], "ERROR: Every argument must be a flag, "),
+        (["--cuont=3"], "Unknown command line flag 'cuont'. Did you mean: count ?"),
+        (["--count=0"], "--count=0"),
+        (["--do=x"], "value should be one of <nothing|value|"),
+    ],
+)
+def test_failure_is_one_clear_message_and_exit_code_1(command, arguments, message):
+    done = command(*arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_show_traceback(command):
+    done = command("--do=value", "--show_traceback")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr and 'command.py", line' in done.stderr
+    assert done.stderr.endswith("ERROR: `count` must be even. Received: count=3.\n")
+
+
+def test_defects_keep_their_traceback(command):
+    done = command("--do=type")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr and "TypeError: a defect" in done.stderr
+
+
+def test_interrupt_exits_130(command):
+    done = command("--do=interrupt")
+    assert (done.returncode, done.stderr) == (130, "Interrupted.\n")
+
+
+def test_errors_of_tensorflow_are_explained_too(command):
+    done = command("--do=tf")
+    assert done.returncode == 1
+    assert "ERROR: " in done.stderr and "absent; No such file" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("flag", ["--help", "--helpshort", "-?"])
+def test_help_lists_everything_and_succeeds(command, flag):
+    done = command(flag)
+    assert done.returncode == 0
+    for text in ("Does as it is told.", "--do:", "--count:", "--flagfile:", "--[no]show_traceback"):
+        assert text in done.stdout
+    assert "quickstart.flags" in done.stdout
+    assert done.stderr == ""
+
+
+def test_help_of_train_lists_every_flag_without_tensorflow(run_module):
+    done = run_module("oasis_tf.train", "--help")
+    assert done.returncode == 0 and done.stderr == ""
+    flags = (
+        "data_dir model_dir crop_height crop_width resize_height resize_width batch_size steps "
+        "epochs generator_channels discriminator_channels noise_channels spade_channels "
+        "generator_widths discriminator_widths mixed_precision strategy seed lr_g lr_d beta_1 "
+        "beta_2 lambda_labelmix ema_decay log_every image_every checkpoint_every keep_every "
+        "max_to_keep statistics_batches flagfile"
+    )
+    switches = ["--[no]flip:", "--[no]jit_compile:", "--[no]dry_run:"]
+    for flag in [f"--{name}:" for name in flags.split()] + switches:
+        assert f"  {flag}" in done.stdout, flag
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "ERROR: `model_dir` must be given"),
+        (["--model_dir=new"], "ERROR: `data_dir` must be given"),
+        (["--dry_run"], "ERROR: `data_dir` must be given"),
+        (["--steps=3", "--epochs=3"], "ERROR: Only one of --steps and --epochs may be given"),
+    ],
+)
+def test_train_refuses_missing_directories_at_once(run_module, tmp_path, arguments, message):
+    done = run_module("oasis_tf.train", *arguments)
+    assert done.returncode == 1 and done.stderr.startswith(message)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_importing_is_cheap():
+    code = (
+        "import sys, oasis_tf, oasis_tf.cli.runner, oasis_tf.systems.oasis.config, oasis_tf.train;"
+        "print([m for m in ('tensorflow', 'keras') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_unknown_attributes_of_the_package():
+    with pytest.raises(AttributeError, match="module 'oasis_tf' has no attribute 'OASSI'"):
+        _ = oasis_tf.OASSI
+
+
+def test_train_refuses_what_contradicts_the_model_directory(run_module, tmp_path):
+    prepared = run_module(
+        "oasis_tf.prepare", "--dataset=shapes", "--num_train=8", "--num_val=2", "--output=data"
+    )
+    assert prepared.returncode == 0, prepared.stderr
+    (tmp_path / "small.flags").write_text("--crop_height=64\n--crop_width=64\n--batch_size=4\n")
+    started = run_settings.resolve(
+        {"crop_height": 64, "crop_width": 64, "batch_size": 4, "data_dir": str(tmp_path / "data")},
+        label_space=published_label_space("shapes"),
+        num_examples=8,
+    )
+    started.save(tmp_path / "model")
+    before = (tmp_path / "model" / "config.json").read_text()
+
+    flags = ["--flagfile=small.flags", "--model_dir=model"]
+    done = run_module("oasis_tf.train", *flags, "--batch_size=8", "--noflip", "--steps=9")
+    assert done.returncode == 1 and done.stdout == ""
+    assert "--batch_size=8 against 4" in done.stderr
+    assert "--flip=false against true" in done.stderr
+    assert "another --model_dir" in done.stderr
+    assert "Traceback" not in done.stderr and "--steps" not in done.stderr
+    assert os.listdir(tmp_path / "model") == ["config.json"]
+    assert (tmp_path / "model" / "config.json").read_text() == before
+
+    os.rename(tmp_path / "data", tmp_path / "moved")
+    done = run_module("oasis_tf.train", "--model_dir=model")
+    assert done.returncode == 1 and "data is not a prepared data set" in done.stderr
+    assert done.stderr.endswith("If the data set has moved, give its --data_dir.\n")

@@ -1,0 +1,134 @@
+"""8-bit values, PNG files and contact sheets."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from oasis_tf.io import images
+
+
+def test_every_8_bit_value_survives_the_round_trip():
+    values = np.arange(256, dtype=np.uint8)
+    np.testing.assert_array_equal(images.to_uint8(values / np.float32(127.5) - 1), values)
+
+
+def test_values_are_rounded_and_clipped():
+    values = np.array([-1.5, -1.0, -1 + 0.4 / 127.5, -1 + 0.6 / 127.5, 1.0, 1.5])
+    np.testing.assert_array_equal(images.to_uint8(values), [0, 0, 0, 1, 255, 255])
+
+
+def test_png_holds_the_pixels(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    images.write_png(tmp_path / "deep" / "a.png", image)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "deep" / "a.png")), image)
+
+
+def test_contact_sheet_places_every_tile():
+    tiles = np.random.default_rng(0).integers(0, 255, (3, 2, 4, 5, 3), np.uint8)
+    sheet = images.contact_sheet([list(row) for row in tiles])
+    assert sheet.shape == (3 * 6 - 2, 2 * 7 - 2, 3)
+    outside = np.ones(sheet.shape[:2], bool)
+    for i in range(3):
+        for j in range(2):
+            place = np.s_[6 * i : 6 * i + 4, 7 * j : 7 * j + 5]
+            np.testing.assert_array_equal(sheet[place], tiles[i, j])
+            outside[place] = False
+    assert (sheet[outside] == 255).all()
+
+
+def test_contact_sheet_fills_up_with_white():
+    rng = np.random.default_rng(1)
+    large, small, flat = (
+        rng.integers(0, 255, s, np.uint8) for s in ((6, 4, 3), (3, 5, 3), (1, 1, 3))
+    )
+    sheet = images.contact_sheet([[large, small], [flat]])
+    assert sheet.shape == (2 * 8 - 2, 2 * 7 - 2, 3)
+    np.testing.assert_array_equal(sheet[:6, :4], large)
+    np.testing.assert_array_equal(sheet[:3, 7:12], small)
+    np.testing.assert_array_equal(sheet[8:9, :1], flat)
+    assert (sheet[9:] == 255).all()
+    assert (sheet[:8, 4:7] == 255).all()
+
+
+def test_png_texts_are_found_again(tmp_path):
+    pixels = np.zeros((4, 4, 3), np.uint8)
+    images.write_png(tmp_path / "a.png", pixels, {"oasis_tf": '{"seed": 3}', "other": "ü"})
+    assert images.read_texts(tmp_path / "a.png") == {"oasis_tf": '{"seed": 3}', "other": "ü"}
+    images.write_png(tmp_path / "b.png", pixels)
+    assert images.read_texts(tmp_path / "b.png") == {}
+    (tmp_path / "c.png").write_text("no image")
+    with pytest.raises(ValueError, match=r"Cannot be read as a PNG file: .*c\.png"):
+        images.read_texts(tmp_path / "c.png")
+
+
+def frames_of(path):
+    with Image.open(path) as animation:
+        assert animation.info["loop"] == 0
+        found = []
+        for k in range(animation.n_frames):
+            animation.seek(k)
+            found.append(np.asarray(animation.convert("RGB")))
+            assert animation.info.get("duration", 120) == 120
+        return found
+
+
+@pytest.mark.parametrize("kind", images.ANIMATIONS)
+def test_animation_holds_its_frames(tmp_path, kind):
+    rng = np.random.default_rng(2)
+    colours = rng.integers(0, 256, (200, 3), np.uint8)
+    frames = list(colours[rng.integers(0, 200, (5, 12, 16))])
+    images.write_animation(tmp_path / f"a.{kind}", frames, frame_ms=120)
+    found = frames_of(tmp_path / f"a.{kind}")
+    # 200 colours fit into a palette of 256; k-means may move one by a rounding.
+    np.testing.assert_allclose(np.int64(found), np.int64(frames), atol=1 if kind == "gif" else 0)
+
+
+def test_pixels_that_stay_do_not_flicker(tmp_path):
+    rng = np.random.default_rng(3)
+    first = rng.integers(0, 256, (32, 32, 3), np.uint8)  # more colours than a palette has
+    second = first.copy()
+    second[:8] = rng.integers(0, 256, (8, 32, 3), np.uint8)
+    images.write_animation(tmp_path / "a.gif", [first, second])
+    with Image.open(tmp_path / "a.gif") as animation:
+        before = np.asarray(animation.convert("RGB"))
+        animation.seek(1)
+        after = np.asarray(animation.convert("RGB"))
+    np.testing.assert_array_equal(before[8:], after[8:])
+    assert (before[:8] != after[:8]).any(-1).mean() > 0.9
+
+
+def test_animations_of_other_kinds_are_refused(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r"must be a \.gif or \.webp file.*a\.mp4"):
+        images.write_animation(tmp_path / "a.mp4", [np.zeros((4, 4, 3), np.uint8)])
+    monkeypatch.setattr(images.features, "check", lambda name: False)
+    with pytest.raises(ValueError, match="cannot write WebP"):
+        images.check_animation("a.webp")
+
+
+def test_photographs_are_read_upright_and_opaque(tmp_path):
+    pixels = np.random.default_rng(4).integers(0, 256, (6, 8, 3), np.uint8)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # to be turned by 90 degrees, clockwise
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=turned)
+    np.testing.assert_array_equal(images.read_photograph(tmp_path / "a.png"), np.rot90(pixels, -1))
+    Image.fromarray(pixels[..., 0]).save(tmp_path / "grey.png")
+    grey = np.repeat(pixels[..., :1], 3, axis=-1)
+    np.testing.assert_array_equal(images.read_photograph(tmp_path / "grey.png"), grey)
+    Image.fromarray(pixels).convert("RGBA").save(tmp_path / "opaque.png")
+    np.testing.assert_array_equal(images.read_photograph(tmp_path / "opaque.png"), pixels)
+    Image.new("RGBA", (4, 4), (1, 2, 3, 100)).save(tmp_path / "clear.png")
+    with pytest.raises(ValueError, match=r"clear\.png is transparent"):
+        images.read_photograph(tmp_path / "clear.png")
+    (tmp_path / "text.jpg").write_text("no image")
+    with pytest.raises(ValueError, match=r"Cannot be read as an image: .*text\.jpg"):
+        images.read_photograph(tmp_path / "text.jpg")
+
+
+def test_resizing_is_that_of_training():
+    import tensorflow as tf
+
+    ramp = np.linspace(0, 3, 24)[:, None, None] + np.linspace(0, 5, 40)[None, :, None]
+    image = np.uint8(127 + 100 * np.sin(ramp + np.arange(3)))  # smooth, as photographs are
+    assert images.resize_image(image, 24, 40) is image
+    want = tf.image.resize(image, (16, 64), method="bicubic", antialias=True).numpy()
+    assert np.abs(images.resize_image(image, 16, 64) - want).max() < 1.5
