@@ -21,12 +21,14 @@ from oasis_tf.systems.oasis import run_settings
 def main(argv: list[str]) -> None:
     del argv
     config = resolve_config(flags.FLAGS.model_dir)
-    from oasis_tf.training import loop  # late: bad flags answer without loading TensorFlow
+    # late: bad flags answer without loading TensorFlow
+    from oasis_tf.systems.oasis.task import OASISTask, describe
+    from oasis_tf.training import loop
 
     if flags.FLAGS.dry_run:
-        print(loop.describe(config))
+        print(describe(config))
     else:
-        loop.train(config, flags.FLAGS.model_dir)
+        loop.train(config, flags.FLAGS.model_dir, OASISTask)
 
 
 def resolve_config(model_dir: str | None) -> config_lib.Config:

@@ -159,6 +159,12 @@ class Config:
         }
         return json.loads(json.dumps(contents))  # tuples become lists, as after reading
 
+    def shared_json(self) -> dict[str, Any]:
+        """Returns `to_json` without paths, which may differ between the workers of a run."""
+        contents = self.to_json()
+        del contents["data"]["data_dir"]
+        return contents
+
     def to_text(self) -> str:
         """Returns config.json as it is written: `to_json`, lists of plain values on one line."""
         text = json.dumps(self.to_json(), indent=2)

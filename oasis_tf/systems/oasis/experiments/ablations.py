@@ -19,6 +19,7 @@ from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.metrics.reports import evaluation_file
 from oasis_tf.settings import setting_flags
 from oasis_tf.systems.oasis import config, run_settings
+from oasis_tf.training.store import CheckpointStore
 
 UNTRAINED = "untrained"
 
@@ -57,9 +58,7 @@ class Run:
 
     def is_trained(self):
         """Whether its last checkpoint lies there."""
-        # The name of a checkpoint's folder, without loading TensorFlow for its module.
-        folder = os.path.join(self.model_dir, "checkpoints", f"step_{self.steps:08d}")
-        return os.path.isdir(folder)
+        return os.path.isdir(CheckpointStore(self.model_dir).path(self.steps))
 
     def is_measured(self, metrics):
         """Whether the report of its last step has all of `metrics`."""

@@ -48,6 +48,11 @@ class MultiScale(keras.Model):
         self.built = True
 
     @property
+    def named_parts(self):
+        """The networks by the names of their scales (see ``oasis_tf.training.named_weights``)."""
+        return {f"scale_{scale}": part for scale, part in enumerate(self.discriminators)}
+
+    @property
     def num_classes(self):
         """int: label classes, the unknown class included."""
         return self.discriminators[0].num_classes

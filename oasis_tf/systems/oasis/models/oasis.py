@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from oasis_tf.randomness import as_seeds
 from oasis_tf.systems.oasis import losses, noise
 from oasis_tf.systems.oasis.editing.noise_fields import (
     NoiseField,
@@ -35,6 +36,7 @@ from oasis_tf.systems.oasis.models.iteration import METRICS as METRICS
 from oasis_tf.systems.oasis.models.multi_scale import scales_of
 from oasis_tf.systems.oasis.objectives import SegmentationObjective
 from oasis_tf.systems.oasis.objectives.objective import as_scales
+from oasis_tf.training.averages import average_of
 
 
 def _as_fields(noise):
@@ -142,8 +144,8 @@ class OASIS(Iteration, keras.Model):
         self.perceptual_loss = perceptual_loss
         self.ema_decay = ema_decay
         self.seed = seed
-        self.generator_ema = _average_of(generator, "generator_ema")
-        self.encoder_ema = encoder and _average_of(encoder, "encoder_ema")
+        self.generator_ema = average_of(generator, "generator_ema")
+        self.encoder_ema = encoder and average_of(encoder, "encoder_ema")
         self.step = self.add_weight(
             name="step",
             shape=(),
@@ -171,8 +173,7 @@ class OASIS(Iteration, keras.Model):
         Raises:
             ValueError, FileNotFoundError: not a model directory, no whole checkpoint.
         """
-        # Reading a model directory is the work of `training`, which depends on this module.
-        from oasis_tf.training.store import load_model
+        from oasis_tf.systems.oasis.loading import load_model  # here: it builds this class
 
         return load_model(model_dir, checkpoint)
 
@@ -285,7 +286,7 @@ class OASIS(Iteration, keras.Model):
         With an encoder its latent, the last of the Z numbers, is drawn like noise.
         """
         return noise.sample_noise(
-            tf.constant(noise.as_seeds(seed, batch)), self.generator.vector_channels
+            tf.constant(as_seeds(seed, batch)), self.generator.vector_channels
         )
 
     def encode(self, image, seed=0):
@@ -393,7 +394,7 @@ class OASIS(Iteration, keras.Model):
                 *(part[0] for part in self.labelmix(image[None], label_map[None], seed))
             )
         generated = self.generate(label_map, seed)
-        seeds = noise.as_seeds(seed, len(label_map))
+        seeds = as_seeds(seed, len(label_map))
         bits = [noise.labelmix_bits(one, 0, self.num_classes) for one in seeds]
         rows = zip(label_map, bits, strict=True)
         mask = np.stack([losses.labelmix_mask(*row).numpy() for row in rows])
@@ -460,11 +461,3 @@ class OASIS(Iteration, keras.Model):
         """The averaged generator's image, so that Keras can call the pair as one model."""
         inputs = (label_map,) if noise is None else (label_map, noise)
         return self.generator_ema(*inputs, training=False)
-
-
-def _average_of(network, name):
-    """A copy of a network, of the same weights, that no gradient trains."""
-    average = network.from_config(network.get_config() | {"name": name})
-    average.trainable = False
-    average.set_weights(network.get_weights())
-    return average

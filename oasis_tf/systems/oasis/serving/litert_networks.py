@@ -6,9 +6,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from oasis_tf.randomness import as_seeds
 from oasis_tf.systems.oasis.inference import segmentation_engine
 from oasis_tf.systems.oasis.inference.generator_engine import paint_every_pixel
-from oasis_tf.systems.oasis.noise import as_seeds, sample_noise
+from oasis_tf.systems.oasis.noise import sample_noise
 
 _FAKE = "fake_probability"
 
