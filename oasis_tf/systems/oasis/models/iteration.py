@@ -279,7 +279,7 @@ def _generated(generator, label_map, draw, latent):
 
 
 def joined_noise(noise, latent):
-    """3D noise [B, Z] or [B, H, W, Z] and then the latent [B, L]; the latent alone without noise."""
+    """Noise [B, Z] or [B, H, W, Z], then the latent [B, L]; the latent alone without noise."""
     if noise is None:
         return latent
     if len(noise.shape) == 4:
