@@ -78,7 +78,9 @@ class ToyTask(Task):
 
     def variables(self):
         networks = {"line": self.model, "average": self.average}
-        weights = {f"{n}/{k}": v for n, net in networks.items() for k, v in named_weights(net).items()}
+        weights = {
+            f"{n}/{k}": v for n, net in networks.items() for k, v in named_weights(net).items()
+        }
         return weights | {variable.path: variable for variable in self.optimizer.variables}
 
     def inference_arrays(self, step):
