@@ -17,6 +17,7 @@ from oasis_tf.systems.oasis import run_settings
 from oasis_tf.systems.oasis.config import Config
 from oasis_tf.systems.oasis.models import Discriminator, Generator
 from oasis_tf.systems.oasis.official import conversion, state_dicts
+from oasis_tf.systems.oasis.task import OASISTask
 from oasis_tf.training import loop
 from oasis_tf.training.named_weights import named_weights
 
@@ -121,7 +122,7 @@ def test_trains_on(convert, data_dir):
     config = run_settings.resolve(
         given, label_space=before.label_space, num_examples=4, previous=Config.load(model_dir)
     )
-    loop.train(config, model_dir)
+    loop.train(config, model_dir, OASISTask)
     after = OASIS.load(model_dir)
     assert after.step == 1
     for name in ("generator", "discriminator"):

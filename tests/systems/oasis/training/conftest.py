@@ -56,7 +56,7 @@ class SharedTask:
         self._config = config
 
     def __call__(self, config, strategy):
-        """Stands in for `OASISTask`: the task, its variables as they were in the beginning."""
+        """What `loop.train` takes: the task, its variables as they were in the beginning."""
         for name in ("lr_g", "lr_d", "seed", "batch_size", "statistics_batches"):
             assert getattr(config.training, name) == getattr(self._config.training, name), name
         for name, variable in self._task.variables().items():
@@ -68,7 +68,7 @@ class SharedTask:
 
 @pytest.fixture(scope="session")
 def shared_task(make_config):
-    """Takes the place of `OASISTask`; see `SharedTask`."""
+    """A make of tasks for `loop.train`; see `SharedTask`."""
     return SharedTask(make_config())
 
 

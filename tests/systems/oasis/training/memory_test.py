@@ -6,7 +6,7 @@ import pytest
 
 from oasis_tf.systems.oasis import memory
 from oasis_tf.systems.oasis.build import build_model
-from oasis_tf.training.loop import describe
+from oasis_tf.systems.oasis.task import describe
 
 PARAMETERS = (1000, 500)
 

@@ -18,6 +18,8 @@ from oasis_tf import OASIS
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.data.examples import ShapesScene
 from oasis_tf.data.preparation import prepare
+from oasis_tf.data.tfrecord import PreparedDataset
+from oasis_tf.metrics.evaluator import EvaluationContext
 from oasis_tf.systems.oasis.batch_statistics import StatisticsEstimator
 from oasis_tf.systems.oasis.build import build_model, state_variables
 from oasis_tf.systems.oasis.config import Config, DataConfig, ModelConfig, TrainingConfig
@@ -29,6 +31,7 @@ from oasis_tf.training.validation import Validation
 
 BATCH, CLASSES, DEVICES = 4, 5, 4
 STEPS = {"float64": 10, "float32": 2}
+METRICS = ["fid", "kid", "segmentation"]
 BETA_1 = 0.5  # not 0, so that the optimizers remember the gradients of the first step
 
 
@@ -122,12 +125,12 @@ def small_config(data_dir):
         discriminator_widths=(2, 2),
     )
     data = DataConfig(data_dir=data_dir, crop_height=32, crop_width=32)
-    training = TrainingConfig(steps=1, batch_size=BATCH, eval_metrics="fid,kid,segmentation")
+    training = TrainingConfig(steps=1, batch_size=BATCH)
     return Config(model=model, data=data, training=training, label_space=space)
 
 
 def evaluate(strategy):
-    """Painted images, and what the evaluations of training find, by name.
+    """Generated images, and what the evaluations of training find, by name.
 
     19 images are two batches: one for each of two workers, the second one padded. Other weights are
     evaluated first, so that what is left of them would show.
@@ -139,7 +142,9 @@ def evaluate(strategy):
         config = small_config(folder)
         with strategy.scope():
             model = build_model(config)
-        validation = Validation(config, folder, model, workers, own_devices(strategy))
+        context = EvaluationContext(model, PreparedDataset.load(folder), folder)
+        sampler = Painter(model, own_devices(strategy))
+        validation = Validation(context, METRICS, sampler, workers)
         for seed in (1, 0):
             randomise(model, seed)
             values = validation.measure(seed)
@@ -152,7 +157,7 @@ def evaluate(strategy):
 
 
 def randomise(model, seed):
-    """Random weights, the same everywhere: a new model paints the same for all maps."""
+    """Random weights, the same everywhere: a new model gives the same image for all label maps."""
     rng = np.random.default_rng(seed)
     for network in (model.generator, model.discriminator):
         for variable in network.trainable_variables:

@@ -14,6 +14,7 @@ import tensorflow as tf
 from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.metrics import evaluation, evaluator
 from oasis_tf.metrics.reports import evaluation_file
+from oasis_tf.systems.oasis import task as task_module
 from oasis_tf.systems.oasis.config import EvaluationConfig
 from oasis_tf.systems.oasis.inference.multi_device import Painter
 from oasis_tf.training import loop, validation
@@ -30,9 +31,9 @@ def refused(tmp_path, monkeypatch):
     """function(config, message): `loop.train` refuses it, before it makes or writes anything."""
 
     def check(config, message, error=ValueError):
-        monkeypatch.setattr(loop, "OASISTask", lambda *_: pytest.fail("made"))
+        monkeypatch.setattr(task_module, "build_for_training", lambda *_: pytest.fail("built"))
         with pytest.raises(error, match=message):
-            loop.train(config, str(tmp_path / "model"))
+            loop.train(config, str(tmp_path / "model"), task_module.OASISTask)
         assert not (tmp_path / "model").exists()
 
     return check
@@ -82,19 +83,9 @@ def test_a_data_set_without_validation_images_is_refused_at_once(
 
 
 def test_without_evaluations_nothing_of_them_is_looked_at(make_config):
-    validation.check(make_config(eval_metrics="speed", best_metric="speed"))
-    validation.check(make_config(eval_every=5, best_metric="fid_of_a_network_known_later"))
-
-
-def test_a_best_metric_must_be_among_the_values():
-    validation.check_best(None, {"fid_seeded64": 1.0}, 4)
-    validation.check_best("fid_seeded64", {"fid_seeded64": float("nan")}, 4)
-    message = (
-        "Received: best_metric=fid_inception2015; values: fid_seeded64, kid_seeded64. Repeat .* "
-        "--best_metric: it continues from step 4"
-    )
-    with pytest.raises(ValueError, match=message):
-        validation.check_best("fid_inception2015", {"fid_seeded64": 1.0, "kid_seeded64": 0.0}, 4)
+    task_module._check_evaluations(make_config(eval_metrics="speed", best_metric="speed"))
+    later = make_config(eval_every=5, best_metric="fid_of_a_network_known_later")
+    task_module._check_evaluations(later)
 
 
 # === What is measured ===
@@ -133,28 +124,21 @@ def one_painter(model):
     return Painter(model)
 
 
-def traced_painter(model, devices):
-    """Of a new `Painter` what it paints, without another trace."""
-    painter = one_painter(model)
-    painter.refresh()
-    return painter
-
-
 @pytest.fixture
-def validate(task, make_config, tmp_path, monkeypatch):
+def validate(task, make_config, tmp_path):
     """function(index, count, told, folder): a `Validation` by batches of one image.
 
-    The weights are random: those of a new generator paint the same for all maps.
+    The weights are random: a new generator gives the same image for all label maps.
     """
-    by_one = functools.partial(evaluator.EvaluationContext, batch_size=1)
-    monkeypatch.setattr(validation, "EvaluationContext", by_one)
-    monkeypatch.setattr(validation, "Painter", traced_painter)
     randomise(task.model, 0)
+    dataset = PreparedDataset.load(make_config().data.data_dir)
 
     def make(index=0, count=1, told=None, folder="model", metrics=METRICS):
-        config = make_config(eval_every=1, eval_metrics=metrics)
+        path = str(tmp_path / folder)
+        context = evaluator.EvaluationContext(task.model, dataset, path, batch_size=1)
         workers = Colleagues(index, count, {} if told is None else told)
-        return validation.Validation(config, str(tmp_path / folder), task.model, workers, ())
+        sampler = one_painter(task.model)  # its graphs are traced once for all tests
+        return validation.Validation(context, metrics.split(","), sampler, workers)
 
     return make
 
@@ -202,22 +186,6 @@ def test_workers_share_the_images_and_the_chief_alone_writes(validate, tmp_path)
         assert states[2]["segmentation"].dtype == np.int64
     counts = [states[2]["segmentation"].sum() for states in sent]
     assert counts == [32 * 32, 32 * 32, 0]
-
-
-def test_states_come_back_as_they_were():
-    rng = np.random.default_rng(0)
-    states = [
-        {"real/mean": rng.normal(size=4), "generated/index": np.arange(3)},
-        {},
-        {"a": np.zeros((0, 5), np.float32), "count": np.int64(7), "b/c/d": np.array(["x", "yz"])},
-    ]
-    back = validation._unpacked(validation._packed(states))
-    assert len(back) == 3
-    for got, want in zip(back, states, strict=True):
-        assert set(got) == set(want)
-        for name, array in want.items():
-            np.testing.assert_array_equal(got[name], array)
-            assert got[name].dtype == np.asarray(array).dtype
 
 
 def test_the_chief_prepares_before_the_others(validate, monkeypatch):

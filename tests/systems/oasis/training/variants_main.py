@@ -94,7 +94,7 @@ def batches(rows):
 
 
 def train(strategy, config):
-    """Losses of every step and the state behind the last, by name."""
+    """Losses of every step and the state after the last, by name."""
     with strategy.scope():
         model = make_model(config)
 
@@ -113,7 +113,7 @@ def main():
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, 2 * [tf.config.LogicalDeviceConfiguration()])
     space = published_label_space("shapes")
-    # One for all: the keys of collective operations start anew with every strategy, and clash.
+    # One for all: every strategy starts its collective keys from the first, and they clash.
     replicas = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     for name, settings in VARIANTS.items():
         config = run_settings.resolve(TINY | settings, label_space=space, num_examples=8)

@@ -16,10 +16,11 @@ from oasis_tf.systems.oasis.build import build_model, networks, state_variables
 from oasis_tf.systems.oasis.config import Config
 from oasis_tf.systems.oasis.memory import step_bytes
 from oasis_tf.systems.oasis.models.oasis import OASIS
+from oasis_tf.systems.oasis.panels import Panels
+from oasis_tf.systems.oasis.task import OASISTask
 from oasis_tf.training import loop
 from oasis_tf.training.named_weights import named_weights
 from oasis_tf.training.optimizer import Adam
-from oasis_tf.training.writer import Panels
 
 SIDE = 16
 SPACE = published_label_space("shapes")
@@ -308,7 +309,7 @@ def test_a_run_that_is_continued_ends_as_one_that_never_stopped(write_shapes, tm
 
     def train(name, steps):
         settings_now = settings | sides | given | {"steps": steps}
-        loop.train(make_config(**settings_now), str(tmp_path / name))
+        loop.train(make_config(**settings_now), str(tmp_path / name), OASISTask)
 
     train("whole", 4)
     train("parts", 2)
@@ -334,6 +335,6 @@ def test_a_run_that_is_continued_ends_as_one_that_never_stopped(write_shapes, tm
 @pytest.mark.slow
 def test_replicas_equal_one_device(run_module):
     """Losses, weights and statistics of two replicas to 1e-9; see `variants_main.py`."""
-    done = run_module("tests.training.variants_main", timeout=900)
+    done = run_module("tests.systems.oasis.training.variants_main", timeout=900)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(" values\n") == 3
