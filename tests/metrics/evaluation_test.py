@@ -20,7 +20,7 @@ from oasis_tf.metrics.evaluator import (
     padded_batches,
 )
 from oasis_tf.metrics.reports import evaluation_file
-from oasis_tf.metrics.segmentation import segmenter
+from oasis_tf.metrics.segmentation import compact_segmenter
 from oasis_tf.metrics.segmentation.confusion import ConfusionMatrix
 from oasis_tf.systems.oasis.config import EvaluationConfig, ModelConfig
 
@@ -73,7 +73,9 @@ class NearestColourSegmenter:
 @pytest.fixture
 def context(colour_dataset, monkeypatch, tmp_path):
     monkeypatch.setattr(evaluation, "Painter", ColourPainter)
-    monkeypatch.setattr(segmenter, "cached_segmenter", lambda *args: NearestColourSegmenter())
+    monkeypatch.setattr(
+        compact_segmenter, "cached_segmenter", lambda *args: NearestColourSegmenter()
+    )
     model = ColourModel(colour_dataset.label_space)
     return EvaluationContext(
         model, colour_dataset, str(tmp_path), batch_size=4, settings=EvaluationConfig()

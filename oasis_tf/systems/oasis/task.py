@@ -10,10 +10,11 @@ import tensorflow as tf
 
 from oasis_tf.data.pipeline import evaluation_batches, training_batches
 from oasis_tf.data.tfrecord import PreparedDataset
+from oasis_tf.systems.oasis import evaluation
 from oasis_tf.systems.oasis.batch_statistics import StatisticsEstimator, borrowed_state
 from oasis_tf.systems.oasis.build import build_for_training, state_variables
 from oasis_tf.training.strategies import distribute, own_devices
-from oasis_tf.training.validation import Validation
+from oasis_tf.training.validation import Validation, metric_names
 from oasis_tf.training.writer import Panels
 
 _PREVIEW_EXAMPLES = 4
@@ -152,8 +153,16 @@ class OASISTask:
             return self._panels.draw()
 
     def prepare_measuring(self, model_dir, workers):
-        devices = own_devices(self._strategy)
-        self._validation = Validation(self._config, model_dir, self.model, workers, devices)
+        data = self._config.data
+        context = evaluation.context_of(
+            self.model,
+            model_dir,
+            own_devices(self._strategy),
+            dataset=PreparedDataset.load(data.data_dir, skip_corrupt=data.skip_corrupt),
+            skip_corrupt=data.skip_corrupt,
+            settings=self._config.evaluation,
+        )
+        self._validation = Validation(context, metric_names(self._config), workers)
 
     def measure(self, step):
         with borrowed_state(self.model.generator_ema, self.inference_arrays(step)):

@@ -10,7 +10,7 @@ import pytest
 
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.metrics.evaluator import EvaluationBatch, EvaluationContext
-from oasis_tf.metrics.segmentation import evaluators, segmenter
+from oasis_tf.metrics.segmentation import compact_segmenter, evaluators
 from oasis_tf.metrics.segmentation.confusion import NO_CLASS, ConfusionMatrix
 from oasis_tf.metrics.segmentation.evaluators import AlignmentEvaluator, SegmentationEvaluator
 from oasis_tf.metrics.segmentation.segmenter_labels import read_usage
@@ -41,7 +41,7 @@ def context(colour_dataset, tmp_path, monkeypatch):
     compact = types.SimpleNamespace(
         segment=nearest_colour, name="compact", classes=[1, 2, 3], protocol={}, notes=("note",)
     )
-    monkeypatch.setattr(segmenter, "cached_segmenter", lambda *args: compact)
+    monkeypatch.setattr(compact_segmenter, "cached_segmenter", lambda *args: compact)
     return EvaluationContext(model, colour_dataset, str(tmp_path), batch_size=4)
 
 
@@ -182,7 +182,7 @@ def test_protocol(context):
 
 def test_compact_segmenter_by_the_settings(context, monkeypatch):
     asked = []
-    monkeypatch.setattr(segmenter, "cached_segmenter", lambda *args: asked.append(args))
+    monkeypatch.setattr(compact_segmenter, "cached_segmenter", lambda *args: asked.append(args))
     evaluators._compact(context)
     settings = EvaluationConfig(segmenter_steps=7)
     evaluators._compact(dataclasses.replace(context, settings=settings, skip_corrupt=True))
