@@ -13,14 +13,14 @@ example_path, host)`: an ASGI application, its model ready; `oasis_tf.web` has w
 from absl import flags
 
 from oasis_tf import systems
-from oasis_tf.cli import runner
+from oasis_tf.cli import common_flags, runner
 
 
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
     flags.DEFINE_string("model_dir", None, "Model directory.", required=True, **where)
-    runner.define_checkpoint_flag(flag_values)
+    common_flags.define_checkpoint_flag(flag_values)
     flags.DEFINE_string(
         "serving_url",
         None,
@@ -64,7 +64,7 @@ def main(argv):
     with server.listen(args.host, args.port) as listening:
         app = demo.application(
             args.model_dir,
-            checkpoint=runner.checkpoint(args.checkpoint),
+            checkpoint=common_flags.checkpoint(args.checkpoint),
             serving_url=args.serving_url,
             example_path=args.examples,
             host=args.host,

@@ -19,7 +19,7 @@ from oasis_tf.data.datasets import LabelSpace
 from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.io.images import to_uint8
 from oasis_tf.metrics.sampler import Capability, Sampler
-from oasis_tf.systems.oasis.config import EvaluationConfig
+from oasis_tf.metrics.settings import EvaluationConfig
 
 
 @dataclasses.dataclass(frozen=True)

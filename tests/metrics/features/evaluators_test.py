@@ -12,7 +12,7 @@ from oasis_tf.metrics.evaluator import EvaluationContext, padded_batches
 from oasis_tf.metrics.features import evaluators, networks
 from oasis_tf.metrics.features.kernel_distance import kernel_distance
 from oasis_tf.metrics.features.precision_recall import precision_recall
-from oasis_tf.systems.oasis.config import EvaluationConfig
+from oasis_tf.metrics.settings import EvaluationConfig
 
 NAMES = ["fid", "kid", "precision_recall"]
 

@@ -14,7 +14,7 @@ from oasis_tf.metrics.segmentation import compact_segmenter, evaluators
 from oasis_tf.metrics.segmentation.confusion import NO_CLASS, ConfusionMatrix
 from oasis_tf.metrics.segmentation.evaluators import AlignmentEvaluator, SegmentationEvaluator
 from oasis_tf.metrics.segmentation.segmenter_labels import read_usage
-from oasis_tf.systems.oasis.config import EvaluationConfig
+from oasis_tf.metrics.settings import EvaluationConfig
 
 COLOURS = np.array([(230, 40, 40), (40, 230, 40), (40, 40, 230)], np.float32)
 
