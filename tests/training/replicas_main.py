@@ -18,14 +18,16 @@ from oasis_tf import OASIS
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.data.examples import ShapesScene
 from oasis_tf.data.preparation import prepare
+from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.systems.oasis.batch_statistics import StatisticsEstimator
 from oasis_tf.systems.oasis.build import build_model, state_variables
 from oasis_tf.systems.oasis.config import Config, DataConfig, ModelConfig, TrainingConfig
-from oasis_tf.systems.oasis.inference.multi_device import Painter
+from oasis_tf.systems.oasis.evaluation import context_of
+from oasis_tf.systems.oasis.inference.multi_device import DeviceSampler
 from oasis_tf.systems.oasis.models import Discriminator, Generator
 from oasis_tf.training.optimizer import Adam
 from oasis_tf.training.strategies import Workers, distribute, make_strategy, own_devices
-from oasis_tf.training.validation import Validation
+from oasis_tf.training.validation import Validation, metric_names
 
 BATCH, CLASSES, DEVICES = 4, 5, 4
 STEPS = {"float64": 10, "float32": 2}
@@ -127,7 +129,7 @@ def small_config(data_dir):
 
 
 def evaluate(strategy):
-    """Painted images, and what the evaluations of training find, by name.
+    """Generated images, and what the evaluations of training find, by name.
 
     19 images are two batches: one for each of two workers, the second one padded. Other weights are
     evaluated first, so that what is left of them would show.
@@ -139,7 +141,10 @@ def evaluate(strategy):
         config = small_config(folder)
         with strategy.scope():
             model = build_model(config)
-        validation = Validation(config, folder, model, workers, own_devices(strategy))
+        context = context_of(
+            model, folder, own_devices(strategy), dataset=PreparedDataset.load(folder)
+        )
+        validation = Validation(context, metric_names(config), workers)
         for seed in (1, 0):
             randomise(model, seed)
             values = validation.measure(seed)
@@ -147,12 +152,12 @@ def evaluate(strategy):
         assert written == workers.chief and bool(values) == workers.chief
         values = json.loads(workers.gather_bytes(json.dumps(values).encode())[0])
     label_map = np.random.default_rng(2).integers(0, 12, (5, 4, 4)).repeat(8, 1).repeat(8, 2)
-    painted = Painter(model, own_devices(strategy))(label_map, np.arange(5))
-    return {f"evaluation/{k}": v for k, v in values.items()} | {"painted": painted}
+    generated = DeviceSampler(model, own_devices(strategy))(label_map, np.arange(5))
+    return {f"evaluation/{k}": v for k, v in values.items()} | {"generated": generated}
 
 
 def randomise(model, seed):
-    """Random weights, the same everywhere: a new model paints the same for all maps."""
+    """Random weights, the same everywhere: a new model gives the same image for all maps."""
     rng = np.random.default_rng(seed)
     for network in (model.generator, model.discriminator):
         for variable in network.trainable_variables:

@@ -1,8 +1,8 @@
 """The signatures of a demo's model: pictures as bytes in and out.
 
 They are answered by a model loaded in the demo's process (`signatures.py`), or by an exported model
-in TensorFlow Serving (`served.py`). All maps are PNGs of one channel, 8 or 16 bits. Seeds are int64; a seed's
-noise vector is the one of `OASIS.generate(label_map, seed)`.
+in TensorFlow Serving (`served.py`). All maps are PNGs of one channel, 8 or 16 bits. Seeds are
+int64; a seed's noise vector is the one of `OASIS.generate(label_map, seed)`.
 
     png           label_map_bytes, seed -> image_bytes
     png_edit      label_map_bytes, noise_index_bytes, seed [K], other_seed [K], share -> image_bytes
