@@ -75,10 +75,10 @@ class Serving:
         )
 
     def facts(self):
-        """What model.json says of who paints."""
+        """What model.json says of the backend."""
         return {
             "origin": "TensorFlow Serving",
-            "painter": {"kind": "rest", "url": self.url, "own": False},
+            "backend": {"kind": "rest", "url": self.url, "own": False},
         }
 
     def policy(self):
@@ -139,11 +139,11 @@ class Tflite:
         return self.sidecar["noise_channels"]
 
     def facts(self):
-        """What model.json says of who paints."""
+        """What model.json says of the backend."""
         numbers = tflite.QUANTIZATIONS[self.sidecar["quantize"]]
         return {
             "origin": f"step {self.sidecar['step']}, {numbers}, in this browser",
-            "painter": {
+            "backend": {
                 "kind": "litert",
                 "generator": "generator.tflite",
                 "segmenter": "segmenter.tflite" if self.segmenter else None,

@@ -4,6 +4,7 @@ All workers share the batches of the validation split. A compact segmenter is tr
 first step only; what concerns the real images alone is computed once.
 """
 
+import dataclasses
 import io
 import time
 
@@ -48,17 +49,14 @@ class Validation:
     Args:
         context: ``EvaluationContext`` of the model in training.
         metrics: list of their names.
-        sampler: ``Painter`` of that model, which generates the images.
         workers: ``Workers``.
 
     Raises:
         ValueError, OSError: a metric cannot work with this model, size, or file.
     """
 
-    def __init__(self, context, metrics, sampler, workers):
-        self._context, self._names = context, metrics
-        self._sampler = sampler
-        self._workers = workers
+    def __init__(self, context, metrics, workers):
+        self._context, self._names, self._workers = context, metrics, workers
         self._prepared = self._made_by_the_chief_first()
 
     def _made_by_the_chief_first(self):
@@ -83,11 +81,11 @@ class Validation:
         start = time.monotonic()
         evaluators = self._prepared or self._made_by_the_chief_first()
         self._prepared = None
-        self._sampler.refresh()
+        context = dataclasses.replace(self._context, step=step)
+        context.sampler.refresh()
         states = evaluation.collect(
-            self._context,
+            context,
             evaluators,
-            self._sampler,
             worker=self._workers.index,
             workers=self._workers.count,
         )
@@ -96,7 +94,7 @@ class Validation:
             return {}
         found = evaluation.results(evaluators, states)
         seconds = time.monotonic() - start
-        contents = evaluation.make_report(self._context, found, seed=0, step=step, seconds=seconds)
+        contents = evaluation.make_report(context, found, seed=0, seconds=seconds)
         self._write(contents, step)
         return contents["metrics"]
 

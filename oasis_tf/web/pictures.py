@@ -1,4 +1,4 @@
-"""Pictures as bytes, from people nobody knows: decoded within limits, refused with a reason."""
+"""Pictures as bytes from untrusted clients: decoded within limits, refused with a reason."""
 
 import io
 
@@ -18,7 +18,7 @@ def encode_png(values):
     if values.ndim == 2:
         values = values.astype(np.uint8 if values.max(initial=0) < 256 else np.uint16)
     file = io.BytesIO()
-    Image.fromarray(values).save(file, "PNG", compress_level=1)  # fast: read once, then dropped
+    Image.fromarray(values).save(file, "PNG", compress_level=1)  # fast: it is read once
     return file.getvalue()
 
 
@@ -62,7 +62,7 @@ def decode_photograph(contents, name, height, width, max_pixels):
         max_pixels: most pixels that are decoded.
 
     Returns:
-        uint8 [height, width, 3], and (height, width) of the file as it is looked at.
+        uint8 [height, width, 3], and (height, width) of the file after turning.
 
     Raises:
         ValueError: no such file, or one that is too large.
@@ -74,7 +74,7 @@ def decode_photograph(contents, name, height, width, max_pixels):
 
 
 def check_pixels(contents, name, formats, max_pixels):
-    """Reads no more than the head of a file.
+    """Checks format and size of a picture by its header alone.
 
     Raises:
         ValueError: not one of the formats, or more pixels than `max_pixels`.

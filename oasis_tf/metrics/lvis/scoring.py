@@ -78,7 +78,7 @@ def lvis_average_precision(
         ValueError: pycocotools (extra `lvis`) is not installed, or a file is not as described; see
             `files.read_truth` and `files.read_detections`.
     """
-    pycocotools_mask()  # missing, it should be said before minutes of reading
+    pycocotools_mask()  # if it is missing, that is said before minutes of reading
     truth = read_truth(annotations_path, images)
     detections, num_images_with_detections = read_detections(detections_path, truth)
     class_ap = {

@@ -112,7 +112,7 @@ class ExternalSegmenter:
         ) * bool(left_out)
 
     def try_out(self, batch_size, height, width):
-        """Segments black images, so that what does not fit is refused before anything is painted.
+        """Segments black images, so that what does not fit is refused before images are generated.
 
         Raises:
             ValueError: as `segment`.

@@ -16,6 +16,8 @@ class OASISSystem(System):
     title = "images from label maps: OASIS, SPADE and the ablations"
     config = Config
     abilities: ClassVar = {
+        "evaluate": f"{_ROOM}.evaluation",
+        "demo": f"{_ROOM}.demo.application",
         "synthesize": f"{_ROOM}.synthesis.command",
         "convert": f"{_ROOM}.official.command",
         "ablate": f"{_ROOM}.experiments.ablate_command",

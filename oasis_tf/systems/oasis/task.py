@@ -5,7 +5,7 @@ import math
 from oasis_tf.data.pipeline import evaluation_batches, training_batches
 from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.metrics import evaluation
-from oasis_tf.metrics.evaluator import EvaluationContext
+from oasis_tf.systems.oasis import evaluation as oasis_evaluation
 from oasis_tf.systems.oasis import memory
 from oasis_tf.systems.oasis.batch_statistics import StatisticsEstimator
 from oasis_tf.systems.oasis.build import (
@@ -14,7 +14,6 @@ from oasis_tf.systems.oasis.build import (
     networks,
     state_variables,
 )
-from oasis_tf.systems.oasis.inference.multi_device import Painter
 from oasis_tf.systems.oasis.panels import Panels
 from oasis_tf.training import validation
 from oasis_tf.training.named_weights import borrowed_state
@@ -138,16 +137,16 @@ class OASISTask(Task):
 
     def prepare_measuring(self, model_dir, workers):
         config = self._config
-        context = EvaluationContext(
-            model=self.model,
+        context = oasis_evaluation.context_of(
+            self.model,
+            model_dir,
+            own_devices(self._strategy),
             dataset=_dataset(config),
-            model_dir=model_dir,
             skip_corrupt=config.data.skip_corrupt,
             settings=config.evaluation,
         )
         metrics = validation.metric_names(config.training)
-        sampler = Painter(self.model, own_devices(self._strategy))
-        self._validation = validation.Validation(context, metrics, sampler, workers)
+        self._validation = validation.Validation(context, metrics, workers)
 
     def measure(self, step):
         with borrowed_state(self.model.generator_ema, self.inference_arrays(step)):
@@ -180,5 +179,5 @@ def _check_evaluations(config):
     dataset = _dataset(config)
     dataset.num_examples("val")  # refuses a data set without this split
     wanted = validation.metric_names(config.training)
-    evaluation.check(wanted, config.evaluation, config.model, dataset.label_space)
+    evaluation.check(wanted, config.evaluation, oasis_evaluation.capabilities(config))
     validation.check_best_metric(config.training)

@@ -1,4 +1,4 @@
-"""Files that visitors hand in, brought to what the model paints."""
+"""Uploaded files, brought to the size and the classes of the model."""
 
 import os
 import tempfile
@@ -8,7 +8,7 @@ from oasis_tf.web.pictures import check_pixels, decode_photograph, encode_png
 
 LABELS, PHOTOGRAPH = "The label map", "The photograph"
 MAX_LABEL_PIXELS = 2**24
-MAX_PHOTOGRAPH_PIXELS = 50_000_000  # what phones take
+MAX_PHOTOGRAPH_PIXELS = 50_000_000  # of the largest that phones take
 
 
 def label_map(contents, label_space, height, width):

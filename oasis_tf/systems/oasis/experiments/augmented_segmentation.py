@@ -15,7 +15,7 @@ import numpy as np
 from oasis_tf.data import damage, pipeline
 from oasis_tf.io.images import to_uint8
 from oasis_tf.io.progress import progress_bar
-from oasis_tf.metrics.segmentation import segmenter
+from oasis_tf.metrics.segmentation import compact_segmenter
 from oasis_tf.metrics.segmentation.confusion import ConfusionMatrix, frequency_groups
 from oasis_tf.metrics.segmentation.evaluators import known_classes
 from oasis_tf.systems.oasis import noise
@@ -125,7 +125,7 @@ def train(dataset, recipe, painter=None, description="segmenter"):
         for step, (image, label_map) in zip(range(recipe.steps), batches, strict=False):
             first = step * recipe.batch_size
             image, label_map = with_companions(image, label_map, painter, first)
-            image, target, known = segmenter.prepared(image, label_map, first_known)
+            image, target, known = compact_segmenter.prepared(image, label_map, first_known)
             network.train_on_batch(image, target, sample_weight=known)
             progress.update()
     return network
@@ -144,7 +144,7 @@ def score(network, dataset, recipe):
         batch_size=recipe.batch_size,
     )
     for image, label_map in batches:
-        logits = network.predict_on_batch(segmenter.normalized(image))
+        logits = network.predict_on_batch(compact_segmenter.normalized(image))
         prediction = np.argmax(logits, axis=-1).astype(np.int32) + classes[0]
         matrix.update(label_map.numpy(), prediction)
     groups = frequency_groups(np.array(dataset.class_frequency), classes)

@@ -8,7 +8,7 @@ import dataclasses
 
 import keras
 
-from oasis_tf.metrics.segmentation import segmenter
+from oasis_tf.metrics.segmentation import compact_segmenter
 
 COMPACT, DEEPLAB_V3 = "compact", "deeplab_v3"
 NETWORKS = (COMPACT, DEEPLAB_V3)
@@ -42,14 +42,16 @@ class Architecture:
             ValueError: keras-hub is missing, or the file does not fit.
         """
         if self.name == COMPACT:
-            return segmenter.build_network(num_outputs, segmenter.SegmenterRecipe.widths, seed)
+            return compact_segmenter.build_network(
+                num_outputs, compact_segmenter.SegmenterRecipe.widths, seed
+            )
         return _deeplab_v3(num_outputs, seed, backbone_weights)
 
     def optimizer(self, steps):
         """Adam along a cosine for the compact network; SGD with momentum 0.9 and polynomial decay
         (power 0.9) for DeepLabV3."""
         if self.name == COMPACT:
-            return segmenter.adam(self.learning_rate, steps)
+            return compact_segmenter.adam(self.learning_rate, steps)
         rate = keras.optimizers.schedules.PolynomialDecay(
             self.learning_rate, steps, end_learning_rate=0.0, power=0.9
         )
@@ -58,7 +60,7 @@ class Architecture:
 
 _ARCHITECTURES = {
     COMPACT: Architecture(
-        COMPACT, segmenter.SIZE_MULTIPLE, segmenter.SegmenterRecipe.learning_rate
+        COMPACT, compact_segmenter.SIZE_MULTIPLE, compact_segmenter.SegmenterRecipe.learning_rate
     ),
     DEEPLAB_V3: Architecture(DEEPLAB_V3, _OUTPUT_STRIDE, 1e-2),
 }

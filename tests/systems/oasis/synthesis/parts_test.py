@@ -1,6 +1,5 @@
 """Synthesis with other parts: styles by an encoder; what a discriminator or a latent cannot do."""
 
-import dataclasses
 import os
 
 import numpy as np
@@ -8,11 +7,9 @@ import pytest
 from PIL import Image
 
 from oasis_tf.data.datasets import folder_label_space
-from oasis_tf.metrics import evaluation
 from oasis_tf.systems.oasis.config import (
     Config,
     DataConfig,
-    EvaluationConfig,
     ModelConfig,
     TrainingConfig,
 )
@@ -142,17 +139,3 @@ def test_what_needs_a_discriminator_that_segments(folders, settings):
         segmentation.plan_segmentation(config, photographs, out)
     with pytest.raises(ValueError, match=f"cannot show LabelMix: {match}"):
         labelmix.plan_labelmix(config, out)
-    for name in ("fid", "alignment", "diversity", "class_diversity", "colour"):
-        evaluation.check([name], EvaluationConfig(), config.model, SPACE)
-    with pytest.raises(ValueError, match=f"measured by the metric segmentation: {match}"):
-        evaluation.check(["segmentation"], EvaluationConfig(), config.model, SPACE)
-
-
-def test_metrics_of_a_latent_stem():
-    model = make_config(**STEM).model
-    evaluation.check(["diversity"], EvaluationConfig(), model, SPACE)
-    with pytest.raises(ValueError, match="class_diversity compares .*one vector .*encoder=stem"):
-        evaluation.check(["class_diversity"], EvaluationConfig(), model, SPACE)
-    plain = dataclasses.replace(model, encoder="none", latent_channels=0)
-    with pytest.raises(ValueError, match="diversity compares images of different noise"):
-        evaluation.check(["diversity"], EvaluationConfig(), plain, SPACE)

@@ -19,11 +19,11 @@ from oasis_tf.data.datasets import published_label_space
 from oasis_tf.data.examples import ShapesScene
 from oasis_tf.data.preparation import prepare
 from oasis_tf.data.tfrecord import PreparedDataset
-from oasis_tf.metrics.evaluator import EvaluationContext
 from oasis_tf.systems.oasis.batch_statistics import StatisticsEstimator
 from oasis_tf.systems.oasis.build import build_model, state_variables
 from oasis_tf.systems.oasis.config import Config, DataConfig, ModelConfig, TrainingConfig
-from oasis_tf.systems.oasis.inference.multi_device import Painter
+from oasis_tf.systems.oasis.evaluation import context_of
+from oasis_tf.systems.oasis.inference.multi_device import DeviceSampler
 from oasis_tf.systems.oasis.models import Discriminator, Generator
 from oasis_tf.training.optimizer import Adam
 from oasis_tf.training.strategies import Workers, distribute, make_strategy, own_devices
@@ -142,9 +142,10 @@ def evaluate(strategy):
         config = small_config(folder)
         with strategy.scope():
             model = build_model(config)
-        context = EvaluationContext(model, PreparedDataset.load(folder), folder)
-        sampler = Painter(model, own_devices(strategy))
-        validation = Validation(context, METRICS, sampler, workers)
+        context = context_of(
+            model, folder, own_devices(strategy), dataset=PreparedDataset.load(folder)
+        )
+        validation = Validation(context, METRICS, workers)
         for seed in (1, 0):
             randomise(model, seed)
             values = validation.measure(seed)
@@ -152,8 +153,8 @@ def evaluate(strategy):
         assert written == workers.chief and bool(values) == workers.chief
         values = json.loads(workers.gather_bytes(json.dumps(values).encode())[0])
     label_map = np.random.default_rng(2).integers(0, 12, (5, 4, 4)).repeat(8, 1).repeat(8, 2)
-    painted = Painter(model, own_devices(strategy))(label_map, np.arange(5))
-    return {f"evaluation/{k}": v for k, v in values.items()} | {"painted": painted}
+    generated = DeviceSampler(model, own_devices(strategy))(label_map, np.arange(5))
+    return {f"evaluation/{k}": v for k, v in values.items()} | {"generated": generated}
 
 
 def randomise(model, seed):

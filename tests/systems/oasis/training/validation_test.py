@@ -12,11 +12,12 @@ import pytest
 import tensorflow as tf
 
 from oasis_tf.data.tfrecord import PreparedDataset
-from oasis_tf.metrics import evaluation, evaluator
+from oasis_tf.metrics import evaluation
 from oasis_tf.metrics.reports import evaluation_file
+from oasis_tf.metrics.settings import EvaluationConfig
 from oasis_tf.systems.oasis import task as task_module
-from oasis_tf.systems.oasis.config import EvaluationConfig
-from oasis_tf.systems.oasis.inference.multi_device import Painter
+from oasis_tf.systems.oasis.evaluation import context_of
+from oasis_tf.systems.oasis.inference.multi_device import DeviceSampler
 from oasis_tf.training import loop, validation
 from oasis_tf.training.strategies import Workers
 
@@ -120,8 +121,9 @@ def randomise(model, seed):
 
 
 @functools.cache
-def one_painter(model):
-    return Painter(model)
+def one_sampler(model):
+    """The sampler of all contexts of a model, so that its graphs are traced once."""
+    return DeviceSampler(model)
 
 
 @pytest.fixture
@@ -134,11 +136,10 @@ def validate(task, make_config, tmp_path):
     dataset = PreparedDataset.load(make_config().data.data_dir)
 
     def make(index=0, count=1, told=None, folder="model", metrics=METRICS):
-        path = str(tmp_path / folder)
-        context = evaluator.EvaluationContext(task.model, dataset, path, batch_size=1)
+        context = context_of(task.model, str(tmp_path / folder), dataset=dataset, batch_size=1)
+        context = dataclasses.replace(context, sampler=one_sampler(task.model))
         workers = Colleagues(index, count, {} if told is None else told)
-        sampler = one_painter(task.model)  # its graphs are traced once for all tests
-        return validation.Validation(context, metrics.split(","), sampler, workers)
+        return validation.Validation(context, metrics.split(","), workers)
 
     return make
 
@@ -150,7 +151,7 @@ def test_values_and_report_are_those_of_the_evaluate_command(validate, task, mak
     assert contents["metrics"] == pytest.approx(values, nan_ok=True)
     assert set(contents["protocols"]) == set(METRICS.split(","))
     dataset = PreparedDataset.load(make_config().data.data_dir)
-    context = evaluator.EvaluationContext(task.model, dataset, str(tmp_path), batch_size=16)
+    context = context_of(task.model, str(tmp_path), dataset=dataset, batch_size=16)
     found = evaluation.evaluate(context, METRICS.split(","))
     want = {name: v for one in found.values() for name, v in one.values.items()}
     assert list(values) == list(want)

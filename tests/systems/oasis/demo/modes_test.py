@@ -1,4 +1,4 @@
-"""The page's other modes in a browser: TensorFlow Serving behind it, or the model in the page."""
+"""The page's other modes in a browser: TensorFlow Serving, or the model in the page."""
 
 import contextlib
 import functools
@@ -15,8 +15,8 @@ from oasis_tf.io import images
 from oasis_tf.io.label_files import resize_label_map
 from oasis_tf.systems.oasis import editing, noise
 from oasis_tf.systems.oasis.demo.signatures import Signatures
-from tests.web import browsing
-from tests.web.browsing import (
+from tests.systems.oasis.demo import browsing
+from tests.systems.oasis.demo.browsing import (
     PHONE,
     SIDE,
     SPACE,
@@ -81,7 +81,7 @@ def restored(fake):
     fake.replies.clear()
 
 
-# === TensorFlow Serving behind the demo ===
+# === The demo with TensorFlow Serving ===
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def proxy_url(start_demo, fake, model_dir, examples_dir):
         yield url
 
 
-def test_serving_behind_the_demo(browser, proxy_url, restored, model):
+def test_the_demo_with_serving(browser, proxy_url, restored, model):
     with browsing.opened(browser, proxy_url) as page:
         ready(page)
         assert "TensorFlow Serving, version 3" in page.locator("#about").inner_text()
@@ -169,7 +169,7 @@ def test_features_that_serving_lacks_are_hidden(browser, serving_site, restored,
         np.testing.assert_array_equal(image(page), want)
 
 
-def test_serving_that_cannot_paint(browser, serving_site, restored):
+def test_serving_that_cannot_generate(browser, serving_site, restored):
     restored.served = ["png_segment"]
     origins = (restored.url.split("/v1")[0],)
     with browsing.opened(browser, serving_site, origins=origins) as page:
@@ -217,28 +217,28 @@ def vectors(*seeds):
     return noise.sample_noise(np.array(seeds, np.int64), 4).numpy()
 
 
-def assert_painted(page, want):
+def assert_shown(page, want):
     """The page's image is a picture but for rounding."""
     difference = np.abs(image(page) - want)
     assert difference.max() <= 1
     assert (difference > 0).mean() < 0.02
 
 
-def test_painting_in_the_page(litert_page, formula_image):
+def test_drawing_in_the_page(litert_page, formula_image):
     page, (first, second) = litert_page, vectors(0, 1)
     ids = scene(2, 0, SIDE, SIDE)[1]
     np.testing.assert_array_equal(labels(page), ids)
-    assert_painted(page, formula_image(ids, first))
+    assert_shown(page, formula_image(ids, first))
     assert "ms, model" in page.locator("#latency").inner_text()
     assert "step 2, float32, in this browser" in page.locator("#about").inner_text()
     choose(page, "balloon")
     drag(page, (8, 8), (24, 8))
     assert (labels(page) == 11).sum() > (ids == 11).sum() + 60
-    assert_painted(page, formula_image(labels(page), first))
+    assert_shown(page, formula_image(labels(page), first))
     page.locator("#share").fill("100")
-    assert_painted(page, formula_image(labels(page), second))
+    assert_shown(page, formula_image(labels(page), second))
     page.locator("#share").fill("25")
-    assert_painted(page, formula_image(labels(page), 0.75 * first + 0.25 * second))
+    assert_shown(page, formula_image(labels(page), 0.75 * first + 0.25 * second))
     before = image(page)
     page.locator("#reroll-all").click()
     assert np.abs(image(page) - before).mean() > 1
@@ -253,16 +253,16 @@ def test_a_model_in_the_page(browser, tflite_files, litert_package, examples_dir
         browsing.opened(browser, url) as page,
     ):
         ready(page)
-        assert_painted(page, generated(model, labels(page), seed=0))
+        assert_shown(page, generated(model, labels(page), seed=0))
         page.locator("#share").fill("25")
         ends = (editing.image_noise(SIDE, SIDE, seed, 4) for seed in (0, 1))
         field = editing.interpolate(*ends, 0.25)
-        assert_painted(page, generated(model, labels(page), noise=field))
+        assert_shown(page, generated(model, labels(page), noise=field))
         photograph = scene(6, 0, SIDE, SIDE)[0]
         hand_in(page, "photograph", "photo.png", file_of(Image.fromarray(photograph)))
         said(page, "photo.png")
         assert (labels(page) == model.segment(photograph)).mean() > 0.999
-        assert_painted(page, generated(model, labels(page), noise=field))
+        assert_shown(page, generated(model, labels(page), noise=field))
 
 
 def test_what_one_vector_cannot_do_is_hidden(litert_page):
@@ -287,7 +287,7 @@ def test_photograph_in_the_page(litert_page, formula_image):
     hand_in(litert_page, "photograph", "photo.png", file_of(Image.fromarray(photograph)))
     said(litert_page, "photo.png")
     np.testing.assert_array_equal(labels(litert_page), ids)
-    assert_painted(litert_page, formula_image(ids, vectors(0)[0]))
+    assert_shown(litert_page, formula_image(ids, vectors(0)[0]))
     hand_in(litert_page, "photograph", "photo.jpg", b"\xff\xd8garbage", "image/jpeg")
     assert "The photograph cannot be read" in message(litert_page)
 

@@ -9,8 +9,8 @@ from PIL import Image
 from oasis_tf.data.shapes import scene
 from oasis_tf.io import images, label_files
 from oasis_tf.systems.oasis import editing
-from tests.web import browsing
-from tests.web.browsing import (
+from tests.systems.oasis.demo import browsing
+from tests.systems.oasis.demo.browsing import (
     PHONE,
     SIDE,
     SPACE,
@@ -50,7 +50,7 @@ def generated(model, label_map, **noise):
     return images.to_uint8(model.generate(label_map, **noise)).astype(int)
 
 
-# === Painting ===
+# === Drawing ===
 
 
 def test_first_image(page, model):
@@ -74,14 +74,14 @@ def test_brush(page, model):
 
 
 def test_sizes_of_the_brush(page):
-    painted = []
+    drawn = []
     for k in range(5):
         page.locator("#sizes label").nth(k).click()
         choose(page, SPACE.class_names[6 + k])
         drag(page, (30, 30), (30, 30))
-        painted.append((labels(page) == 6 + k).sum())
+        drawn.append((labels(page) == 6 + k).sum())
         page.keyboard.press("Control+z")
-    assert painted[0] == (scene(2, 0, SIDE, SIDE)[1] == 6).sum() + 1
+    assert drawn[0] == (scene(2, 0, SIDE, SIDE)[1] == 6).sum() + 1
     page.locator("#sizes label").nth(4).click()
     choose(page, "boat")
     drag(page, (30, 30), (30, 30))
@@ -107,7 +107,7 @@ def test_eraser_fill_and_pick(page):
     assert page.locator("#tools :checked").input_value() == "brush"
 
 
-def test_painting_on_the_image(page):
+def test_drawing_on_the_image(page):
     choose(page, "sun")
     drag(page, (50, 50), (55, 50), pane="image")
     assert (labels(page)[50, 50:55] == 9).all()
@@ -222,7 +222,7 @@ def test_a_class_takes_its_regions_along(page, model):
     np.testing.assert_array_equal(after, want)
 
 
-def test_painting_keeps_the_noise_of_classes_and_regions(page):
+def test_drawing_keeps_the_noise_of_classes_and_regions(page):
     choose(page, "sky")
     page.locator("#reroll-class").click()
     before = image(page)
@@ -274,13 +274,13 @@ def test_keys_alone(page, model):
     for key in ("ArrowRight", "ArrowDown", "ArrowLeft"):
         page.keyboard.press(f"Shift+{key}")
     page.keyboard.press("Enter")
-    painted = image(page)
+    before = image(page)
     page.keyboard.press("g")
-    assert (image(page) != painted).any()
+    assert (image(page) != before).any()
     page.keyboard.press("r")
     page.keyboard.press("Control+z")
     page.keyboard.press("Control+z")
-    np.testing.assert_array_equal(image(page), painted)
+    np.testing.assert_array_equal(image(page), before)
     page.keyboard.press("n")
     for _ in range(3):
         page.keyboard.press("ArrowRight")
@@ -419,7 +419,7 @@ def test_label_files(page):
         np.testing.assert_array_equal(labels(page), ids)
 
 
-def test_photograph_is_segmented_and_painted_again(page, model):
+def test_photograph_is_segmented_and_generated_again(page, model):
     photograph = scene(6, 0, SIDE, SIDE)[0]
     contents = file_of(Image.fromarray(photograph), "JPEG")
     hand_in(page, "photograph", "photo.jpg", contents, "image/jpeg")

@@ -1,6 +1,6 @@
-"""Paints on several logical devices; run in a process of its own, which makes the devices.
+"""Generates on several logical devices; run in a process of its own, which makes the devices.
 
-python painting_main.py OUTPUT.npz
+python multi_device_main.py OUTPUT.npz
 """
 
 import sys
@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from oasis_tf import OASIS
-from oasis_tf.systems.oasis.inference.multi_device import Painter
+from oasis_tf.systems.oasis.inference.multi_device import DeviceSampler
 from oasis_tf.systems.oasis.models import Discriminator, Generator
 
 DEVICES = 2
@@ -51,10 +51,11 @@ def main(output):
     devices = [tf.config.LogicalDeviceConfiguration()] * DEVICES
     tf.config.set_logical_device_configuration(cpu, devices)
     model = make_model()
-    painter = Painter(model, [f"CPU:{k}" for k in range(DEVICES)])
+    sampler = DeviceSampler(model, [f"CPU:{k}" for k in range(DEVICES)])
+    together = sampler(make_maps(5), SEEDS)
     placed = [
         sorted({variable.device for variable in engine.weights.values()})
-        for _, engine in painter._engines
+        for _, engine in sampler._engines
     ]
     index = np.arange(DEVICES).repeat(8)[None, None].repeat(16, 1).repeat(5, 0).repeat(2, 2)
     vectors = np.random.default_rng(1).normal(size=(5, DEVICES, 3)).astype(np.float32)
@@ -62,10 +63,10 @@ def main(output):
         output,
         devices=np.array(placed),
         alone=model.generate(make_maps(5), SEEDS),
-        together=painter(make_maps(5), SEEDS),
-        one_row=painter(make_maps(5)[:1], SEEDS[:1]),
-        painted_alone=model.inference_engine().paint(make_maps(5), index, vectors).numpy(),
-        painted_together=painter.paint(make_maps(5), index, vectors),
+        together=together,
+        one_row=sampler(make_maps(5)[:1], SEEDS[:1]),
+        field_alone=model.inference_engine().paint(make_maps(5), index, vectors).numpy(),
+        field_together=sampler.from_field(make_maps(5), index, vectors),
     )
 
 

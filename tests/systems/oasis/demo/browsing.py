@@ -79,7 +79,7 @@ def image(page):
 
 
 def labels(page):
-    """The painted label map, from its colours."""
+    """The label map as drawn, from its colours."""
     return label_files.colours_to_model_ids(canvas(page, "map"), SPACE, "the page").astype(int)
 
 

@@ -1,8 +1,8 @@
-"""A compact U-Net that segments photographs, the yardstick for the alignment of generated images.
+"""A compact U-Net that segments photographs; it measures the alignment of generated images.
 
-Trained on the real training split of the prepared data set that is being evaluated (the published
-evaluations take large networks trained elsewhere, ICLR 2021, section 4) and kept beside the data,
-under a name that hashes everything that decides its weights.
+It is trained on the real training images of the data set that is evaluated (published evaluations
+take large networks that were trained elsewhere, ICLR 2021, section 4) and kept beside the data,
+under a name that hashes all that decides its weights.
 """
 
 import dataclasses
@@ -98,7 +98,7 @@ def build_network(num_outputs, widths, seed):
 
 
 class Segmenter:
-    """A network with the label space it speaks.
+    """A segmentation network with its label space.
 
     Args:
         network: Keras model, image float32 [B,H,W,3] in [-1, 1] -> logits over the known classes.

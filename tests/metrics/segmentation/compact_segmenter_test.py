@@ -10,15 +10,15 @@ import pytest
 
 from oasis_tf.data import pipeline
 from oasis_tf.data.tfrecord import PreparedDataset
-from oasis_tf.metrics.segmentation import segmenter
-from oasis_tf.metrics.segmentation.segmenter import SegmenterRecipe
+from oasis_tf.metrics.segmentation import compact_segmenter
+from oasis_tf.metrics.segmentation.compact_segmenter import SegmenterRecipe
 
 RECIPE = SegmenterRecipe(height=64, width=64, steps=80, batch_size=8, widths=(8, 16, 16))
 
 
 @pytest.fixture(scope="module")
 def trained(colour_dataset):
-    return segmenter.train_segmenter(colour_dataset, RECIPE)
+    return compact_segmenter.train_segmenter(colour_dataset, RECIPE)
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def quick_training(monkeypatch):
 
     def untrained(dataset, recipe):
         asked.append(recipe)
-        return segmenter.build_network(3, recipe.widths, recipe.seed)
+        return compact_segmenter.build_network(3, recipe.widths, recipe.seed)
 
-    monkeypatch.setattr(segmenter, "train_segmenter", untrained)
+    monkeypatch.setattr(compact_segmenter, "train_segmenter", untrained)
     return asked
 
 
@@ -49,7 +49,7 @@ def test_learns_colours_and_never_answers_unknown(colour_dataset, trained):
             colour_dataset.data_dir, "val", height=64, width=64, batch_size=5
         ).as_numpy_iterator()
     )
-    predicted = segmenter.Segmenter(trained, colour_dataset.label_space).segment(image)
+    predicted = compact_segmenter.Segmenter(trained, colour_dataset.label_space).segment(image)
     assert predicted.dtype == np.int32
     assert predicted.shape == label_map.shape
     assert predicted.min() >= 1
@@ -60,40 +60,41 @@ def test_learns_colours_and_never_answers_unknown(colour_dataset, trained):
 def test_takes_other_sizes_than_it_was_trained_on(colour_dataset, trained):
     image = np.zeros((1, 32, 96, 3), np.uint8)
     space = colour_dataset.label_space
-    assert segmenter.Segmenter(trained, space).segment(image).shape == (1, 32, 96)
+    assert compact_segmenter.Segmenter(trained, space).segment(image).shape == (1, 32, 96)
 
 
 def test_training_repeats_itself(colour_dataset):
     short = dataclasses.replace(RECIPE, steps=2, widths=(4, 4))
-    first, again = (segmenter.train_segmenter(colour_dataset, short) for _ in range(2))
+    first, again = (compact_segmenter.train_segmenter(colour_dataset, short) for _ in range(2))
     for a, b in zip(first.weights, again.weights, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
 
 
 def test_initial_weights_follow_the_seed():
     kernels = [
-        segmenter.build_network(3, RECIPE.widths, seed).weights[0].numpy() for seed in (0, 0, 1)
+        compact_segmenter.build_network(3, RECIPE.widths, seed).weights[0].numpy()
+        for seed in (0, 0, 1)
     ]
     np.testing.assert_array_equal(kernels[0], kernels[1])
     assert not np.array_equal(kernels[0], kernels[2])
 
 
 def test_default_network_is_compact():
-    network = segmenter.build_network(150, SegmenterRecipe.widths, 0)
+    network = compact_segmenter.build_network(150, SegmenterRecipe.widths, 0)
     assert 300_000 < network.count_params() < 1_000_000
     assert network(np.zeros((2, 8, 24, 3), np.float32)).shape == (2, 8, 24, 150)
 
 
 def test_default_steps_grow_with_the_data():
-    assert segmenter.default_steps(100) == 400
-    assert segmenter.default_steps(20210) == 6316  # five epochs of ADE20K by 16
+    assert compact_segmenter.default_steps(100) == 400
+    assert compact_segmenter.default_steps(20210) == 6316  # five epochs of ADE20K by 16
 
 
 def test_kept_beside_the_data_and_read_back(own_copy, tmp_path, quick_training):
-    first = segmenter.cached_segmenter(own_copy, RECIPE, str(tmp_path / "model"))
-    again = segmenter.cached_segmenter(own_copy, RECIPE, str(tmp_path / "model"))
+    first = compact_segmenter.cached_segmenter(own_copy, RECIPE, str(tmp_path / "model"))
+    again = compact_segmenter.cached_segmenter(own_copy, RECIPE, str(tmp_path / "model"))
     assert len(quick_training) == 1
-    name = segmenter.segmenter_key(own_copy, RECIPE) + ".keras"
+    name = compact_segmenter.segmenter_key(own_copy, RECIPE) + ".keras"
     assert os.listdir(tmp_path / "segmenters") == [name]
     assert not (tmp_path / "model").exists()
     for a, b in zip(first.network.weights, again.network.weights, strict=True):
@@ -102,9 +103,9 @@ def test_kept_beside_the_data_and_read_back(own_copy, tmp_path, quick_training):
 
 
 def test_tells_what_decides_its_answers(own_copy, tmp_path, quick_training):
-    one = segmenter.cached_segmenter(own_copy, RECIPE, str(tmp_path / "model"))
+    one = compact_segmenter.cached_segmenter(own_copy, RECIPE, str(tmp_path / "model"))
     assert (one.name, one.classes) == ("compact", [1, 2, 3])
-    assert one.protocol["digest"] == segmenter.segmenter_key(own_copy, RECIPE)
+    assert one.protocol["digest"] == compact_segmenter.segmenter_key(own_copy, RECIPE)
     assert one.protocol["recipe"]["steps"] == RECIPE.steps
     assert json.loads(json.dumps(one.protocol)) == one.protocol
     assert "not comparable with published mIoU" in one.notes[0]
@@ -115,17 +116,17 @@ def test_kept_in_the_model_directory_where_the_data_cannot_be_written(
 ):
     (tmp_path / "segmenters").write_text("a file in the way of the folder")
     for _ in range(2):
-        segmenter.cached_segmenter(own_copy, RECIPE, str(tmp_path / "model"))
+        compact_segmenter.cached_segmenter(own_copy, RECIPE, str(tmp_path / "model"))
     assert len(quick_training) == 1
     assert len(os.listdir(tmp_path / "model" / "segmenters")) == 1
 
 
 def test_an_unreadable_file_is_named(own_copy, tmp_path, quick_training):
-    path = tmp_path / "segmenters" / (segmenter.segmenter_key(own_copy, RECIPE) + ".keras")
+    path = tmp_path / "segmenters" / (compact_segmenter.segmenter_key(own_copy, RECIPE) + ".keras")
     path.parent.mkdir()
     path.write_bytes(b"not a model")
     with pytest.raises(ValueError, match=rf"cannot be read: .*{path.name}.*Delete the file"):
-        segmenter.cached_segmenter(own_copy, RECIPE, str(tmp_path / "model"))
+        compact_segmenter.cached_segmenter(own_copy, RECIPE, str(tmp_path / "model"))
 
 
 def other_values():
@@ -144,14 +145,14 @@ def test_key_changes_with_everything_that_decides(colour_dataset):
         colour_dataset.label_space, class_names=("unknown", "red", "green", "violet")
     )
     keys = [
-        segmenter.segmenter_key(colour_dataset, RECIPE),
-        segmenter.segmenter_key(
+        compact_segmenter.segmenter_key(colour_dataset, RECIPE),
+        compact_segmenter.segmenter_key(
             dataclasses.replace(colour_dataset, splits={"train": other_data}), RECIPE
         ),
-        segmenter.segmenter_key(
+        compact_segmenter.segmenter_key(
             dataclasses.replace(colour_dataset, label_space=other_names), RECIPE
         ),
-        *(segmenter.segmenter_key(colour_dataset, recipe) for recipe in other_values()),
+        *(compact_segmenter.segmenter_key(colour_dataset, recipe) for recipe in other_values()),
     ]
     assert len(set(keys)) == len(keys) == 3 + len(dataclasses.fields(SegmenterRecipe))
 
@@ -159,7 +160,9 @@ def test_key_changes_with_everything_that_decides(colour_dataset):
 def test_key_does_not_depend_on_the_place_or_the_validation_split(colour_dataset, own_copy):
     only_train = {"train": own_copy.splits["train"]}
     moved = dataclasses.replace(own_copy, splits=only_train)
-    assert segmenter.segmenter_key(moved, RECIPE) == segmenter.segmenter_key(colour_dataset, RECIPE)
+    assert compact_segmenter.segmenter_key(moved, RECIPE) == compact_segmenter.segmenter_key(
+        colour_dataset, RECIPE
+    )
 
 
 def test_sizes_that_do_not_halve_are_refused():
