@@ -1,4 +1,4 @@
-"""The signatures of `contract` with a model that is loaded here: one function each."""
+"""The signatures of `contract` by a model that is loaded in this process: one function each."""
 
 import functools
 
@@ -18,12 +18,12 @@ class Signatures:
         model: `OASIS` with its `config`.
 
     Attributes:
-        kinds: dict of what `contract` says of the signatures: edits if the model has local noise,
-            photographs if its discriminator segments.
+        kinds: dict of signatures as in `contract`: edits if the model has local noise, photographs
+            if its discriminator segments.
         noise_channels: of noise that can differ from pixel to pixel.
         height, width: the size trained on.
-        max_pixels: of a picture that is painted.
-        version, origin: the model's step, and words for people about it.
+        max_pixels: most pixels of a generated picture.
+        version, origin: the model's step, and a text for people about it.
     """
 
     def __init__(self, model):
@@ -50,12 +50,13 @@ class Signatures:
         return getattr(self, f"_{name}")(**inputs)
 
     def warm_up(self):
-        """Paints once, so that the first visitor does not wait for graphs to be traced."""
-        self._paint(np.zeros((self.height, self.width), np.int32), self._of_seed)
+        """Generates once, so that the first visitor does not wait for graphs to be traced."""
+        label_map = np.zeros((self.height, self.width), np.int32)
+        self._generate(label_map, self._of_seed(label_map, 0))
 
     def _png(self, label_map_bytes, seed):
         label_map = self._label_map(label_map_bytes)
-        return _image(self._paint(label_map, lambda *size: self._of_seed(*size, seed)))
+        return _image(self._generate(label_map, self._of_seed(label_map, seed)))
 
     def _png_edit(self, label_map_bytes, noise_index_bytes, seed, other_seed, share):
         label_map = self._label_map(label_map_bytes)
@@ -66,20 +67,20 @@ class Signatures:
                 f"Received: {len(seed)} and {len(other_seed)} seeds."
             )
         first, second = (editing.NoiseField(index, self._vectors(s)) for s in (seed, other_seed))
-        return _image(self._paint(label_map, editing.interpolate(first, second, share)))
+        return _image(self._generate(label_map, editing.interpolate(first, second, share)))
 
     def _png_resample(self, label_map_bytes, seed, region_bytes, region_seed):
         label_map = self._label_map(label_map_bytes)
         region = self._beside(label_map, region_bytes, "region_bytes") != 0
-        field = self._of_seed(*label_map.shape, seed)
-        return _image(self._paint(label_map, editing.resample(field, region, region_seed)))
+        field = editing.resample(self._of_seed(label_map, seed), region, region_seed)
+        return _image(self._generate(label_map, field))
 
     def _png_segment(self, image_bytes):
         return {"label_map_bytes": encode_png(self._segmented(image_bytes))}
 
     def _png_recreate(self, image_bytes, seed):
         label_map = self._segmented(image_bytes)
-        image = self._paint(label_map, lambda *size: self._of_seed(*size, seed))
+        image = self._generate(label_map, self._of_seed(label_map, seed))
         return _image(image) | {"label_map_bytes": encode_png(label_map)}
 
     def _label_map(self, contents):
@@ -111,18 +112,16 @@ class Signatures:
     def _vectors(self, seeds):
         return np.stack([self._vector(seed) for seed in seeds])
 
-    def _of_seed(self, height, width, seed=0):
-        index = np.zeros((height, width), np.int32)
-        return editing.NoiseField(index, self._vectors([seed]))
-
-    def _paint(self, label_map, field):
-        """uint8 [H, W, 3]; `field` may be a function of the size, unused without noise."""
+    def _of_seed(self, label_map, seed):
+        """The `NoiseField` of a seed; None without noise."""
         if not self._vector_channels:
-            return to_uint8(self._engine(label_map[None])[0])
-        field = field(*label_map.shape) if callable(field) else field
-        if not self.noise_channels:
-            return to_uint8(self._engine(label_map[None], field.vectors)[0])
-        return to_uint8(self._engine.paint(label_map[None], *editing.stack([field]))[0])
+            return None
+        return editing.NoiseField(np.zeros(label_map.shape, np.int32), self._vectors([seed]))
+
+    def _generate(self, label_map, field):
+        """uint8 [H, W, 3]."""
+        noise = field and editing.stack([field])
+        return to_uint8(self._engine(label_map[None], noise)[0])
 
 
 def _image(image):

@@ -1,7 +1,7 @@
-"""Paints for metrics: the averaged generator, on all devices at hand, with the weights of a moment.
+"""Generation for metrics: the averaged generator on all devices, with one snapshot of its weights.
 
-An image's bits do not depend on its batch (`inference.py`), so a batch may be cut into as many
-parts as there are devices and the values of metrics stay the same.
+An image's bits do not depend on its batch (see `generator_engine`). So a batch may be cut into one
+part per device, and the values of metrics stay the same.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -9,15 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import tensorflow as tf
 
+from oasis_tf.systems.oasis.editing.noise_fields import IndexedNoise
 from oasis_tf.systems.oasis.inference.generator_engine import InferenceEngine
 
 
 class Painter:
-    """Paints batches, each device a part of it.
+    """Generates batches, each device a part of them.
 
     Args:
-        model: `OASIS`; the weights are those of this moment, or of the last `refresh`.
-        devices: names of devices, each gets a copy of the weights; default: TensorFlow's choice.
+        model: `OASIS`. Its weights are copied now, and again by `refresh`.
+        devices: names of devices, each of which gets a copy; default: TensorFlow's choice.
     """
 
     def __init__(self, model, devices=()):
@@ -29,7 +30,7 @@ class Painter:
                 self._engines.append((device, InferenceEngine(model.generator_ema)))
 
     def refresh(self):
-        """Takes the weights of this moment; nothing is traced again."""
+        """Copies the present weights; nothing is traced again."""
         for device, engine in self._engines:
             with tf.device(device):
                 engine.refresh()
@@ -39,11 +40,11 @@ class Painter:
 
         Args:
             label_map: integers [B,H,W], model ids.
-            seed: int64 [B]; image i is the one that `OASIS.generate` paints with seed[i].
+            seed: int64 [B]; image i is that of `OASIS.generate` with seed[i].
         """
         if not self.noise_channels:
-            return self._on_all(InferenceEngine.__call__, label_map)
-        return self._on_all(InferenceEngine.__call__, label_map, self.noise(seed))
+            return self._on_all(label_map)
+        return self.paint(label_map, np.zeros_like(label_map), self.noise(seed)[:, None])
 
     def noise(self, seed):
         """Noise vectors [B,Z] of seeds [B]."""
@@ -60,19 +61,19 @@ class Painter:
         Returns:
             float32 [B,H,W,3] in [-1, 1].
         """
-        return self._on_all(InferenceEngine.paint, label_map, noise_index, vectors)
+        return self._on_all(label_map, noise_index, vectors)
 
-    def _on_all(self, method, *arrays):
+    def _on_all(self, *arrays):
         parts = [np.array_split(array, len(self._engines)) for array in arrays]
         with ThreadPoolExecutor(len(self._engines)) as pool:
-            placed = zip(self._engines, *parts, strict=True)
-            images = pool.map(lambda part: self._on_one(method, *part), placed)
+            images = pool.map(self._on_one, self._engines, *parts)
             return np.concatenate([image for image in images if image is not None])
 
     @staticmethod
-    def _on_one(method, placed_engine, *arrays):
+    def _on_one(placed_engine, label_map, *noise):
         device, engine = placed_engine
-        if not len(arrays[0]):
+        if not len(label_map):
             return None
         with tf.device(device):
-            return method(engine, *arrays).numpy().astype(np.float32)
+            image = engine(label_map, IndexedNoise(*noise) if noise else None)
+            return image.numpy().astype(np.float32)

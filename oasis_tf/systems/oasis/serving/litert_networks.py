@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from oasis_tf.systems.oasis.inference import segmentation_engine
-from oasis_tf.systems.oasis.inference.generator_engine import paint_every_pixel
+from oasis_tf.systems.oasis.inference.generator_engine import generate_every_pixel
 from oasis_tf.systems.oasis.noise import as_seeds, sample_noise
 
 _FAKE = "fake_probability"
@@ -59,9 +59,8 @@ def _generator(model, sides):
     specs += [tf.TensorSpec([sides[0], channels], name="noise")] if channels else []
 
     @tf.function(input_signature=specs, autograph=False)
-    def paint(label_map, noise=None):
-        vectors = (None, noise) if generator.latent_stem else (noise, None)
-        image = paint_every_pixel(engine.weights, generator.upsamples, label_map, *vectors)
+    def generate(label_map, noise=None):
+        image = generate_every_pixel(engine.weights, generator.upsamples, label_map, noise)
         return {"image": image}
 
     def inputs(image, label_map, seed):
@@ -73,7 +72,7 @@ def _generator(model, sides):
     def reference(label_map, noise=None):
         return {"image": engine(label_map, noise).numpy()}
 
-    return Network("generator", paint, engine.weights, reference, inputs)
+    return Network("generator", generate, engine.weights, reference, inputs)
 
 
 def _segmenter(model, sides):

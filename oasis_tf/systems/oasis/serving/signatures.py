@@ -18,6 +18,7 @@ from oasis_tf.serving.graph_checks import (
     sides,
     within,
 )
+from oasis_tf.systems.oasis.editing.noise_fields import IndexedNoise
 from oasis_tf.systems.oasis.inference.generator_engine import InferenceEngine
 from oasis_tf.systems.oasis.inference.segmentation_engine import SegmentationEngine
 from oasis_tf.systems.oasis.models.multi_scale import scales_of
@@ -142,7 +143,7 @@ class _Networks:
         label_map, seed = behind(
             [*self._checks(label_map), *same_batch(label_map=label_map, seed=seed)], label_map, seed
         )
-        return {"image": self._painted(label_map, seed)}
+        return {"image": self._of_seed(label_map, seed)}
 
     def synthesize(self, label_map):
         return self.serving_default(label_map, tf.zeros(tf.shape(label_map)[:1], tf.int64))
@@ -150,7 +151,7 @@ class _Networks:
     def noise(self, label_map, noise):
         checks = [*same_batch(label_map=label_map, noise=noise), *finite("noise", noise)]
         label_map, noise = behind([*self._checks(label_map), *checks], label_map, noise)
-        return {"image": self._paint_vectors(label_map, noise)}
+        return {"image": self._image(label_map, noise)}
 
     def resample(self, label_map, seed, region, region_seed):
         checks = [
@@ -159,8 +160,9 @@ class _Networks:
             *same_batch(label_map=label_map, seed=seed, region_seed=region_seed),
         ]
         label_map, region, *seeds = behind(checks, label_map, region, seed, region_seed)
-        index, vectors = tf.cast(region != 0, tf.int32), self._vectors(tf.stack(seeds, axis=1))
-        return {"image": self._paint(label_map, index, vectors)}
+        vectors = self._vectors(tf.stack(seeds, axis=1))
+        noise = IndexedNoise(tf.cast(region != 0, tf.int32), vectors)
+        return {"image": self._image(label_map, noise)}
 
     def segment(self, image):
         label_map, fake = self._segmented(image, "image")
@@ -169,7 +171,7 @@ class _Networks:
     def recreate(self, image, seed):
         image, seed = behind(same_batch(image=image, seed=seed), image, seed)
         label_map, _ = self._segmented(image, "image", self._config.generator_stride)
-        return {"image": self._painted(label_map, seed), "label_map": label_map}
+        return {"image": self._of_seed(label_map, seed), "label_map": label_map}
 
     # === Pictures as bytes ===
 
@@ -177,7 +179,7 @@ class _Networks:
         checks = same_batch(label_map_bytes=label_map_bytes, seed=seed)
         label_map_bytes, seed = behind(checks, label_map_bytes, seed)
         label_map = self._label_map(label_map_bytes)
-        return {"image_bytes": graph_pictures.encode_images(self._painted(label_map, seed))}
+        return {"image_bytes": graph_pictures.encode_images(self._of_seed(label_map, seed))}
 
     def png_edit(self, label_map_bytes, noise_index_bytes, seed, other_seed, share):
         checks = [
@@ -198,7 +200,8 @@ class _Networks:
         numbers = in_range("noise_index_bytes", index, tf.shape(seed)[1], "numbers of seeds")
         index = behind(numbers, index)
         vectors = _between(self._vectors(seed), self._vectors(other_seed), share)
-        return {"image_bytes": graph_pictures.encode_images(self._paint(label_map, index, vectors))}
+        image = self._image(label_map, IndexedNoise(index, vectors))
+        return {"image_bytes": graph_pictures.encode_images(image)}
 
     def png_resample(self, label_map_bytes, seed, region_bytes, region_seed):
         checks = same_batch(
@@ -223,7 +226,7 @@ class _Networks:
         image, stride = self._photographs(image_bytes), self._config.generator_stride
         label_map, _ = self._segmented(image, "image_bytes", stride)
         return {
-            "image_bytes": graph_pictures.encode_images(self._painted(label_map, seed)),
+            "image_bytes": graph_pictures.encode_images(self._of_seed(label_map, seed)),
             "label_map_bytes": graph_pictures.encode_ids(label_map),
         }
 
@@ -254,20 +257,13 @@ class _Networks:
         ]
         return self._discriminator(behind(checks, image))
 
-    def _painted(self, label_map, seed):
-        """Images of a seed each; unused without noise."""
-        if not self.vector_channels:
-            return tf.cast(self._generator(label_map), tf.float32)
-        return self._paint_vectors(label_map, self._vectors_of_seeds(seed))
+    def _of_seed(self, label_map, seed):
+        """Images of a seed each; without noise the seeds are unused."""
+        noise = self._vectors_of_seeds(seed) if self.vector_channels else None
+        return self._image(label_map, noise)
 
-    def _paint_vectors(self, label_map, vectors):
-        """Images of a noise vector [B, Z] each; by one graph with local noise, if there is any."""
-        if not self.local_noise:
-            return tf.cast(self._generator(label_map, vectors), tf.float32)
-        return self._paint(label_map, tf.zeros_like(label_map), vectors[:, None])
-
-    def _paint(self, label_map, index, vectors):
-        return tf.cast(self._generator.paint(label_map, index, vectors), tf.float32)
+    def _image(self, label_map, noise):
+        return tf.cast(self._generator(label_map, noise), tf.float32)
 
     def _vectors(self, seeds):
         """Noise vectors [B, K, Z] of seeds [B, K]."""

@@ -159,7 +159,7 @@ class _Painter:
         def fields(shape):
             yield editing.image_noise(*shape, seed, channels) if channels else None
 
-        (image,) = self.easel.paint(label_map, fields)
+        (image,) = self.easel.generate(label_map, fields)
         return image
 
 

@@ -59,36 +59,26 @@ class Easel:
         height, width = image.shape[:2]
         return self.model.segment(self._sizing.padded(image))[:height, :width]
 
-    def paint(self, label_map, draw_fields):
-        """Paints pictures of one label map, one after the other.
+    def generate(self, label_map, make_fields):
+        """Images of one label map, one after the other.
 
         Args:
             label_map: model ids [H, W].
-            draw_fields: function from the padded size (H, W) to an iterable of noise fields; unused
-                fields of a model without noise may be None.
+            make_fields: function from the padded size (H, W) to an iterable with the noise field of
+                every image; None in the place of a field for a model without noise.
 
         Yields:
             uint8 [H, W, 3].
         """
         height, width = label_map.shape
         padded = self._sizing.padded(label_map)
-        fields = iter(draw_fields(padded.shape))
-        while batch := list(itertools.islice(fields, self._batch_size)):
-            for image in self._paint_batch(padded, batch):
+        remaining = iter(make_fields(padded.shape))
+        while fields := list(itertools.islice(remaining, self._batch_size)):
+            maps = np.repeat(padded[None], len(fields), axis=0)
+            noise = stack(fields) if self.noise_channels else None
+            for image in self._engine(maps, noise).numpy():
                 yield images.to_uint8(image[:height, :width])
 
     def pad(self, array):
         """[H, W] grown to sides that the generator takes."""
         return self._sizing.padded(array)
-
-    def _paint_batch(self, label_map, fields):
-        """Float images, in order. Fields of one vector go the way of `generate`: equal bits."""
-        for _, group in itertools.groupby(fields, lambda field: field and len(field.vectors)):
-            group = list(group)
-            maps = np.repeat(label_map[None], len(group), axis=0)
-            if group[0] is None:
-                yield from self._engine(maps).numpy()
-            elif len(group[0].vectors) == 1:
-                yield from self._engine(maps, np.concatenate([f.vectors for f in group])).numpy()
-            else:
-                yield from self._engine.paint(maps, *stack(group)).numpy()

@@ -106,7 +106,7 @@ class _SceneWork:
                 else:
                     yield variation.field(picture, shape, region, channels) if channels else None
 
-        yield from easel.paint(self._label_map, fields)
+        yield from easel.generate(self._label_map, fields)
 
 
 def _requests(model, plan):
