@@ -116,7 +116,7 @@ class Signatures:
         """The `NoiseField` of a seed; None without noise."""
         if not self._vector_channels:
             return None
-        return editing.NoiseField(np.zeros(label_map.shape, np.int32), self._vectors([seed]))
+        return editing.NoiseField.constant(label_map.shape, self._vector(seed))
 
     def _generate(self, label_map, field):
         """uint8 [H, W, 3]."""

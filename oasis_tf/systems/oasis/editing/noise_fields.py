@@ -48,6 +48,11 @@ class NoiseField:
             part.flags.writeable = False
             object.__setattr__(self, name, part)
 
+    @classmethod
+    def constant(cls, shape, vector):
+        """The field of a size (H, W) with one vector, float [Z], everywhere."""
+        return cls(np.zeros(shape, np.int32), np.asarray(vector)[None])
+
     @property
     def shape(self):
         """(H, W)."""

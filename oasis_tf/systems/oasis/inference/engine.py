@@ -1,7 +1,7 @@
 """What both engines share: a snapshot of folded weights, and one image of a batch at a time.
 
 Images of a batch are computed one after the other inside one graph. So every bit of a result
-depends on its own image alone, never on its batch. On a GPU this costs throughput (not measured).
+depends only on its own image, never on its batch. On a GPU this costs throughput (not measured).
 """
 
 import tensorflow as tf

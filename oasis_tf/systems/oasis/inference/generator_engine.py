@@ -17,7 +17,7 @@ It gives what the generator gives outside training, to rounding, with fewer oper
   over the image, a class or a region, surroundings repeat as those of labels do.
 
 Images of a batch are generated one after the other inside one graph (``engine.per_image``). So the
-choice at a resolution, and with it every bit of an image, depends on that image alone. XLA is not
+choice at a resolution, and with it every bit of an image, depends only on that image. XLA is not
 used: TensorFlow Serving runs the same graph.
 """
 
@@ -35,7 +35,7 @@ from oasis_tf.systems.oasis.inference.folded_weights import folded_weights
 
 # Distinct surroundings per pixel up to which telling them apart costs less than computing every
 # pixel. Measured on street scenes with more and more random pixels, 8x8 to 256x256, on a CPU with
-# AVX512: equal at 0.95 to 1 in float32 and at 0.9 to 0.95 in bfloat16, whatever the resolution.
+# AVX512: equal at 0.95 to 1 in float32 and at 0.9 to 0.95 in bfloat16, at every resolution.
 _LARGEST_SHARE = 0.9
 
 

@@ -17,6 +17,7 @@ from oasis_tf.systems.oasis.model_settings import (
     missing_discriminator,
     missing_encoder,
     not_segmenting,
+    with_implied,
 )
 from oasis_tf.systems.oasis.models.encoder import reparameterised
 from oasis_tf.systems.oasis.models.iteration import (
@@ -112,7 +113,8 @@ class OASIS(Iteration, keras.Model):
         self.has_unknown = has_unknown
         self.objective = objective or SegmentationObjective(generator.num_classes, has_unknown)
         self.noise_kind = noise
-        self.consistency = consistency
+        implied = with_implied({"consistency": consistency, "lambda_labelmix": lambda_labelmix})
+        self.consistency = implied["consistency"]
         self.labelmix_bits = labelmix_bits
         self.lambda_labelmix = lambda_labelmix
         self.lambda_feature_matching = lambda_feature_matching

@@ -1,4 +1,4 @@
-"""What a TFLite file computes: pure functions of folded weights, with named inputs and outputs."""
+"""The networks of TFLite files: pure functions of folded weights, with named inputs and outputs."""
 
 import dataclasses
 from collections.abc import Callable
@@ -15,13 +15,13 @@ _FAKE = "fake_probability"
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """A network of an `OASIS` to be converted.
+    """A network of an `OASIS` that will be converted.
 
     Attributes:
         name: `generator` or `segmenter`.
-        signature: `tf.function` of named inputs, one image or of any number and size.
+        signature: `tf.function` of named inputs, for one image or for any number and size.
         weights: dict of the `tf.Variable`s that it reads.
-        reference: function of the same inputs as arrays -> what the engine gives, as arrays.
+        reference: function of the same inputs as arrays -> outputs of the engine, as arrays.
         inputs: function(image uint8 [1, H, W, 3], label map [1, H, W], seed) -> inputs as arrays.
     """
 
