@@ -1,8 +1,8 @@
 """The signatures of the demo: picture files in and out.
 
 The demo's own server answers them (`signatures.py`), and TensorFlow Serving with an exported model
-(`serving/signatures.py`). All maps are PNGs of one channel, 8 or 16 bits. Seeds are int64; the noise
-vector of a seed is that of `OASIS.generate(label_map, seed)`.
+(`serving/signatures.py`). All maps are PNGs of one channel, 8 or 16 bits. Seeds are int64; the
+noise vector of a seed is that of `OASIS.generate(label_map, seed)`.
 
     png           label_map_bytes, seed -> image_bytes
     png_edit      label_map_bytes, noise_index_bytes, seed [K], other_seed [K], share -> image_bytes

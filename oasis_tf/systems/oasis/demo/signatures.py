@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from oasis_tf.io.images import to_uint8
-from oasis_tf.systems.oasis import editing, noise
+from oasis_tf.systems.oasis import editing
 from oasis_tf.systems.oasis.demo import contract
 from oasis_tf.systems.oasis.models.shapes import check_divisible
 from oasis_tf.web.pictures import decode_ids, decode_image, encode_png
@@ -29,7 +29,6 @@ class Signatures:
     def __init__(self, model):
         self._model, self._engine = model, model.inference_engine()
         self.noise_channels = model.config.model.local_channels
-        self._vector_channels = model.generator.vector_channels
         self.height, self.width = model.config.data.crop_height, model.config.data.crop_width
         self.max_pixels = contract.max_pixels(self.height, self.width)
         self.version = int(model.step)
@@ -107,16 +106,16 @@ class Signatures:
         return self._model.segment(image)
 
     def _vector_of(self, seed):
-        return noise.sample_noise(np.array([seed], np.int64), self._vector_channels).numpy()[0]
+        noise = self._model.sample_noise(seed, 1)
+        return None if noise is None else noise.numpy()[0]
 
     def _vectors(self, seeds):
         return np.stack([self._vector(seed) for seed in seeds])
 
     def _of_seed(self, label_map, seed):
         """The `NoiseField` of a seed; None without noise."""
-        if not self._vector_channels:
-            return None
-        return editing.NoiseField.constant(label_map.shape, self._vector(seed))
+        vector = self._vector(seed)
+        return None if vector is None else editing.NoiseField.constant(label_map.shape, vector)
 
     def _generate(self, label_map, field):
         """uint8 [H, W, 3]."""

@@ -42,9 +42,10 @@ class Painter:
             label_map: integers [B,H,W], model ids.
             seed: int64 [B]; image i is that of `OASIS.generate` with seed[i].
         """
-        if not self.noise_channels:
+        noise = self._model.sample_noise(seed, len(seed))
+        if noise is None:
             return self._on_all(label_map)
-        return self.paint(label_map, np.zeros_like(label_map), self.noise(seed)[:, None])
+        return self._on_all(label_map, np.zeros_like(label_map), noise.numpy()[:, None])
 
     def noise(self, seed):
         """Noise vectors [B,Z] of seeds [B]."""

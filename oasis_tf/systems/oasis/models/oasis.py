@@ -220,10 +220,9 @@ class OASIS(Iteration, keras.Model):
         if label_map.ndim == 2:
             return self.generate(label_map[None], seed, _noise_of_one(noise))[0]
         self._check_label_map(label_map)
-        channels = self.generator.vector_channels
-        if noise is None and channels:
+        if noise is None:
             noise = self.sample_noise(seed, len(label_map))
-        noise = batch_noise(noise, label_map.shape, channels)
+        noise = batch_noise(noise, label_map.shape, self.generator.vector_channels)
         return self.inference_engine()(label_map, noise).numpy().astype(np.float32)
 
     def inference_engine(self):
@@ -240,13 +239,14 @@ class OASIS(Iteration, keras.Model):
         return self._engine
 
     def sample_noise(self, seed, batch):
-        """Noise [batch, Z] of the given seeds, an int or [batch], as ``generate`` draws it.
+        """Noise float32 [batch, Z] of seeds, an int or [batch], as in ``generate``; None if Z = 0.
 
-        With an encoder its latent, the last of the Z numbers, is drawn like noise.
+        With an encoder, the last of the Z numbers are a latent, sampled like noise.
         """
-        return noise.sample_noise(
-            tf.constant(noise.as_seeds(seed, batch)), self.generator.vector_channels
-        )
+        channels = self.generator.vector_channels
+        if not channels:
+            return None
+        return noise.sample_noise(tf.constant(noise.as_seeds(seed, batch)), channels)
 
     def encode(self, image, seed=0):
         """Noise with which ``generate`` gives images the style of others, by the encoder.

@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from oasis_tf.systems.oasis.inference import segmentation_engine
 from oasis_tf.systems.oasis.inference.generator_engine import generate_every_pixel
-from oasis_tf.systems.oasis.noise import as_seeds, sample_noise
 
 _FAKE = "fake_probability"
 
@@ -65,9 +64,9 @@ def _generator(model, sides):
 
     def inputs(image, label_map, seed):
         del image
-        noise = sample_noise(as_seeds(seed, len(label_map)), channels) if channels else None
+        noise = model.sample_noise(seed, len(label_map))
         named = {"label_map": label_map.astype("int32")}
-        return named | ({"noise": noise.numpy()} if channels else {})
+        return named if noise is None else named | {"noise": noise.numpy()}
 
     def reference(label_map, noise=None):
         return {"image": engine(label_map, noise).numpy()}

@@ -1,6 +1,5 @@
 """Images from label files or photographs: the main mode of `synthesize`."""
 
-import dataclasses
 import functools
 import os
 
@@ -114,7 +113,7 @@ class _SceneWork:
 
 def _requests(model, plan):
     """What decides the pixels of every PNG file, by its path."""
-    common = {"model": outputs.model_identity(model), "sizing": dataclasses.asdict(plan.sizing)}
+    common = outputs.common_request(model, plan.sizing)
     digest = functools.cache(lambda path: path and file_sha256(path))
     found = {}
     for path, (scene, picture) in plan.picture_paths().items():

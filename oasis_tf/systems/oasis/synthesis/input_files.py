@@ -18,47 +18,50 @@ class InputFiles:
 
     def __init__(self, sizing, label_space, label_format="auto"):
         self._sizing, self._space, self._format = sizing, label_space, label_format
-        self._kept, self._free = {}, _KEPT_BYTES
+        self._kept, self._free, self._sizes = {}, _KEPT_BYTES, {}
 
     def label_map(self, scene):
         """Model ids [H, W] of the label file of a scene."""
-        return self._label(scene)[0]
+        return self._once(
+            *(label_files.read_label_map, scene.label_path, self._space, self._format),
+            resize=self._sizing.label_map,
+        )
 
     def photograph(self, scene):
         """The photograph of a scene, uint8 [H, W, 3]."""
-        return self._photograph(scene)[0]
+        return self._once(images.read_photograph, scene.photo_path, resize=self._sizing.photograph)
 
     def mask(self, scene):
         """The mask of a scene, bool [H, W]; None if it has none."""
         if scene.mask_path is None:
             return None
-        size = self.size(scene)  # part of the key: a mask for all scenes must fit each of them
-        read = lambda path: label_files.read_mask(path, size)  # noqa: E731
-        return self._once(("mask", size), scene.mask_path, read, self._sizing.label_map)[0]
+        size = self.size(scene)
+        return self._once(
+            label_files.read_mask, scene.mask_path, size, resize=self._sizing.label_map
+        )
 
     def size(self, scene):
         """(height, width) of the label file, else of the photograph of a scene, before resizing."""
-        return (self._label if scene.label_path else self._photograph)(scene)[1]
+        if scene.label_path is None:
+            return self.photograph_size(scene)
+        if scene.label_path not in self._sizes:
+            self.label_map(scene)
+        return self._sizes[scene.label_path]
 
     def photograph_size(self, scene):
         """(height, width) of the photograph of a scene, before resizing."""
-        return self._photograph(scene)[1]
+        if scene.photo_path not in self._sizes:
+            self.photograph(scene)
+        return self._sizes[scene.photo_path]
 
-    def _label(self, scene):
-        read = lambda path: label_files.read_label_map(path, self._space, self._format)  # noqa: E731
-        return self._once("label", scene.label_path, read, self._sizing.label_map)
-
-    def _photograph(self, scene):
-        read, resize = images.read_photograph, self._sizing.photograph
-        return self._once("photograph", scene.photo_path, read, resize)
-
-    def _once(self, kind, path, read, resize):
-        """(array at the size of the output, (height, width) of the file)."""
-        if (kind, path) in self._kept:
-            return self._kept[kind, path]
-        array = read(path)
-        found = resize(array), array.shape[:2]
-        if found[0].nbytes <= self._free:
-            self._free -= found[0].nbytes
-            self._kept[kind, path] = found
-        return found
+    def _once(self, read, path, *options, resize):
+        """The array that `read(path, *options)` gives, resized."""
+        key = read, path, options
+        if key not in self._kept:
+            array = read(path, *options)
+            self._sizes[path], array = array.shape[:2], resize(array)
+            if array.nbytes > self._free:
+                return array
+            self._free -= array.nbytes
+            self._kept[key] = array
+        return self._kept[key]

@@ -155,8 +155,7 @@ def plan_labelmix(
         skip_existing,
     )
     outputs.check_folder(output_dir)
-    if grid and not plan.grid.lower().endswith(".png"):
-        raise ValueError(f"The contact sheet must be a .png file. Received: {grid}")
+    outputs.check_grid(grid)
     inputs = [path for one in found if isinstance(one, FileScene) for path in one.scene.inputs]
     outputs.check_outputs(plan.outputs(), inputs, overwrite=overwrite, skip_existing=skip_existing)
     note = sizing.says([_checked_size(one, sizing) for one in found])
@@ -253,7 +252,7 @@ def _channel_colours(logits, label_space):
 
 
 def _requests(model, plan):
-    common = {"model": outputs.model_identity(model), "sizing": dataclasses.asdict(plan.sizing)}
+    common = outputs.common_request(model, plan.sizing)
     found = {
         path: common | {"labelmix_of": scene.identity(), "seed": seed}
         for path, (scene, seed) in plan.figures().items()

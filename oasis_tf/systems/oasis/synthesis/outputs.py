@@ -5,6 +5,7 @@ weights and its step), the inputs (digests), seed and edit. So interrupted work 
 missing files, and a file of another request is never taken for one of this request.
 """
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -23,6 +24,17 @@ def model_identity(model):
             digest.update(variable.path.encode())
             digest.update(variable.numpy().tobytes())
     return {"weights": digest.hexdigest()[:16], "step": int(model.step.numpy())}
+
+
+def common_request(model, sizing):
+    """The part of a request that all outputs of a model at a `Sizing` share."""
+    return {"model": model_identity(model), "sizing": dataclasses.asdict(sizing)}
+
+
+def check_grid(path):
+    """Raises ValueError unless the path of a contact sheet ends in .png; None is no sheet."""
+    if path and not os.fspath(path).lower().endswith(".png"):
+        raise ValueError(f"The contact sheet must be a .png file. Received: {path}")
 
 
 def request_digest(requests):

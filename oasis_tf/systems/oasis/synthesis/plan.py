@@ -192,8 +192,7 @@ def _region_name(region):
 
 
 def _check_outputs(plan, overwrite):
-    if plan.grid and Path(plan.grid).suffix.lower() != ".png":
-        raise ValueError(f"The contact sheet must be a .png file. Received: {plan.grid}")
+    outputs.check_grid(plan.grid)
     if plan.animations and not plan.variation.frames:
         raise ValueError("An animation (--animation) is of an interpolation: give --interpolate=K.")
     for kind in plan.animations:

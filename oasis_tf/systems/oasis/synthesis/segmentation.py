@@ -76,7 +76,7 @@ def segment_files(model, plan):
 
 
 def _requests(model, plan):
-    common = {"model": outputs.model_identity(model), "sizing": dataclasses.asdict(plan.sizing)}
+    common = outputs.common_request(model, plan.sizing)
     return {
         path: common | {"segmentation_of": file_sha256(scene.photo_path)}
         for path, scene in zip(plan.outputs(), plan.scenes, strict=True)

@@ -12,10 +12,10 @@ import tensorflow as tf
 from PIL import Image
 
 from oasis_tf.data.datasets import folder_label_space
-from oasis_tf.io import images
+from oasis_tf.io import images, label_files
 from oasis_tf.systems.oasis import noise
 from oasis_tf.systems.oasis.config import Config, DataConfig, ModelConfig, TrainingConfig
-from oasis_tf.systems.oasis.synthesis import generation, segmentation
+from oasis_tf.systems.oasis.synthesis import generation, input_files, segmentation
 
 SPACE = folder_label_space(5, unknown_label=255)
 CONFIG = Config(
@@ -297,7 +297,7 @@ def test_classes_that_no_label_map_has_are_refused(labels, tmp_path):
         ({"resample_classes": ["class_7"]}, "No class is named 'class_7'.*class_"),
         ({"resample_classes": ["class_1", "1"]}, "each class once. Received: class_1, 1"),
         ({"resample_classes": ["class_1"], "num_samples": 1}, "first sample is the base"),
-        ({"resample_classes": ["class_1"], "region": "m.png"}, "each say what"),
+        ({"resample_classes": ["class_1"], "region": "m.png"}, "both name what"),
         ({"interpolate": 1}, "at least 2 frames.*interpolate=1"),
         ({"animations": ("gif",)}, r"--animation.* give --interpolate=K"),
         ({"region": "missing.png"}, r"Cannot be read as a PNG file: missing\.png"),
@@ -325,6 +325,37 @@ def test_bad_masks_are_refused(labels, tmp_path, mask, message):
     Image.fromarray(mask).save(tmp_path / "m.png")
     with pytest.raises(ValueError, match=message):
         plan_of(labels / "b.png", tmp_path, num_samples=2, region=str(tmp_path / "m.png"))
+
+
+def test_one_mask_must_fit_every_label_map(labels, tmp_path):
+    Image.fromarray(np.ones((64, 128), np.uint8)).save(tmp_path / "m.png")
+    with pytest.raises(ValueError, match="64 x 128 for 32 x 64"):
+        plan_of(labels, tmp_path, num_samples=2, region=str(tmp_path / "m.png"))
+
+
+# === Reading ===
+
+
+def test_a_label_file_is_decoded_once_if_it_can_be_kept(labels, tmp_path, monkeypatch):
+    decoded, read_png = [], label_files._read_png
+
+    def recorded(path):
+        decoded.append(os.path.basename(path))
+        return read_png(path)
+
+    monkeypatch.setattr(label_files, "_read_png", recorded)
+
+    def images_of(folder):
+        options = {"num_samples": 2, "resample_classes": ["class_0"]}
+        written = generation.synthesize(ShowsIds(), plan_of(labels, tmp_path / folder, **options))
+        return [Path(path).read_bytes() for path in written]
+
+    want = images_of("kept")
+    assert sorted(decoded) == ["a.png", "b.png", "c.png"]
+    decoded.clear()
+    monkeypatch.setattr(input_files, "_KEPT_BYTES", 64 * 128)
+    assert images_of("one_kept") == want
+    assert sorted(decoded) == ["a.png", "b.png", "b.png", "c.png", "c.png"]
 
 
 # === Sizes ===

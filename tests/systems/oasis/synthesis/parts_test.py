@@ -122,6 +122,7 @@ def test_a_style_is_one_vector_for_the_image(folders):
             "--style sets the noise of a whole image",
         ),
         (STEM, {"style": "labels/none.png"}, "none.png"),
+        ({"noise_channels": 0}, {"num_samples": 2}, "cannot vary an image .*: it has no noise"),
         (STEM, {"region": "labels", "num_samples": 2}, "one vector for the whole image .*=stem"),
         (STEM, {"size": "native"}, "images of one size, .*64x128. Received: size=native"),
         (STEM, {"height": 64, "width": 64}, "images of one size, .*height=64, width=64"),
