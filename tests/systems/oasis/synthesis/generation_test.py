@@ -246,11 +246,14 @@ def test_interpolations_go_from_each_seed_to_the_next(labels, tmp_path, classes)
     )
     # Two steps of a seed between frames, so that green tells them apart.
     steps = {100: 0, 101: 8, 102: 16}
-    model = ShowsIds()
-    model.paint = lambda maps, index, vectors, paint=model.paint: paint(
-        maps, index, np.stack([8 * (vectors[..., 0] - 100), vectors[..., 1]], -1)
-    )
-    written = generation.synthesize(model, plan)
+
+    class ShowsSteps(ShowsIds):
+        def __call__(self, label_map, noise):
+            seed, other = np.moveaxis(noise.vectors, -1, 0)
+            vectors = np.stack([8 * (seed - 100), other], axis=-1)
+            return super().__call__(label_map, noise._replace(vectors=vectors))
+
+    written = generation.synthesize(ShowsSteps(), plan)
     assert sorted(written[:-1]) == [
         str(tmp_path / "out" / n) for n in sorted(os.listdir(tmp_path / "out"))
     ]
