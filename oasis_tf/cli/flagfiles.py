@@ -56,6 +56,19 @@ def find_flagfile(name: str, beside: Path | None = None) -> Path:
     )
 
 
+def published_scores(path: Path) -> tuple[str | None, str | None]:
+    """Returns what the heading of a flagfile says: published scores, and the first table named.
+
+    The heading is the one place of these scores: `# Expected score: FID 28.3, mIoU 48.8 as
+    published.`
+    """
+    lines = path.read_text(encoding="utf-8").splitlines()
+    heading = " ".join(line.strip("# ") for line in lines if line.startswith("#"))
+    scores = re.search(r"Expected score: (.+?) as published", heading)
+    table = re.search(r"table \w+", heading)
+    return scores and scores[1], table and table[0]
+
+
 def expand_flagfiles(arguments: Sequence[str]) -> list[str]:
     """Replaces every `--flagfile=NAME` or `--flagfile NAME` by the flags of that file.
 

@@ -5,7 +5,6 @@ that a worker process starts in a fraction of a second.
 """
 
 import dataclasses
-import io
 import os
 import struct
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from PIL import Image
 
 from oasis_tf.data import shapes
 from oasis_tf.data.datasets import LabelSpace
+from oasis_tf.io.images import encode_png
 from oasis_tf.io.label_files import ONE_CHANNEL_MODES, read_label_file
 
 # Files of these formats are stored byte for byte; others are stored as PNG.
@@ -142,7 +142,7 @@ class ShapesScene:
     def encode(self, label_space: LabelSpace) -> EncodedExample:
         image, raw = shapes.scene(self.seed, self.index, self.height, self.width)
         label_map = label_space.to_model_ids(raw, self.key)
-        return _encoded(self.key, _png(image), "png", label_map, label_space)
+        return _encoded(self.key, encode_png(image), "png", label_map, label_space)
 
     def identity(self) -> str:
         return repr(self)
@@ -168,7 +168,7 @@ def read_image(path: str) -> tuple[bytes, str, tuple[int, int]]:
                 f"{path} is damaged ({error}). Replace it or remove the pair."
             ) from error
         if image.format not in _STORED_FORMATS:
-            return _png(np.asarray(image.convert("RGB"))), "png", image.size
+            return encode_png(np.asarray(image.convert("RGB"))), "png", image.size
         with open(path, "rb") as file:
             return file.read(), _STORED_FORMATS[image.format], image.size
 
@@ -207,13 +207,7 @@ def _encoded(
 ) -> EncodedExample:
     height, width = label_map.shape
     pixels = np.bincount(label_map.ravel(), minlength=label_space.num_classes)
-    return EncodedExample(key, image, image_format, _png(label_map), height, width, pixels)
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
+    return EncodedExample(key, image, image_format, encode_png(label_map), height, width, pixels)
 
 
 def _opened(path: str) -> Image.Image:

@@ -12,7 +12,7 @@ which is written last: a folder without it is not a data set. Records are `tf.tr
 
 import contextlib
 import dataclasses
-import hashlib
+import functools
 import json
 import os
 import struct
@@ -22,6 +22,7 @@ import tensorflow as tf
 
 from oasis_tf.data.datasets import LabelSpace
 from oasis_tf.io import files
+from oasis_tf.io.files import file_sha256
 
 FORMAT_VERSION = 1
 METADATA_FILE = "dataset.json"
@@ -139,19 +140,23 @@ class PreparedDataset:
                 f"{data_dir} is not a prepared data set: it {problem}. Run `python -m "
                 f"oasis_tf.prepare --output={data_dir} …` (again, if it was interrupted)."
             )
-        values = _read_metadata(path)
-        splits = {
-            name: SplitInfo(
-                tuple(ShardInfo(**shard) for shard in split["shards"]),
-                tuple(split["class_pixels"]),
-            )
-            for name, split in values["splits"].items()
-        }
-        label_space = LabelSpace.from_json(values["label_space"])
-        prepared = cls(data_dir, label_space, splits, values.get("synthetic"))
+        status = os.stat(path)
+        state = status.st_ino, status.st_mtime_ns, status.st_size
+        prepared = cls(data_dir, **_described(path, state))
         if not skip_corrupt:
             prepared._check_shards()
         return prepared
+
+    def check_classes(self, label_space: LabelSpace) -> None:
+        """Raises ValueError unless the data set has the classes of a model's label space."""
+        ours, theirs = label_space, self.label_space
+        if (ours.class_names, ours.has_unknown) != (theirs.class_names, theirs.has_unknown):
+            raise ValueError(
+                "The model and the data set must have the same classes. Received: a model of "
+                f"{ours.num_classes} classes ({ours.dataset}) and a data set of "
+                f"{theirs.num_classes} classes ({theirs.dataset}) in {self.data_dir}. Name the "
+                "data set that the model was trained on, or one prepared with the same classes."
+            )
 
     def _split(self, split: str) -> SplitInfo:
         if split not in self.splits:
@@ -265,12 +270,6 @@ def contents_unchecked(path: str, start: int, end: int) -> bytes:
         return file.read(end - start - _HEADER_BYTES - _FOOTER_BYTES)
 
 
-def file_sha256(path: str) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def write_json(path: str, values: dict) -> None:
     """Writes a JSON file aside, then renames it.
 
@@ -303,6 +302,25 @@ def unwritable(path: str, reason: str) -> OSError:
         "writable (or choose another --output), then run the same command again: finished shards "
         "are kept."
     )
+
+
+@functools.lru_cache(maxsize=8)
+def _described(path: str, state: tuple) -> dict:
+    """What `dataset.json` says, by attributes of `PreparedDataset`; read once for each `state`."""
+    del state
+    values = _read_metadata(path)
+    splits = {
+        name: SplitInfo(
+            tuple(ShardInfo(**shard) for shard in split["shards"]), tuple(split["class_pixels"])
+        )
+        for name, split in values["splits"].items()
+    }
+    label_space = LabelSpace.from_json(values["label_space"])
+    return {
+        "label_space": label_space,
+        "splits": splits,
+        "synthetic": values.get("synthetic"),
+    }
 
 
 def _read_metadata(path: str) -> dict:

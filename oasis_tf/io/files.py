@@ -1,6 +1,7 @@
 """Files and folders that are whole or absent: written aside, beside their place, then renamed."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 
@@ -47,3 +48,9 @@ def folder_written_aside(path):
         os.rename(aside, path)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def file_sha256(path):
+    """SHA-256 of a file, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

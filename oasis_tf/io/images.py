@@ -1,5 +1,6 @@
 """Images entering and leaving the program: photographs, PNG files, contact sheets, animations."""
 
+import io
 import os
 import struct
 
@@ -36,6 +37,21 @@ def save_png(path, picture, text=None):
         chunks.add_text(key, value)
     with files.written_aside(path) as aside:
         picture.save(aside, pnginfo=chunks)
+
+
+def encode_png(values, compress_level=-1):
+    """A PNG file, bytes, of uint8 [H, W, 3] or [H, W], or uint16 [H, W].
+
+    `compress_level` is zlib's: -1 its default, 1 fast for what is read once and dropped.
+    """
+    file = io.BytesIO()
+    Image.fromarray(values).save(file, "PNG", compress_level=compress_level)
+    return file.getvalue()
+
+
+def png_bit_depth(head):
+    """Bits of a channel in a PNG file, of which at least the first 25 bytes are given."""
+    return head[24]
 
 
 def read_texts(path):

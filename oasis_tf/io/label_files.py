@@ -13,8 +13,9 @@ from oasis_tf.io import images
 
 FORMATS = ("auto", "ids", "colors")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-ONE_CHANNEL_MODES = ("1", "L", "P", "I;16", "I")
-BIT_DEPTH_OFFSET = 24  # of the byte in a PNG file that tells the bits a channel
+# Pillow's modes of PNG files with one channel: grey of 1, up to 8 and 16 bits; palette.
+GREY_MODES = ("1", "L", "I;16", "I")
+ONE_CHANNEL_MODES = (*GREY_MODES, "P")
 
 
 def find_label_files(path):
@@ -74,12 +75,33 @@ def read_label_file(path):
         ValueError: not a readable PNG, or more than one channel.
     """
     mode, pixels, _ = _read_png(path)
+    return _ids(path, mode, pixels)
+
+
+def read_mask(path, shape):
+    """Reads a mask: bool [H, W], true where the pixels of the file are not 0.
+
+    Args:
+        path: PNG file with one channel.
+        shape: (height, width) that it must have.
+
+    Raises:
+        ValueError: unreadable, colours, another size, or no pixel that is not 0.
+    """
+    mode, mask, _ = _read_png(path)
     if mode not in ONE_CHANNEL_MODES:
         raise ValueError(
-            "A label PNG must have one channel that holds raw ids. "
-            f"Received: {path} with channels {mode}. Save class numbers, not colours."
+            "A mask must have one channel: 0 outside the region, anything else inside. "
+            f"Received: {path} with channels {mode}."
         )
-    return _ids(path, mode, pixels)
+    if mask.shape != tuple(shape):
+        raise ValueError(
+            f"A mask must have the size of its label map or photograph. Received: {path} of height "
+            f"and width {mask.shape[0]} x {mask.shape[1]} for {shape[0]} x {shape[1]}."
+        )
+    if not mask.any():
+        raise ValueError(f"The mask has no pixel that is not 0: {path}. Mark the region in it.")
+    return mask != 0
 
 
 def _read_png(path):
@@ -89,7 +111,7 @@ def _read_png(path):
             image.load()
             palette = None
             if image.mode == "P":
-                palette = np.zeros((256, 3), np.uint8)  # decoders paint what is missing black
+                palette = np.zeros((256, 3), np.uint8)  # missing entries are black
                 entries = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
                 palette[: len(entries)] = entries
             return image.mode, np.asarray(image), palette
@@ -98,6 +120,11 @@ def _read_png(path):
 
 
 def _ids(path, mode, pixels):
+    if mode not in ONE_CHANNEL_MODES:
+        raise ValueError(
+            "A label PNG must have one channel that holds raw ids. "
+            f"Received: {path} with channels {mode}. Save class numbers, not colours."
+        )
     if mode == "L":
         # Grey of 2 or 4 bits comes stretched to 0..255; the ids are the values in the file.
         pixels = pixels // {2: 85, 4: 17}.get(_bit_depth(path), 1)
@@ -106,8 +133,7 @@ def _ids(path, mode, pixels):
 
 def _bit_depth(path):
     with open(path, "rb") as file:
-        file.seek(BIT_DEPTH_OFFSET)
-        return file.read(1)[0]
+        return images.png_bit_depth(file.read(25))
 
 
 # === Model ids ===
@@ -135,7 +161,7 @@ def read_label_map(path, label_space, label_format="auto"):
     mode, pixels, palette = _read_png(path)
     if label_format == "colors" or (label_format == "auto" and mode in ("RGB", "RGBA")):
         return colours_to_model_ids(_colours(path, mode, pixels, palette), label_space, path)
-    label_map = label_space.to_model_ids(read_label_file(path), str(path))
+    label_map = label_space.to_model_ids(_ids(path, mode, pixels), str(path))
     if label_format == "auto" and palette is not None:
         _check_palette(path, label_map, pixels, palette, label_space)
     return label_map

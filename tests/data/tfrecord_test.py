@@ -72,6 +72,17 @@ def test_save_and_load(data_dir):
     assert values["class_frequency"] == list(prepared.class_frequency)
 
 
+def test_the_description_is_read_once_until_it_changes(data_dir, monkeypatch):
+    first = PreparedDataset.load(data_dir)
+    reads, read = [], tfrecord._read_metadata
+    monkeypatch.setattr(tfrecord, "_read_metadata", lambda path: reads.append(path) or read(path))
+    assert PreparedDataset.load(data_dir, skip_corrupt=True) == first
+    assert reads == []
+    dataclasses.replace(first, synthetic={"seed": 3}).save()
+    assert PreparedDataset.load(data_dir).synthetic == {"seed": 3}
+    assert len(reads) == 1
+
+
 def test_absent_split_names_the_remedy(data_dir):
     prepared = PreparedDataset.load(data_dir)
     prepared = dataclasses.replace(prepared, splits={"train": prepared.splits["train"]})

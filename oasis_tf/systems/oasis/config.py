@@ -12,7 +12,7 @@ from oasis_tf.data.datasets import LabelSpace
 from oasis_tf.data.settings import DataConfig
 from oasis_tf.metrics.settings import EvaluationConfig
 from oasis_tf.settings.run_config import RunConfig
-from oasis_tf.systems.oasis.model_settings import ModelConfig
+from oasis_tf.systems.oasis.model_settings import ModelConfig, with_implied
 from oasis_tf.systems.oasis.training_settings import TrainingConfig
 
 __all__ = ["Config", "DataConfig", "EvaluationConfig", "ModelConfig", "TrainingConfig"]
@@ -86,9 +86,8 @@ def _log2(stride: int) -> int:
 
 
 def _consistency(model: ModelConfig, training: TrainingConfig) -> str:
-    if not training.lambda_labelmix:
-        return "none"
-    return training.consistency or ("labelmix" if model.segments else "none")
+    chosen = {"consistency": training.consistency, "lambda_labelmix": training.lambda_labelmix}
+    return with_implied(chosen)["consistency"] or ("labelmix" if model.segments else "none")
 
 
 def _check_losses(model: ModelConfig, training: TrainingConfig) -> None:

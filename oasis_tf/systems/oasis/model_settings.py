@@ -13,6 +13,7 @@ from typing import Any
 from oasis_tf.settings.fields import as_text, check_fields, setting
 
 GENERATOR_WIDTHS = {"oasis": (16, 16, 16, 8, 4, 2, 1), "spade": (16, 16, 16, 16, 8, 4, 2, 1)}
+DISCRIMINATOR_WIDTHS = (2, 2, 4, 4, 8, 8)
 # Discriminators that keep the resolution of the image, and so have logits per pixel.
 U_NETS = ("oasis", "oasis_x2")
 PATCH_GANS = ("patch", "ms_patch")
@@ -119,7 +120,7 @@ class ModelConfig:
     discriminator_widths: tuple[int, ...] = setting(
         "Comma list: output widths of the down blocks of a U-Net or a resnet_patch discriminator, "
         "in units of --discriminator_channels. Every block halves the image.",
-        (2, 2, 4, 4, 8, 8),
+        DISCRIMINATOR_WIDTHS,
         minimum=1,
     )
 
@@ -238,6 +239,14 @@ class ModelConfig:
         self.check_discriminator(purpose)
         if not self.segments:
             raise not_segmenting(purpose)
+
+    def check_noise(self, purpose: str) -> None:
+        """Raises ValueError unless the generator has noise, which `purpose` needs."""
+        if not self.vector_channels:
+            raise ValueError(
+                f"This model cannot {purpose}: it has no noise (noise_channels=0), so it generates "
+                "one image for a label map. Leave these flags out."
+            )
 
     @property
     def segments(self) -> bool:

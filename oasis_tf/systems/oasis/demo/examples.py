@@ -1,4 +1,4 @@
-"""Label maps to begin with, from a folder or from the data that a model was trained on."""
+"""Example label maps, from a folder or from the data that a model was trained on."""
 
 import os
 
@@ -33,7 +33,7 @@ def from_folder(path, label_space, height, width):
 
 
 def from_data(data_dir, label_space, height, width):
-    """As `from_folder`, from the validation split of a prepared data set; none if it is gone."""
+    """As `from_folder`, from the validation split of a prepared data set; none without data."""
     if not data_dir or not os.path.exists(data_dir):
         return []
     import tensorflow as tf  # here: it takes seconds to load, and often nothing is read

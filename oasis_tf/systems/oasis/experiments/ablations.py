@@ -7,7 +7,6 @@ before ended.
 
 import dataclasses
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -115,11 +114,8 @@ def _flagfile(variant):
 
 def published(path):
     """Published scores of a flagfile and their table, as its heading states them; None without."""
-    comments = [line.strip("# \n") for line in Path(path).read_text(encoding="utf-8").splitlines()]
-    heading = " ".join(comments)
-    scores = re.search(r"Expected score: (.+?) as published", heading)
-    table = re.search(r"table \w+", heading)
-    return scores and " ".join(filter(None, (scores[1], table and f"({table[0]})")))
+    scores, table = flagfiles.published_scores(Path(path))
+    return f"{scores} ({table})" if scores and table else scores
 
 
 def _overruled(arguments, by):

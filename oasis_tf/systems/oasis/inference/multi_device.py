@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from oasis_tf.metrics.sampler import Sampler
+from oasis_tf.systems.oasis.editing.noise_fields import IndexedNoise
 from oasis_tf.systems.oasis.inference.generator_engine import InferenceEngine
 
 
@@ -42,29 +43,30 @@ class DeviceSampler(Sampler):
 
     def __call__(self, label_map, seed):
         """Images as `OASIS.generate` gives them for these seeds; see `Sampler`."""
-        if not self._model.generator_ema.vector_channels:
-            return self._on_all(InferenceEngine.__call__, label_map)
-        return self._on_all(InferenceEngine.__call__, label_map, self.noise(seed))
+        noise = self._model.sample_noise(seed, len(seed))
+        if noise is None:
+            return self._on_all(label_map)
+        return self._on_all(label_map, np.zeros_like(label_map), noise.numpy()[:, None])
 
     def noise(self, seed):
         return self._model.sample_noise(seed, len(seed)).numpy()
 
     def from_field(self, label_map, noise_index, vectors):
-        return self._on_all(InferenceEngine.paint, label_map, noise_index, vectors)
+        return self._on_all(label_map, noise_index, vectors)
 
-    def _on_all(self, method, *arrays):
+    def _on_all(self, *arrays):
         if not self._engines:
             self._make_engines()
         parts = [np.array_split(array, len(self._engines)) for array in arrays]
         with ThreadPoolExecutor(len(self._engines)) as pool:
-            placed = zip(self._engines, *parts, strict=True)
-            images = pool.map(lambda part: self._on_one(method, *part), placed)
+            images = pool.map(self._on_one, self._engines, *parts)
             return np.concatenate([image for image in images if image is not None])
 
     @staticmethod
-    def _on_one(method, placed_engine, *arrays):
+    def _on_one(placed_engine, label_map, *noise):
         device, engine = placed_engine
-        if not len(arrays[0]):
+        if not len(label_map):
             return None
         with tf.device(device):
-            return method(engine, *arrays).numpy().astype(np.float32)
+            image = engine(label_map, IndexedNoise(*noise) if noise else None)
+            return image.numpy().astype(np.float32)

@@ -7,10 +7,10 @@ from oasis_tf.layers.initializers import xavier_normal
 from oasis_tf.layers.label_image_conv import SpectralLabelImageConv2D
 from oasis_tf.layers.remat import call_block
 from oasis_tf.systems.oasis.losses.chunked import ChunkedLogits
+from oasis_tf.systems.oasis.model_settings import DISCRIMINATOR_WIDTHS
 from oasis_tf.systems.oasis.models.single_scale import SingleScaleDiscriminator, output_shapes
 from oasis_tf.systems.oasis.models.unet_blocks import DownBlock, LabelDownBlock, UpBlock
 
-WIDTHS = (2, 2, 4, 4, 8, 8)
 LABEL_ENCODINGS = ("n_plus_1", "concat", "projection")
 
 
@@ -57,7 +57,7 @@ class Discriminator(SingleScaleDiscriminator):
         self,
         num_classes,
         channels=64,
-        widths=WIDTHS,
+        widths=DISCRIMINATOR_WIDTHS,
         remat=False,
         label_encoding="n_plus_1",
         chunk_logits=False,

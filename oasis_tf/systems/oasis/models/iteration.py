@@ -211,7 +211,7 @@ class Iteration:
             logits = self._discriminate_both(fake, image, label_map)
             loss_fake, loss_real = self.objective.discriminator_losses(*logits, targets)
             loss_mix = tf.zeros_like(loss_real)
-            if self.consistency != "none" and self.lambda_labelmix:
+            if self.consistency != "none":
                 loss_mix = self._consistency_loss(image, fake, label_map, mixing, *logits)
             loss = loss_fake + loss_real + loss_mix
             scaled = replica_loss(loss, self.discriminator_optimizer)

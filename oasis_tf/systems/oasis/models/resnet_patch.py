@@ -4,7 +4,8 @@ import keras
 
 from oasis_tf.layers.activation import leaky_relu
 from oasis_tf.layers.spectral_norm import SpectralConv2D
-from oasis_tf.systems.oasis.models.discriminator import WIDTHS, call_down_blocks, make_down_blocks
+from oasis_tf.systems.oasis.model_settings import DISCRIMINATOR_WIDTHS
+from oasis_tf.systems.oasis.models.discriminator import call_down_blocks, make_down_blocks
 from oasis_tf.systems.oasis.models.single_scale import SingleScaleDiscriminator, output_shapes
 
 
@@ -34,7 +35,9 @@ class ResNetPatchDiscriminator(SingleScaleDiscriminator):
 
     takes_label_map = True
 
-    def __init__(self, num_classes, channels=64, widths=WIDTHS, remat=False, **kwargs):
+    def __init__(
+        self, num_classes, channels=64, widths=DISCRIMINATOR_WIDTHS, remat=False, **kwargs
+    ):
         super().__init__(**kwargs)
         self.num_classes = num_classes
         self.channels = channels

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from oasis_tf import OASIS
+from oasis_tf.systems.oasis.editing.noise_fields import IndexedNoise
 from oasis_tf.systems.oasis.inference.multi_device import DeviceSampler
 from oasis_tf.systems.oasis.models import Discriminator, Generator
 
@@ -59,13 +60,14 @@ def main(output):
     ]
     index = np.arange(DEVICES).repeat(8)[None, None].repeat(16, 1).repeat(5, 0).repeat(2, 2)
     vectors = np.random.default_rng(1).normal(size=(5, DEVICES, 3)).astype(np.float32)
+    noise = IndexedNoise(index, vectors)
     np.savez(
         output,
         devices=np.array(placed),
         alone=model.generate(make_maps(5), SEEDS),
         together=together,
         one_row=sampler(make_maps(5)[:1], SEEDS[:1]),
-        field_alone=model.inference_engine().paint(make_maps(5), index, vectors).numpy(),
+        field_alone=model.inference_engine()(make_maps(5), noise).numpy(),
         field_together=sampler.from_field(make_maps(5), index, vectors),
     )
 

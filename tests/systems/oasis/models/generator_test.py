@@ -6,7 +6,6 @@ import tensorflow as tf
 from tensorflow.python.framework import op_callbacks  # the only way to the tensors of a graph's run
 
 from oasis_tf.systems.oasis.models import Generator
-from oasis_tf.systems.oasis.models.generator import SPADE_NORMAL_UPSAMPLES, SPADE_WIDTHS
 
 
 def count(network):
@@ -67,8 +66,8 @@ def test_parameters_at_full_width(noise_channels, published):
 
 
 SEVEN = (16, 16, 16, 16, 8, 4, 2, 1)
-NORMAL = {"widths": SPADE_WIDTHS, "upsamples": SPADE_NORMAL_UPSAMPLES}
-MORE = {"widths": SPADE_WIDTHS}
+NORMAL = {"widths": SEVEN, "upsamples": (False, True, False, True, True, True, True)}
+MORE = {"widths": SEVEN}
 LATENT = {"latent_stem": True, "latent_channels": 7, "start_size": (1, 2)}
 
 

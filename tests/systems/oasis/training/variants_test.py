@@ -192,7 +192,7 @@ def test_use(trained):
             with pytest.raises(ValueError, match="cannot segment: its discriminator tells real"):
                 use(image)
     if model.encoder is None:
-        with pytest.raises(ValueError, match="cannot paint in the style of an image: .*no image e"):
+        with pytest.raises(ValueError, match="generate in the style of an image: .*no image e"):
             model.encode(image)
     assert step_bytes(config, (1000, 1000)) > step_bytes(config, (0, 0))
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from oasis_tf.systems.oasis.editing.vector_paths import between
+from oasis_tf.systems.oasis.editing.vector_interpolation import interpolate_vectors
 
 
 def around(a, b, share=0.5):
     """Between two vectors along a circle."""
     ends = (np.array([x], np.float32) for x in (a, b))
-    return between(*ends, share, spherical=True)[0]
+    return interpolate_vectors(*ends, share, spherical=True)[0]
 
 
 @pytest.mark.parametrize("gap", [0, 1e-38, 1e-9, 1e-7, 1e-5])
@@ -46,8 +46,8 @@ def test_lists_are_handled_row_by_row():
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=(2, 6, 4)).astype(np.float32)
     second[1], second[2], second[3], first[4] = first[1], -first[2], 0, 0
-    together = between(first, second, 0.3, spherical=True)
+    together = interpolate_vectors(first, second, 0.3, spherical=True)
     assert together.dtype == np.float32 and np.isfinite(together).all()
     for row, (a, b) in enumerate(zip(first, second, strict=True)):
         np.testing.assert_allclose(together[row], around(a, b, 0.3), rtol=1e-6)
-    assert between(first[:0], second[:0], 0.3, spherical=True).shape == (0, 4)
+    assert interpolate_vectors(first[:0], second[:0], 0.3, spherical=True).shape == (0, 4)

@@ -1,22 +1,28 @@
-"""Vectors between vectors: along a line or a great circle."""
+"""Interpolation of vectors, along a line or a great circle."""
 
 import numpy as np
 
-# |sin| of the angle between opposite vectors below which rounding alone decides their plane.
+# |sin| of the angle between opposite vectors below which only rounding decides their plane.
 _ANTIPODAL = 1e-6
 
 
-def between(first, second, share, *, spherical=False):
+def interpolate_vectors(first, second, share, *, spherical=False):
     """Vectors between those of two lists.
+
+    With ``spherical``, directions move along the great circle at even speed, and lengths linearly.
+    Where the great circle is not defined:
+
+    * From or to a zero vector, the line is taken.
+    * Vectors of equal direction keep it.
+    * Between opposite vectors (to 1e-6 of the sine), the half circle goes through the axis in which
+      they are smallest. If Z = 1 there is no such axis, and the line is taken.
+
+    Swapped lists with ``1 - share`` give the same vectors.
 
     Args:
         first, second: float32 [P, Z].
-        share: float in 0..1, of the second; 0 and 1 give the lists themselves, bit for bit.
-        spherical: whether directions move along the great circle at even speed, and lengths
-            linearly. Where that tells nothing: from or to a zero vector, the line is taken; between
-            vectors of one direction, that direction; between opposite ones (to 1e-6 of the sine),
-            the half circle through the axis in which they are least (Z = 1 has none, and takes the
-            line). Exchanging the lists and taking the other share gives the same.
+        share: float in 0..1, of the second list; 0 and 1 give the lists themselves, bit for bit.
+        spherical: bool.
 
     Returns:
         float32 [P, Z].
@@ -24,7 +30,7 @@ def between(first, second, share, *, spherical=False):
     if share in (0, 1):
         return second if share else first
     way = _spherical if spherical else _linear
-    # In float64, what lies between equal vectors is rounded to these.
+    # In float64, interpolation between equal vectors is rounded to them.
     return way(first.astype(np.float64), second.astype(np.float64), share).astype(np.float32)
 
 
