@@ -258,13 +258,6 @@ def record_starts(path: str) -> list[int]:
     return starts
 
 
-def contents_unchecked(path: str, start: int, end: int) -> bytes:
-    """Contents of the record that lies at [start, end) of a shard, whatever their checksum."""
-    with open(path, "rb") as file:
-        file.seek(start + _HEADER_BYTES)
-        return file.read(end - start - _HEADER_BYTES - _FOOTER_BYTES)
-
-
 def file_sha256(path: str) -> str:
     """SHA-256 of a file, hexadecimal."""
     with open(path, "rb") as file:

@@ -8,7 +8,7 @@ import numpy as np
 
 from oasis_tf.data import random_access
 from oasis_tf.data.tfrecord import PreparedDataset
-from oasis_tf.io import images, label_files
+from oasis_tf.io import images, label_files, output_paths
 from oasis_tf.io.progress import progress_bar
 from oasis_tf.systems.oasis import losses, noise
 from oasis_tf.systems.oasis.models.oasis import to_float_image
@@ -140,11 +140,13 @@ def plan_labelmix(
         grid and os.fspath(grid),
         skip_existing,
     )
-    outputs.check_folder(output_dir)
+    output_paths.check_folder(output_dir)
     if grid and not plan.grid.lower().endswith(".png"):
         raise ValueError(f"The contact sheet must be a .png file. Received: {grid}")
     inputs = [path for one in found if isinstance(one, FileScene) for path in one.scene.inputs]
-    outputs.check_outputs(plan.outputs(), inputs, overwrite=overwrite, skip_existing=skip_existing)
+    output_paths.check_outputs(
+        plan.outputs(), inputs, overwrite=overwrite, skip_existing=skip_existing
+    )
     note = plan.sizing.says([_checked_size(one, config.label_space, plan) for one in found])
     return dataclasses.replace(plan, notes=(note,) if note else ())
 

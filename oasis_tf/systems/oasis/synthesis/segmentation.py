@@ -3,7 +3,7 @@
 import dataclasses
 import os
 
-from oasis_tf.io import images, label_files
+from oasis_tf.io import images, label_files, output_paths
 from oasis_tf.io.progress import progress_bar
 from oasis_tf.systems.oasis.synthesis import outputs, scenes
 from oasis_tf.systems.oasis.synthesis.scenes import Scene, Sizing
@@ -44,9 +44,11 @@ def plan_segmentation(
     found = tuple(scenes.find_scenes(photographs=from_images))
     sizing = Sizing.chosen(config, size, height, width, needs_discriminator=True)
     plan = SegmentationPlan(found, sizing, os.fspath(output_dir), skip_existing)
-    outputs.check_folder(output_dir)
+    output_paths.check_folder(output_dir)
     inputs = [scene.photo_path for scene in found]
-    outputs.check_outputs(plan.outputs(), inputs, overwrite=overwrite, skip_existing=skip_existing)
+    output_paths.check_outputs(
+        plan.outputs(), inputs, overwrite=overwrite, skip_existing=skip_existing
+    )
     note = sizing.says([images.read_photograph(path).shape[:2] for path in inputs])
     return dataclasses.replace(plan, notes=(note,) if note else ())
 
