@@ -16,7 +16,7 @@ import os
 
 from absl import flags
 
-from oasis_tf.cli import runner
+from oasis_tf.cli import common_flags, runner
 from oasis_tf.io import files
 
 NETWORKS = ("generator", "discriminator")
@@ -26,7 +26,7 @@ def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
     flags.DEFINE_string("model_dir", None, "Model directory.", required=True, **where)
-    runner.define_checkpoint_flag(flag_values)
+    common_flags.define_checkpoint_flag(flag_values)
     flags.DEFINE_string("output", None, "File to write, of suffix .keras.", required=True, **where)
     flags.DEFINE_enum(
         "network",
@@ -78,7 +78,7 @@ def main(argv):
     check_output(args.output, args.overwrite)
     from oasis_tf import OASIS
 
-    model = OASIS.load(args.model_dir, runner.checkpoint(args.checkpoint))
+    model = OASIS.load(args.model_dir, common_flags.checkpoint(args.checkpoint))
     export(model, args.output, args.network)
     print(f"Wrote the {args.network} to {args.output}")
 

@@ -16,7 +16,7 @@ import time
 
 from absl import flags
 
-from oasis_tf.cli import runner
+from oasis_tf.cli import common_flags, runner
 from oasis_tf.io import files
 
 MAX_PIXELS = 4096 * 4096
@@ -26,7 +26,7 @@ def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
     flags.DEFINE_string("model_dir", None, "Model directory.", required=True, **where)
-    runner.define_checkpoint_flag(flag_values)
+    common_flags.define_checkpoint_flag(flag_values)
     flags.DEFINE_string(
         "output",
         None,
@@ -121,7 +121,7 @@ def main(argv):
         warmup.check_extra()
     from oasis_tf import OASIS
 
-    model = OASIS.load(args.model_dir, runner.checkpoint(args.checkpoint))
+    model = OASIS.load(args.model_dir, common_flags.checkpoint(args.checkpoint))
     start = time.monotonic()
     names = export(model, path, args.max_pixels, args.warmup)
     seconds = time.monotonic() - start

@@ -22,7 +22,7 @@ import os
 
 from absl import flags
 
-from oasis_tf.cli import runner
+from oasis_tf.cli import common_flags, runner
 
 NETWORKS = ("generator", "segmenter")
 QUANTIZATIONS = {"none": "float32", "float16": "float16", "dynamic": "dynamic", "int8": "int8"}
@@ -33,7 +33,7 @@ def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
     flags.DEFINE_string("model_dir", None, "Model directory.", required=True, **where)
-    runner.define_checkpoint_flag(flag_values)
+    common_flags.define_checkpoint_flag(flag_values)
     flags.DEFINE_string(
         "output",
         None,
@@ -216,7 +216,7 @@ def main(argv):
 
     prepared = writing.dataset_for(plan, config, args.data_dir)
     writing.write(
-        OASIS.load(args.model_dir, runner.checkpoint(args.checkpoint)),
+        OASIS.load(args.model_dir, common_flags.checkpoint(args.checkpoint)),
         plan,
         prepared,
         representative_examples=args.representative_examples,

@@ -15,7 +15,7 @@ from oasis_tf import forwarding
 
 __version__ = "0.1.0"  # the only place: pyproject.toml reads it
 
-__all__ = ["OASIS", "__version__"]
+__all__ = ["OASIS", "__version__", "load"]
 
 _MODULES = ("convert", "editing", "models")
 
@@ -28,6 +28,10 @@ def __getattr__(name: str) -> Any:
         from oasis_tf.systems.oasis.models.oasis import OASIS
 
         return OASIS
+    if name == "load":
+        from oasis_tf.systems import load
+
+        return load
     if name in _MODULES:
         return importlib.import_module(f"oasis_tf.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,70 +1,11 @@
-"""Command: train a list of ablations on one data set, measure all alike, print the table.
+"""Command: train variants of a system on one data set, measure all alike, print the table.
 
-    python -m oasis_tf.ablate --variants=spade_plus,oasis --data_dir=DATA --output=DIR \\
-        --common=small.flags
+    python -m oasis_tf.ablate --variants=A,B --data_dir=DATA --output=DIR …
 
-Variants are flagfiles: shipped ones (configs/ablations) by name, or your own by path. Flags of
---common overrule those of every variant, so that widths, sizes and steps are equal. Each trains in
-DIR/NAME; the same command goes on where it was stopped. The table stands beside the published rows
-and is written to DIR/ablations.md.
+`--help` lists the flags of each system.
 """
 
-import os
-
-from absl import flags
-
-from oasis_tf.cli import runner
-
-
-def define_flags(flag_values):
-    """Defines the flags of this command on `flag_values`."""
-    where = {"flag_values": flag_values}
-    flags.DEFINE_list("variants", None, "Flagfiles, with commas between.", required=True, **where)
-    flags.DEFINE_string("data_dir", None, "Prepared data set.", required=True, **where)
-    flags.DEFINE_string("output", None, "Folder of the runs.", required=True, **where)
-    flags.DEFINE_string(
-        "common", None, "Flagfile whose flags overrule those of all variants.", **where
-    )
-    flags.DEFINE_bool(
-        "untrained", False, "A first row: the first variant after a single step.", **where
-    )
-    flags.DEFINE_list(
-        "metrics",
-        ["fid", "alignment", "diversity"],
-        "Metrics, as for the evaluate command.",
-        **where,
-    )
-    flags.DEFINE_integer(
-        "diversity_maps",
-        20,
-        "Label maps that the metrics of diversity use, spread over the validation split.",
-        lower_bound=1,
-        **where,
-    )
-
-
-def main(argv):
-    """Checks everything, trains and measures, prints and writes the table."""
-    del argv
-    args = flags.FLAGS
-    # Here: bad flags answer without what these load.
-    from oasis_tf.io import files
-    from oasis_tf.systems.oasis.experiments import ablation_table, ablations
-
-    runs = ablations.plan(args.variants, args.data_dir, args.output, args.common, args.untrained)
-    settings = [f"--diversity_maps={args.diversity_maps}"]
-    failed = ablations.execute(runs, args.metrics, settings)
-    text = ablation_table.markdown(runs)
-    print(text)
-    path = os.path.join(args.output, "ablations.md")
-    with files.written_aside(path) as aside, open(aside, "w", encoding="utf-8") as file:
-        file.write(f"{text}\n")
-    if failed:
-        raise ValueError(
-            f"These runs failed: {', '.join(failed)}; what they said stands above. The same "
-            "command tries them again."
-        )
-
+from oasis_tf.cli import system_runner
 
 if __name__ == "__main__":
-    runner.run(main, define_flags)
+    system_runner.run_ability("ablate")

@@ -1,113 +1,16 @@
-"""Command: checkpoints of the authors' PyTorch release to model directories, and back.
+"""Command: checkpoints of other projects to model directories, and back.
 
-    python -m oasis_tf.convert --checkpoint=best_EMA.pth --dataset=ade20k --model_dir=DIR
+    python -m oasis_tf.convert --checkpoint=FILE --model_dir=DIR …
     python -m oasis_tf.convert --model_dir=DIR --to_official=FOLDER
 
-Widths and class counts follow from the shapes of the weights; settings of training are those of the
-data set's flagfile unless flags say otherwise (how long to train is left to the train command). A
-model converted without --discriminator can generate, be measured and exported; with it, it can also
-segment and be trained on. PyTorch is needed: `pip install "oasis-tf[convert]"`.
-
-In Python, `load_official(network, state_dict)` and `to_official(network)` do the same for one
-network and NumPy arrays, without PyTorch.
+`--help` lists the flags of each system. In Python, `load_official(network, state_dict)` and
+`to_official(network)` convert one network of OASIS from and to NumPy arrays, without PyTorch.
 """
 
-from absl import flags
-
-from oasis_tf.cli import runner
-from oasis_tf.data.datasets import DATASETS
-from oasis_tf.settings import setting_flags
-from oasis_tf.systems.oasis.model_settings import PARTS
+from oasis_tf.cli import system_runner
 from oasis_tf.systems.oasis.official.state_dicts import load_official, to_official
 
 __all__ = ["load_official", "to_official"]
 
-
-def define_flags(flag_values):
-    """Defines the flags of this command on `flag_values`: its own and the settings of training."""
-    where = {"flag_values": flag_values}
-    # The release has no choice of parts, and two flags of its own are called like two of them.
-    setting_flags.define_setting_flags(flag_values, without=PARTS)
-    flags.DEFINE_string("model_dir", None, "Model directory: new, or the one to write from.",
-                        required=True, **where)  # fmt: skip
-    flags.DEFINE_string(
-        "checkpoint", None, "Official file of the averaged generator, …_EMA.pth.", **where
-    )
-    flags.DEFINE_string(
-        "generator",
-        None,
-        "Official file of the generator itself, …_G.pth, to train on from; default: the averaged.",
-        **where,
-    )
-    flags.DEFINE_string(
-        "discriminator", None, "Official file of the discriminator, …_D.pth.", **where
-    )
-    flags.DEFINE_enum(
-        "dataset",
-        None,
-        list(DATASETS),
-        "Data set whose classes and settings the model has; default: the one at --data_dir.",
-        **where,
-    )
-    flags.DEFINE_integer(
-        "num_classes",
-        None,
-        "folder: label classes, the unknown one included; default: inferred from the shapes.",
-        lower_bound=1,
-        **where,
-    )
-    flags.DEFINE_integer(
-        "unknown_label", None, "folder: raw value of the unknown label.", lower_bound=0, **where
-    )
-    flags.DEFINE_string("class_names", None, "folder: file with one class name per line.", **where)
-    flags.DEFINE_string(
-        "to_official",
-        None,
-        "Instead of reading, write the networks of --model_dir to this folder, as latest_G.pth, "
-        "latest_EMA.pth and latest_D.pth.",
-        **where,
-    )
-
-
-def main(argv):
-    """Checks everything, then writes."""
-    del argv
-    from oasis_tf.systems.oasis.official import conversion
-
-    args = flags.FLAGS
-    if (args.checkpoint is None) == (args.to_official is None):
-        raise ValueError(
-            "Give either --checkpoint=FILE, to make a model directory, or --to_official=FOLDER, to "
-            f"write one back. Received: {'neither' if args.checkpoint is None else 'both'}."
-        )
-    if args.to_official:
-        paths = conversion.plan_official(args.model_dir, args.to_official)
-        conversion.write_official(args.model_dir, paths)
-        print(f"Wrote {', '.join(paths.values())}")
-        return
-    plan = conversion.plan_conversion(
-        args.model_dir,
-        args.checkpoint,
-        generator=args.generator,
-        discriminator=args.discriminator,
-        dataset=args.dataset,
-        num_classes=args.num_classes,
-        unknown_label=args.unknown_label,
-        class_names=args.class_names,
-        settings=setting_flags.given_settings(without=PARTS),
-    )
-    conversion.convert(plan)
-    print(f"Wrote {args.model_dir}. {_abilities(plan.config)}")
-
-
-def _abilities(config):
-    if config.model.has_discriminator:
-        return "It can generate, segment, be measured, exported and trained on."
-    return (
-        "It can generate, be measured and exported, but neither segment nor be trained on: that "
-        "needs --discriminator."
-    )
-
-
 if __name__ == "__main__":
-    runner.run(main, define_flags)
+    system_runner.run_ability("convert")

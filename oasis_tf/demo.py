@@ -9,14 +9,14 @@ otherwise. Needs the extra `demo`.
 
 from absl import flags
 
-from oasis_tf.cli import runner
+from oasis_tf.cli import common_flags, runner
 
 
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
     flags.DEFINE_string("model_dir", None, "Model directory.", required=True, **where)
-    runner.define_checkpoint_flag(flag_values)
+    common_flags.define_checkpoint_flag(flag_values)
     flags.DEFINE_string(
         "serving_url",
         None,
@@ -79,7 +79,7 @@ def _loaded(args):
     from oasis_tf import OASIS
     from oasis_tf.systems.oasis.demo.signatures import Signatures
 
-    return Signatures(OASIS.load(args.model_dir, runner.checkpoint(args.checkpoint)))
+    return Signatures(OASIS.load(args.model_dir, common_flags.checkpoint(args.checkpoint)))
 
 
 def _examples(args, config):

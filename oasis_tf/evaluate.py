@@ -17,9 +17,12 @@ Values, and all that they depend on, are printed and kept in DIR/evaluations/. d
 says what is comparable with published numbers.
 """
 
+import dataclasses
+
 from absl import flags
 
-from oasis_tf.cli import runner
+from oasis_tf.cli import common_flags, runner
+from oasis_tf.metrics.settings import EvaluationConfig
 from oasis_tf.settings import setting_flags
 from oasis_tf.systems.oasis import config
 
@@ -34,7 +37,7 @@ def define_flags(flag_values):
     flags.DEFINE_list(
         "metrics", ["fid", "segmentation", "alignment"], "Metrics, separated by commas.", **where
     )
-    runner.define_checkpoint_flag(flag_values)
+    common_flags.define_checkpoint_flag(flag_values)
     flags.DEFINE_integer(
         "seed", 0, "The i-th image is generated with seed --seed + i.", lower_bound=0, **where
     )
@@ -56,7 +59,7 @@ def define_flags(flag_values):
         "side, with the published ones.",
         **where,
     )
-    setting_flags.define_evaluation_flags(flag_values)
+    setting_flags.define_fields(dataclasses.fields(EvaluationConfig), flag_values)
 
 
 def main(argv):
@@ -70,7 +73,7 @@ def main(argv):
         return
     if not args.model_dir:
         raise ValueError("`model_dir` must be given: --model_dir=DIR, or --compare=DIR1,DIR2.")
-    settings = setting_flags.evaluation_settings(config.Config.load(args.model_dir).evaluation)
+    settings = setting_flags.section_settings(config.Config.load(args.model_dir).evaluation)
     from oasis_tf.metrics import evaluation
     from oasis_tf.metrics.reports import table  # here: bad flags answer without TensorFlow
 
@@ -79,7 +82,7 @@ def main(argv):
         args.data_dir,
         args.metrics,
         settings,
-        checkpoint=runner.checkpoint(args.checkpoint),
+        checkpoint=common_flags.checkpoint(args.checkpoint),
         seed=args.seed,
         batch_size=args.batch_size,
         skip_corrupt=args.skip_corrupt,

@@ -1,68 +1,56 @@
-"""Trains OASIS on a prepared data set, or continues the run of a model directory.
+"""Command: train a model, or continue the run of a model directory.
 
     python -m oasis_tf.train --flagfile=ade.flags --data_dir=DIR --model_dir=DIR
 
-A bare flagfile name is looked up in the working directory, then among the shipped ones. Flags not
-given come from config.json of the model directory if there is one, else from the defaults. Steps or
-epochs, cadences, --strategy, --jit_compile and the place of the data may change on a restart; other
-settings may not.
+A bare flagfile name is looked up in the working directory, then among the shipped ones. `--system`
+chooses what is trained; flagfiles set it. Flags not given come from config.json of the model
+directory if there is one, else from the defaults. Steps or epochs, cadences, --strategy,
+--jit_compile and the place of the data may change on a restart; other settings may not.
 """
 
 import os
 
 from absl import flags
 
-from oasis_tf.cli import runner
+from oasis_tf.cli import system_runner
 from oasis_tf.settings import setting_flags
-from oasis_tf.systems.oasis import config as config_lib
-from oasis_tf.systems.oasis import run_settings
+from oasis_tf.settings.run_config import CONFIG_FILE, RunConfig
+from oasis_tf.systems.system import System
 
 
-def main(argv: list[str]) -> None:
+def define_flags(system: System, flag_values: flags.FlagValues) -> None:
+    """Defines the flags of this command with a system."""
+    setting_flags.define_train_flags(system.config, flag_values)
+
+
+def main(argv: list[str], system: System) -> None:
+    """Resolves the configuration, then trains or describes."""
     del argv
-    config = resolve_config(flags.FLAGS.model_dir)
-    from oasis_tf.training import loop  # late: bad flags answer without loading TensorFlow
-
+    config = resolve_config(system, flags.FLAGS.model_dir)
     if flags.FLAGS.dry_run:
-        print(loop.describe(config))
-    else:
-        loop.train(config, flags.FLAGS.model_dir)
+        print(system.describe(config))
+        return
+    from oasis_tf.training import loop  # here: bad flags answer without TensorFlow
+
+    loop.train(config, flags.FLAGS.model_dir, system.make_task)
 
 
-def resolve_config(model_dir: str | None) -> config_lib.Config:
-    """Returns the configuration that flags, model directory and data set decide together.
+def resolve_config(system: System, model_dir: str | None) -> RunConfig:
+    """Returns the configuration that flags, model directory and data decide together.
 
     Raises:
         ValueError: a directory is missing, a setting impossible, or flags contradict the model
-            directory or its data set, or its model has no discriminator.
-        OSError: `--data_dir` is not a prepared data set.
+            directory or its data.
+        OSError: the data cannot be read.
     """
-    given = setting_flags.given_flags()
+    given = setting_flags.given_flags(system.config)
     if not model_dir and not flags.FLAGS.dry_run:
         raise ValueError("`model_dir` must be given: --model_dir=DIR, new or to be continued.")
     previous = None
-    if model_dir and os.path.exists(os.path.join(model_dir, config_lib.CONFIG_FILE)):
-        previous = config_lib.Config.load(model_dir)
-        previous.model.check_discriminator("be trained")
-    data_dir = given.get("data_dir") or (previous and previous.data.data_dir)
-    if not data_dir:
-        raise ValueError("`data_dir` must be given: --data_dir=DIR of a prepared data set.")
-    from oasis_tf.data.tfrecord import PreparedDataset
-
-    skip_corrupt = given.get("skip_corrupt", previous is not None and previous.data.skip_corrupt)
-    try:
-        dataset = PreparedDataset.load(os.path.expanduser(data_dir), skip_corrupt=skip_corrupt)
-    except (ValueError, OSError) as error:
-        if "data_dir" in given:
-            raise
-        raise ValueError(f"{error} If the data set has moved, give its --data_dir.") from error
-    return run_settings.resolve(
-        given,
-        label_space=dataset.label_space,
-        num_examples=dataset.num_examples("train"),
-        previous=previous,
-    )
+    if model_dir and os.path.exists(os.path.join(model_dir, CONFIG_FILE)):
+        previous = system.config.load(model_dir)
+    return system.resolve(given, previous)
 
 
 if __name__ == "__main__":
-    runner.run(main, setting_flags.define_flags)
+    system_runner.run(main, define_flags)

@@ -11,14 +11,15 @@ import tensorflow as tf
 from absl import flags
 from PIL import Image
 
-from oasis_tf import OASIS, synthesize
+from oasis_tf import OASIS
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.data.shapes import scene
 from oasis_tf.io.images import to_uint8
 from oasis_tf.io.label_files import resize_label_map
 from oasis_tf.metrics import evaluation
 from oasis_tf.metrics.names import metric_of
-from oasis_tf.systems.oasis.config import EvaluationConfig
+from oasis_tf.metrics.settings import EvaluationConfig
+from oasis_tf.systems.oasis.synthesis import command as synthesize
 
 SPACE = published_label_space("shapes")
 

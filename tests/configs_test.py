@@ -3,10 +3,11 @@
 import pytest
 from absl import flags
 
-from oasis_tf.cli import runner
+from oasis_tf.cli import flagfiles
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.settings import setting_flags
 from oasis_tf.systems.oasis import run_settings
+from oasis_tf.systems.oasis.config import Config
 
 # dataset, classes, crop, resize, batch, epochs (None: steps), lr_g, lr_d, LabelMix, EMA
 TABLE = {
@@ -22,11 +23,9 @@ WIDTHS = ((16, 16, 16, 8, 4, 2, 1), (2, 2, 4, 4, 8, 8))
 
 
 def resolve(*arguments, dataset="shapes", num_examples=1000):
-    values = flags.FlagValues()
-    setting_flags.define_flags(values)
-    values(["train", *runner.expand_flagfiles(arguments)])
+    values = setting_flags.read_train_flags(Config, flagfiles.expand_flagfiles(arguments))
     return run_settings.resolve(
-        {"data_dir": "data"} | setting_flags.given_flags(values, arguments),
+        {"data_dir": "data"} | setting_flags.given_flags(Config, values, arguments),
         label_space=published_label_space(dataset),
         num_examples=num_examples,
     )
@@ -95,7 +94,7 @@ BASES = {"ade": "ade_paper", "cityscapes": "cityscapes_paper"}
 
 def test_the_tables_cover_every_shipped_flagfile():
     names = {*TABLE, "quickstart", *(f"ablations/{name}" for name in ABLATIONS)}
-    assert {f"{name}.flags" for name in names} == set(runner.shipped_configs())
+    assert {f"{name}.flags" for name in names} == set(flagfiles.shipped_configs())
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -163,11 +162,9 @@ def test_a_run_of_an_ablation_continues_with_the_same_flags():
         "spade_plus_encoder_ade_vgg",
         "cutmix_cityscapes",
     ):
-        values = flags.FlagValues()
-        setting_flags.define_flags(values)
         arguments = [f"--flagfile={name}.flags", "--vgg19=vgg19.pth"]
-        values(["train", *runner.expand_flagfiles(arguments)])
-        given = {"data_dir": "data"} | setting_flags.given_flags(values, arguments)
+        values = setting_flags.read_train_flags(Config, flagfiles.expand_flagfiles(arguments))
+        given = {"data_dir": "data"} | setting_flags.given_flags(Config, values, arguments)
         space = published_label_space("cityscapes" if "cityscapes" in name else "ade20k")
         how = {"label_space": space, "num_examples": 100}
         first = run_settings.resolve(given, **how)
@@ -188,9 +185,9 @@ def test_flags_behind_a_flagfile_overrule_it():
     assert resolve("--flagfile=quickstart.flags", "--epochs=2").training.steps == 500
 
 
-@pytest.mark.parametrize("name", runner.shipped_configs())
+@pytest.mark.parametrize("name", flagfiles.shipped_configs())
 def test_every_flagfile_opens_with_paper_command_hardware_and_score(name):
-    lines = runner.shipped_configs()[name].read_text().splitlines()
+    lines = flagfiles.shipped_configs()[name].read_text().splitlines()
     heading = " ".join(line.lstrip("# ") for line in lines[: lines.index("")])
     assert all(line.startswith("# ") for line in lines[: lines.index("")])
     for part in ("Paper: ", "Data: python -m oasis_tf.prepare --dataset=", "Hardware: ", "score: "):

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from absl import flags
 
-from oasis_tf.cli import runner
+from oasis_tf.cli import common_flags, runner
 
 TASKS = ("synthesize", "segment", "recreate")
 _SIZE = re.compile(r"(\d+)x(\d+)")
@@ -53,7 +53,7 @@ def define_flags(flag_values):
         **where,
     )
     flags.DEFINE_string("output", None, "Folder for the pictures.", required=True, **where)
-    runner.define_label_format_flag(flag_values)
+    common_flags.define_label_format_flag(flag_values)
     flags.DEFINE_string(
         "size",
         "crop",

@@ -16,7 +16,7 @@ import numpy as np
 
 from oasis_tf.data import verification
 from oasis_tf.io.images import to_uint8
-from oasis_tf.systems.oasis.config import EvaluationConfig
+from oasis_tf.metrics.settings import EvaluationConfig
 
 
 @dataclasses.dataclass(frozen=True)

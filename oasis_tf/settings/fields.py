@@ -1,7 +1,7 @@
 """What a setting is: one field of a frozen dataclass, with help, limits and restart rule.
 
-Flags (`setting_flags.py`), checks and what a restart may change (`resolving.py`) are derived from
-the field, so a new setting is one line of `config.py`.
+Flags (`setting_flags.py`), checks and what a restart may change (`merging.py`) are derived from the
+field, so a new setting is one line of a system's configuration.
 """
 
 import dataclasses
@@ -15,6 +15,7 @@ def setting(
     *,
     flag: bool = True,
     changeable: bool = False,
+    path: bool = False,
     minimum: float | None = None,
     above: float | None = None,
     below: float | None = None,
@@ -27,13 +28,14 @@ def setting(
         default: the value without a flag.
         flag: whether there is a flag; otherwise the prepared data set gives the value.
         changeable: whether a restart may give another value than config.json.
+        path: whether it is a path that may differ between the workers of a run.
         minimum: smallest value allowed; of every entry, for a tuple.
         above: values must be larger.
         below: values must be smaller.
         choices: the values allowed.
     """
     rules = {"minimum": minimum, "above": above, "below": below, "choices": choices}
-    metadata = {"help": help_text, "flag": flag, "changeable": changeable, **rules}
+    metadata = {"help": help_text, "flag": flag, "changeable": changeable, "path": path, **rules}
     return dataclasses.field(default=default, metadata=metadata)
 
 

@@ -12,9 +12,7 @@ from typing import Any
 from absl import flags
 
 from oasis_tf.settings.fields import as_text, is_widths, optional_type
-from oasis_tf.systems.oasis.config import SECTIONS, EvaluationConfig
-
-DEFAULT_EPOCHS = 200
+from oasis_tf.settings.run_config import RunConfig
 
 
 class _WidthsParser(flags.ArgumentParser):
@@ -34,34 +32,36 @@ class _WidthsParser(flags.ArgumentParser):
         return "comma separated list of integers"
 
 
-def flag_fields() -> list[dataclasses.Field]:
+def flag_fields(kind: type[RunConfig]) -> list[dataclasses.Field]:
     """Returns the fields of all sections that have a flag of the same name."""
-    fields = [field for kind in SECTIONS.values() for field in dataclasses.fields(kind)]
+    fields = [f for section in kind.SECTIONS.values() for f in dataclasses.fields(section)]
     return [field for field in fields if field.metadata["flag"]]
 
 
 def define_setting_flags(
-    flag_values: flags.FlagValues = flags.FLAGS, without: Collection[str] = ()
+    kind: type[RunConfig],
+    flag_values: flags.FlagValues = flags.FLAGS,
+    without: Collection[str] = (),
 ) -> None:
     """Defines a flag for every setting but those named in `without`, and --epochs.
 
     All default to None, so that `given_flags` can tell a flag that was given from one that was
     not; the help text states the default.
     """
-    for field in flag_fields():
-        if field.name not in without:
-            _define_flag(field, flag_values)
-    flags.DEFINE_integer(
-        "epochs",
-        None,
-        f"Passes over the training images, instead of --steps. (default: {DEFAULT_EPOCHS})",
-        flag_values=flag_values,
-    )
+    define_fields([f for f in flag_fields(kind) if f.name not in without], flag_values)
+    if kind.DEFAULT_EPOCHS:
+        flags.DEFINE_integer(
+            "epochs",
+            None,
+            "Passes over the training images, instead of --steps. (default: "
+            f"{kind.DEFAULT_EPOCHS})",
+            flag_values=flag_values,
+        )
 
 
-def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines the flags of the train command."""
-    define_setting_flags(flag_values)
+def define_train_flags(kind: type[RunConfig], flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines the flags of the train command but --system."""
+    define_setting_flags(kind, flag_values)
     flags.DEFINE_string(
         "model_dir",
         None,
@@ -77,14 +77,16 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     )
 
 
-def define_evaluation_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines a flag for every setting of `EvaluationConfig`, as `define_setting_flags` does."""
-    for field in dataclasses.fields(EvaluationConfig):
+def define_fields(
+    fields: Collection[dataclasses.Field], flag_values: flags.FlagValues = flags.FLAGS
+) -> None:
+    """Defines a flag for each of some fields, as `define_setting_flags` does."""
+    for field in fields:
         _define_flag(field, flag_values)
 
 
-def evaluation_settings(previous: EvaluationConfig, flag_values: flags.FlagValues = flags.FLAGS):
-    """Returns the settings that `define_evaluation_flags` defined, else those of `previous`."""
+def section_settings(previous: Any, flag_values: flags.FlagValues = flags.FLAGS) -> Any:
+    """Returns a section of settings: what its flags say, else what it was before."""
     given = {name: flag_values[name].value for name in vars(previous)}
     given = {name: value for name, value in given.items() if value is not None}
     return dataclasses.replace(previous, **given)
@@ -109,20 +111,24 @@ def _define_flag(field: dataclasses.Field, flag_values: flags.FlagValues) -> Non
 
 
 def given_flags(
-    flag_values: flags.FlagValues = flags.FLAGS, command_line: Sequence[str] | None = None
+    kind: type[RunConfig],
+    flag_values: flags.FlagValues = flags.FLAGS,
+    command_line: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Returns the settings given as flags, by name; `epochs` among them.
 
     Of --steps and --epochs, one written on the command line overrules one out of a flagfile.
 
     Args:
-        flag_values: where `define_flags` defined the flags.
+        kind: class of the configuration.
+        flag_values: where `define_setting_flags` defined the flags.
         command_line: the arguments as typed, flagfiles not expanded; default `sys.argv[1:]`.
 
     Raises:
         ValueError: both --steps and --epochs are given, neither overruling the other.
     """
-    names = [field.name for field in flag_fields()] + ["epochs"]
+    names = [field.name for field in flag_fields(kind)]
+    names += ["epochs"] if kind.DEFAULT_EPOCHS else []
     given = {name: flag_values[name].value for name in names}
     given = {name: value for name, value in given.items() if value is not None}
     if "steps" in given and "epochs" in given:
@@ -138,20 +144,32 @@ def given_flags(
 
 
 def given_settings(
-    flag_values: flags.FlagValues = flags.FLAGS, without: Collection[str] = ()
+    kind: type[RunConfig],
+    flag_values: flags.FlagValues = flags.FLAGS,
+    without: Collection[str] = (),
 ) -> dict[str, Any]:
     """Returns the settings given as flags, by name, but for how long to train and `without`."""
-    names = [field.name for field in flag_fields() if field.name not in {"steps", *without}]
+    names = [f.name for f in flag_fields(kind) if f.name not in {"steps", *without}]
     given = {name: flag_values[name].value for name in names}
     return {name: value for name, value in given.items() if value is not None}
 
 
-def flagfile_settings(arguments: Sequence[str]) -> dict[str, Any]:
+def flagfile_settings(kind: type[RunConfig], arguments: Sequence[str]) -> dict[str, Any]:
     """Returns the settings in flags that were read from a flagfile; see `given_settings`."""
+    return given_settings(kind, read_train_flags(kind, arguments))
+
+
+def read_train_flags(kind: type[RunConfig], arguments: Sequence[str]) -> flags.FlagValues:
+    """Returns the flags of the train command, read from arguments without flagfiles.
+
+    Raises:
+        absl.flags.Error: an unknown flag, or an impossible value.
+    """
     flag_values = flags.FlagValues()
-    define_setting_flags(flag_values)
-    flag_values(["", *arguments])
-    return given_settings(flag_values)
+    flags.DEFINE_string("system", None, "As of the train command.", flag_values=flag_values)
+    define_train_flags(kind, flag_values)
+    flag_values(["train", *arguments])
+    return flag_values
 
 
 def _typed_flags(command_line: Sequence[str]) -> set[str]:

@@ -1,1 +1,64 @@
-"""The systems, one room each."""
+"""The registry: the systems by name, one room each, imported when asked for.
+
+A system is deleted by deleting its line here, its room, and what bears its name in `tests/`,
+`benchmarks/`, `configs/` and `docs/`. Nothing here needs TensorFlow.
+"""
+
+import functools
+import importlib
+import os
+from typing import Any
+
+from oasis_tf.settings import run_config
+from oasis_tf.systems.system import System
+
+DEFAULT = "oasis"
+# Name -> module of the room that holds `SYSTEM`.
+_ROOMS = {"oasis": "oasis_tf.systems.oasis.system"}
+NAMES = tuple(_ROOMS)
+
+
+@functools.cache
+def get(name: str) -> System:
+    """Returns the system of a name.
+
+    Raises:
+        ValueError: there is no such system.
+    """
+    if name not in _ROOMS:
+        raise ValueError(f"`system` must be one of {', '.join(NAMES)}. Received: system={name}.")
+    return importlib.import_module(_ROOMS[name]).SYSTEM
+
+
+def of_model_dir(model_dir: str | os.PathLike[str]) -> System:
+    """Returns the system whose model lies in a model directory.
+
+    Raises:
+        FileNotFoundError: this is not a model directory.
+        ValueError: config.json is damaged, or of a system that this release does not have.
+    """
+    name = run_config.system_name(model_dir)
+    if name not in _ROOMS:
+        raise ValueError(
+            f"{model_dir} holds a model of the system {name!r}, which this release does not have. "
+            f"It has {', '.join(NAMES)}. Use the release of oasis_tf that wrote it."
+        )
+    return get(name)
+
+
+def with_ability(ability: str) -> list[str]:
+    """Returns the names of the systems that have an ability."""
+    return [name for name in NAMES if ability in get(name).abilities]
+
+
+def load(model_dir: str | os.PathLike[str], checkpoint: int | str | None = None) -> Any:
+    """Returns the model of a model directory, ready for use, of whichever system it is.
+
+    Args:
+        model_dir: what `python -m oasis_tf.train` or `convert` wrote.
+        checkpoint: a step, or "best" by the evaluations while training; default the newest.
+
+    Raises:
+        ValueError, FileNotFoundError: not a model directory, or no whole checkpoint.
+    """
+    return of_model_dir(model_dir).load(model_dir, checkpoint)

@@ -10,7 +10,6 @@ whether one of them was told to stop.
 
 import contextlib
 import json
-import math
 import os
 import signal
 import sys
@@ -22,9 +21,6 @@ import tensorflow as tf
 from oasis_tf.data import damage
 from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.io import files
-from oasis_tf.systems.oasis import memory
-from oasis_tf.systems.oasis.build import build_model, networks
-from oasis_tf.systems.oasis.task import OASISTask
 from oasis_tf.training import validation
 from oasis_tf.training.clock import Clock
 from oasis_tf.training.metrics_file import MetricsFile
@@ -35,12 +31,13 @@ from oasis_tf.training.writer import SummaryWriter
 NONFINITE_FOLDER = "nonfinite"
 
 
-def train(config, model_dir):
+def train(config, model_dir, make_task):
     """Trains to ``config.training.steps``, from the newest checkpoint of ``model_dir`` if any.
 
     Args:
-        config: ``Config``.
+        config: ``RunConfig``.
         model_dir: str, made when needed.
+        make_task: function (config, strategy) -> ``Task``.
 
     Raises:
         ValueError: the batch does not fit the devices, a checkpoint does not fit the model, or
@@ -56,16 +53,14 @@ def train(config, model_dir):
     workers = Workers(strategy)
     with workers.loss_explained(lambda: _restart_hint(model_dir)), damage.plain_errors():
         _check_same_settings(config, workers)
-        task = OASISTask(config, strategy)  # refuses files that do not fit before anything is left
+        task = make_task(config, strategy)  # refuses files that do not fit before anything is left
         if workers.chief:
             config.save(model_dir)
         _Run(config, model_dir, task, workers).run()
 
 
 def _check_same_settings(config, workers):
-    contents = config.to_json()
-    del contents["data"]["data_dir"]  # workers may have copies of their own
-    digests = workers.gather(zlib.crc32(json.dumps(contents).encode()))
+    digests = workers.gather(zlib.crc32(json.dumps(config.shared_json()).encode()))
     others = [str(index) for index, digest in enumerate(digests) if digest != digests[0]]
     if others:
         raise ValueError(
@@ -78,19 +73,6 @@ def _restart_hint(model_dir):
     steps = CheckpointStore(model_dir).steps()
     where = f"continue from checkpoint {steps[-1]}" if steps else "begin again, nothing is saved"
     return f"Start all workers again: they {where}."
-
-
-def describe(config):
-    """What ``--dry_run`` prints: configuration, parameter counts and a memory estimate."""
-    model = build_model(config)
-    lines = [config.to_text(), ""]
-    counts = {
-        name: sum(math.prod(v.shape) for v in network.trainable_variables)
-        for name, network in networks(model).items()
-        if network.trainable
-    }
-    lines += [f"{name}: {count:,} trainable parameters" for name, count in counts.items()]
-    return "\n".join([*lines, memory.describe(config, counts)])
 
 
 class _Run:

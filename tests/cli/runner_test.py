@@ -9,7 +9,7 @@ import pytest
 from absl import flags
 
 import oasis_tf
-from oasis_tf.cli import runner
+from oasis_tf.cli import common_flags, flagfiles
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.systems.oasis import run_settings
 
@@ -30,31 +30,31 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_shipped_configs_are_listed_by_name():
-    names = list(runner.shipped_configs())
+    names = list(flagfiles.shipped_configs())
     ablations = [name for name in names if name.startswith("ablations/")]
     listed = [name for name in names if name not in ablations]
     assert ", ".join([*listed, f"ablations/NAME.flags ({len(ablations)} of them)"]) == SHIPPED
 
 
 def test_bare_names_are_found_in_the_working_directory_then_among_the_shipped(folder):
-    shipped = runner.find_flagfile("ade.flags")
-    assert shipped == runner.shipped_configs()["ade.flags"]
+    shipped = flagfiles.find_flagfile("ade.flags")
+    assert shipped == flagfiles.shipped_configs()["ade.flags"]
     (folder / "ade.flags").write_text("--mine=1\n")
-    assert runner.expand_flagfiles(["--flagfile=ade.flags"]) == ["--mine=1"]
+    assert flagfiles.expand_flagfiles(["--flagfile=ade.flags"]) == ["--mine=1"]
 
 
 def test_ablations_are_found_with_and_without_their_folder(folder):
-    shipped = runner.shipped_configs()["ablations/spade_plus_ade.flags"]
-    assert runner.find_flagfile("ablations/spade_plus_ade.flags") == shipped
-    assert runner.find_flagfile("spade_plus_ade.flags") == shipped
-    expanded = runner.expand_flagfiles(["--flagfile=spade_plus_ade.flags"])
+    shipped = flagfiles.shipped_configs()["ablations/spade_plus_ade.flags"]
+    assert flagfiles.find_flagfile("ablations/spade_plus_ade.flags") == shipped
+    assert flagfiles.find_flagfile("spade_plus_ade.flags") == shipped
+    expanded = flagfiles.expand_flagfiles(["--flagfile=spade_plus_ade.flags"])
     assert expanded[-1] == "--discriminator=ms_patch" and "--batch_size=32" in expanded
 
 
 def test_unknown_names_raise_and_list_the_shipped_ones(folder):
     for name in ("adee.flags", "configs/adee.flags", "/adee.flags", "."):
         with pytest.raises(ValueError) as error:
-            runner.find_flagfile(name)
+            flagfiles.find_flagfile(name)
         assert f"`--flagfile={name}` is neither a file" in str(error.value)
         assert str(folder) in str(error.value)
         assert str(error.value).endswith(f"Shipped: {SHIPPED}.")
@@ -63,7 +63,7 @@ def test_unknown_names_raise_and_list_the_shipped_ones(folder):
 @pytest.mark.parametrize("form", [["--flagfile=a"], ["--flagfile", "a"], ["-flagfile=a"]])
 def test_expansion_happens_in_place(folder, form):
     (folder / "a").write_text("# comment\n\n  // comment\n--x=1\n  --noy  \n--z=a b # c=d\n")
-    expanded = runner.expand_flagfiles(["--x=0", *form, "--x=2", "--", "--flagfile=a"])
+    expanded = flagfiles.expand_flagfiles(["--x=0", *form, "--x=2", "--", "--flagfile=a"])
     assert expanded == ["--x=0", "--x=1", "--noy", "--z=a b # c=d", "--x=2", "--", "--flagfile=a"]
 
 
@@ -75,7 +75,7 @@ def test_nested_names_are_found_beside_then_as_from_the_command_line(folder):
     (folder / "sub" / "b").write_text("--b=beside\n")
     (folder / "b").write_text("--b=working directory\n")
     (folder / "c").write_text("--c=working directory\n")
-    expanded = runner.expand_flagfiles(["--flagfile=sub/a"])
+    expanded = flagfiles.expand_flagfiles(["--flagfile=sub/a"])
     assert expanded[:2] == ["--b=beside", "--c=working directory"]
     assert expanded[-2:] == ["--lr_g=1e-4", "--ema_decay=0.9999"]
     assert "--crop_width=512" in expanded
@@ -83,7 +83,7 @@ def test_nested_names_are_found_beside_then_as_from_the_command_line(folder):
 
 def test_a_shipped_flagfile_includes_the_shipped_one_whatever_lies_in_the_working_directory(folder):
     (folder / "ade.flags").write_text("--other=1\n")
-    expanded = runner.expand_flagfiles(["--flagfile=ade_paper.flags"])
+    expanded = flagfiles.expand_flagfiles(["--flagfile=ade_paper.flags"])
     assert "--other=1" not in expanded and "--batch_size=32" in expanded
 
 
@@ -91,22 +91,22 @@ def test_circles_are_refused_repetitions_are_not(folder):
     (folder / "a").write_text("--flagfile=b\n")
     (folder / "b").write_text("--flagfile=a\n")
     with pytest.raises(ValueError, match="circle: .*/a -> .*/b -> .*/a"):
-        runner.expand_flagfiles(["--flagfile=a"])
+        flagfiles.expand_flagfiles(["--flagfile=a"])
     (folder / "b").write_text("--x=1\n")
-    assert runner.expand_flagfiles(["--flagfile=a", "--flagfile=a"]) == ["--x=1", "--x=1"]
+    assert flagfiles.expand_flagfiles(["--flagfile=a", "--flagfile=a"]) == ["--x=1", "--x=1"]
 
 
 @pytest.mark.parametrize("line", ["steps=3", "--steps 3", "steps", "--"])
 def test_lines_that_are_no_flag_are_named(folder, line):
     (folder / "a").write_text(f"# first\n{line}\n")
     with pytest.raises(ValueError, match=f"/a, line 2: must be one `--name=value`.*'{line}'"):
-        runner.expand_flagfiles(["--flagfile=a"])
+        flagfiles.expand_flagfiles(["--flagfile=a"])
 
 
 @pytest.mark.parametrize("arguments", [["--flagfile"], ["--flagfile="], ["--flagfile", ""]])
 def test_flagfile_needs_a_name(arguments):
     with pytest.raises(ValueError, match="`--flagfile` needs a file name"):
-        runner.expand_flagfiles(arguments)
+        flagfiles.expand_flagfiles(arguments)
 
 
 # === Checkpoints ===
@@ -117,15 +117,15 @@ def test_flagfile_needs_a_name(arguments):
 )
 def test_a_checkpoint_is_a_step_or_the_best(given, taken):
     flag_values = flags.FlagValues()
-    runner.define_checkpoint_flag(flag_values)
+    common_flags.define_checkpoint_flag(flag_values)
     flag_values(["", *given])
-    assert runner.checkpoint(flag_values.checkpoint) == taken
+    assert common_flags.checkpoint(flag_values.checkpoint) == taken
 
 
 @pytest.mark.parametrize("text", ["", "Best", "newest", "-3", "1.5", "1e3", "²", "+3", " 3"])
 def test_other_checkpoints_are_refused(text):
     with pytest.raises(ValueError) as error:
-        runner.checkpoint(text)
+        common_flags.checkpoint(text)
     assert str(error.value) == f"`checkpoint` must be a step or best. Received: checkpoint={text}."
 
 
@@ -138,7 +138,7 @@ COMMAND = '''
 """
 import sys
 from absl import flags
-from oasis_tf import commandline
+from oasis_tf.cli import runner
 
 def define_flags(flag_values):
     flags.DEFINE_enum("do", "nothing", ["nothing", "value", "os", "type", "interrupt", "tf",
@@ -164,7 +164,7 @@ def main(argv):
     print("count", flags.FLAGS.count, "tensorflow" in sys.modules)
 
 if __name__ == "__main__":
-    commandline.run(main, define_flags)
+    runner.run(main, define_flags)
 '''
 
 

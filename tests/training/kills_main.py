@@ -15,8 +15,7 @@ import sys
 import numpy as np
 
 from oasis_tf import train
-from oasis_tf.cli import runner
-from oasis_tf.settings import setting_flags
+from oasis_tf.cli import system_runner
 from oasis_tf.training import store
 
 savez = np.savez
@@ -57,4 +56,4 @@ def die_in_save(stage, step):
 if __name__ == "__main__":
     die_in_save(sys.argv[1], int(sys.argv[2]))
     del sys.argv[1:3]
-    runner.run(train.main, setting_flags.define_flags)
+    system_runner.run(train.main, train.define_flags)

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from oasis_tf.cli import runner
+from oasis_tf.cli import flagfiles
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.settings import setting_flags
 from oasis_tf.systems.oasis import run_settings
 from oasis_tf.systems.oasis.batch_statistics import StatisticsEstimator
 from oasis_tf.systems.oasis.build import build_model, networks, state_variables
+from oasis_tf.systems.oasis.config import Config
 from oasis_tf.systems.oasis.memory import step_bytes
 from oasis_tf.systems.oasis.models.oasis import OASIS
 from oasis_tf.training import loop
@@ -253,14 +254,14 @@ def parts_of(name):
 
 
 def flags_of(name):
-    arguments = runner.expand_flagfiles([f"--flagfile={name}"])
-    return setting_flags.flagfile_settings(arguments)
+    arguments = flagfiles.expand_flagfiles([f"--flagfile={name}"])
+    return setting_flags.flagfile_settings(Config, arguments)
 
 
 def distinct():
     """A flagfile of the ablations for every combination of parts."""
     found = {}
-    for name in runner.shipped_configs():
+    for name in flagfiles.shipped_configs():
         if name.startswith("ablations/"):
             settings = {k: v for k, v in parts_of(name).items() if k not in _OF_DATA}
             found.setdefault(tuple(sorted(settings.items())), name)

@@ -3,6 +3,7 @@
 The loop (``loop.py``) drives anything with the methods of ``Task``; other systems bring their own.
 """
 
+import math
 from typing import Protocol
 
 import keras
@@ -10,8 +11,9 @@ import tensorflow as tf
 
 from oasis_tf.data.pipeline import evaluation_batches, training_batches
 from oasis_tf.data.tfrecord import PreparedDataset
+from oasis_tf.systems.oasis import memory
 from oasis_tf.systems.oasis.batch_statistics import StatisticsEstimator, borrowed_state
-from oasis_tf.systems.oasis.build import build_for_training, state_variables
+from oasis_tf.systems.oasis.build import build_for_training, build_model, networks, state_variables
 from oasis_tf.training.strategies import distribute, own_devices
 from oasis_tf.training.validation import Validation
 from oasis_tf.training.writer import Panels
@@ -174,3 +176,16 @@ class OASISTask:
             skip_corrupt=data.skip_corrupt,
         )
         return next(iter(scenes))
+
+
+def describe(config):
+    """What ``--dry_run`` prints: configuration, parameter counts and a memory estimate."""
+    model = build_model(config)
+    lines = [config.to_text(), ""]
+    counts = {
+        name: sum(math.prod(v.shape) for v in network.trainable_variables)
+        for name, network in networks(model).items()
+        if network.trainable
+    }
+    lines += [f"{name}: {count:,} trainable parameters" for name, count in counts.items()]
+    return "\n".join([*lines, memory.describe(config, counts)])

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from oasis_tf.data.datasets import folder_label_space, published_label_space
 from oasis_tf.settings import setting_flags
+from oasis_tf.settings.run_config import CONFIG_FILE
 from oasis_tf.systems.oasis import run_settings
 from oasis_tf.systems.oasis.config import (
-    CONFIG_FILE,
     Config,
     DataConfig,
     EvaluationConfig,
@@ -32,10 +32,8 @@ def make_config(label_space=SHAPES, num_examples=100, **given):
 
 def parse(*arguments):
     """What `given_flags` returns for a command line."""
-    values = flags.FlagValues()
-    setting_flags.define_flags(values)
-    values(["train", *arguments])
-    return setting_flags.given_flags(values, arguments)
+    values = setting_flags.read_train_flags(Config, arguments)
+    return setting_flags.given_flags(Config, values, arguments)
 
 
 # === Round trips ===
@@ -148,7 +146,7 @@ def test_every_setting_has_a_flag_and_the_strategy_above_covers_it():
         if f.metadata["flag"]
     }
     values = flags.FlagValues()
-    setting_flags.define_flags(values)
+    setting_flags.define_train_flags(Config, values)
     assert set(values) == names | {"epochs", "model_dir", "dry_run"}
     covered = set(SETTINGS).union({"data_dir", "crop_height", "crop_width"}, *PARTS)
     assert covered == names
@@ -227,7 +225,7 @@ def test_save_and_load(tmp_path):
     assert os.listdir(model_dir) == ["config.json"]
     contents = json.loads((model_dir / "config.json").read_text())
     sections = ["model", "data", "training", "evaluation"]
-    assert list(contents) == ["format_version", *sections, "label_space"]
+    assert list(contents) == ["format_version", "system", *sections, "label_space"]
     assert contents["format_version"] == 1
     assert contents["model"]["generator_widths"] == [16, 16, 16, 8, 4, 2, 1]
 
@@ -573,12 +571,14 @@ def test_steps_and_epochs_exclude_each_other():
     with pytest.raises(ValueError, match="Only one of --steps and --epochs.*--steps=3 --epochs=2"):
         parse("--steps=3", "--epochs=2")
     values = flags.FlagValues()
-    setting_flags.define_flags(values)
+    setting_flags.define_train_flags(Config, values)
     values(["train", "--epochs=2", "--steps=3"])  # expanded from what follows
-    assert setting_flags.given_flags(values, ["--flagfile=x", "--steps=3"]) == {"steps": 3}
-    assert setting_flags.given_flags(values, ["--flagfile", "x", "--epochs", "2"]) == {"epochs": 2}
+    assert setting_flags.given_flags(Config, values, ["--flagfile=x", "--steps=3"]) == {"steps": 3}
+    assert setting_flags.given_flags(Config, values, ["--flagfile", "x", "--epochs", "2"]) == {
+        "epochs": 2
+    }
     with pytest.raises(ValueError, match="Only one of"):
-        setting_flags.given_flags(values, ["--flagfile=x"])
+        setting_flags.given_flags(Config, values, ["--flagfile=x"])
 
 
 def test_widths_flag_refuses_words():
@@ -701,7 +701,7 @@ def test_every_setting_is_either_free_or_fixed():
     free |= {"eval_every", "eval_metrics", "best_metric"}
     free |= {field.name for field in dataclasses.fields(EvaluationConfig)}
     values = flags.FlagValues()
-    setting_flags.define_flags(values)
+    setting_flags.define_train_flags(Config, values)
     assert set(FIXED) | free == set(values)
 
 

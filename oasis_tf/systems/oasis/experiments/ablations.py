@@ -14,10 +14,11 @@ from pathlib import Path
 
 from absl import flags
 
-from oasis_tf.cli import runner
+from oasis_tf.cli import flagfiles
 from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.metrics.reports import evaluation_file
 from oasis_tf.settings import setting_flags
+from oasis_tf.settings.run_config import CONFIG_FILE
 from oasis_tf.systems.oasis import config, run_settings
 
 UNTRAINED = "untrained"
@@ -90,11 +91,11 @@ def plan(variants, data_dir, output_dir, common=None, untrained=False):
             settings contradict; names the flagfile.
     """
     dataset = PreparedDataset.load(data_dir)
-    shared = runner.expand_flagfiles([f"--flagfile={common}"]) if common else []
+    shared = flagfiles.expand_flagfiles([f"--flagfile={common}"]) if common else []
     runs = []
     for variant in variants:
         path = _flagfile(variant)
-        arguments = _overruled(runner.expand_flagfiles([f"--flagfile={path}"]), shared)
+        arguments = _overruled(flagfiles.expand_flagfiles([f"--flagfile={path}"]), shared)
         run = _run(path.stem, arguments, dataset, data_dir, output_dir)
         runs.append(dataclasses.replace(run, published=published(path)))
     if untrained:
@@ -110,7 +111,7 @@ def plan(variants, data_dir, output_dir, common=None, untrained=False):
 
 def _flagfile(variant):
     name = variant if variant.endswith(".flags") else f"{variant}.flags"
-    return runner.find_flagfile(name)
+    return flagfiles.find_flagfile(name)
 
 
 def published(path):
@@ -134,12 +135,10 @@ def _overruled(arguments, by):
 def _run(name, arguments, dataset, data_dir, output_dir):
     model_dir = os.path.join(output_dir, name)
     arguments = _overruled(arguments, [f"--data_dir={data_dir}", f"--model_dir={model_dir}"])
-    values = flags.FlagValues()
-    setting_flags.define_flags(values)
     try:
-        values(["train", *arguments])
+        values = setting_flags.read_train_flags(config.Config, arguments)
         resolved = run_settings.resolve(
-            setting_flags.given_flags(values, arguments),
+            setting_flags.given_flags(config.Config, values, arguments),
             label_space=dataset.label_space,
             num_examples=dataset.num_examples("train"),
             previous=_previous(model_dir),
@@ -150,7 +149,7 @@ def _run(name, arguments, dataset, data_dir, output_dir):
 
 
 def _previous(model_dir):
-    path = Path(model_dir) / config.CONFIG_FILE
+    path = Path(model_dir) / CONFIG_FILE
     return config.Config.load(model_dir) if path.exists() else None
 
 

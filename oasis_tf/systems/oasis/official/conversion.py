@@ -3,7 +3,7 @@
 import dataclasses
 import os
 
-from oasis_tf.cli import runner
+from oasis_tf.cli import flagfiles
 from oasis_tf.data import datasets
 from oasis_tf.io import files
 from oasis_tf.settings import setting_flags
@@ -203,7 +203,7 @@ def _published_settings(dataset):
     if dataset not in FLAGFILES:
         return {}
     return setting_flags.flagfile_settings(
-        runner.expand_flagfiles([f"--flagfile={FLAGFILES[dataset]}"])
+        config_lib.Config, flagfiles.expand_flagfiles([f"--flagfile={FLAGFILES[dataset]}"])
     )
 
 

@@ -59,7 +59,7 @@ def test_flags_that_do_not_go_together_are_refused(given, message):
 def test_every_flag_of_the_command_has_a_meaning_somewhere():
     from absl import flags
 
-    from oasis_tf import synthesize
+    from oasis_tf.systems.oasis.synthesis import command as synthesize
 
     values = flags.FlagValues()
     synthesize.define_flags(values)

@@ -1,0 +1,108 @@
+"""Flagfiles: found by name, also among the shipped ones, and replaced by their flags."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+_PACKAGE_DIR = Path(__file__).resolve().parents[1]
+_FLAG_LINE = re.compile(r"--?\w[\w-]*(=.*)?")
+
+
+def shipped_configs() -> dict[str, Path]:
+    """Returns the shipped flagfiles, name (such as "ade.flags") to path, sorted by name.
+
+    Those of the ablations are called "ablations/NAME.flags". An installed wheel holds them inside
+    the package (`setup.py` puts them there); in a checkout or an editable install they lie beside
+    it.
+    """
+    for folder in (_PACKAGE_DIR / "configs", _PACKAGE_DIR.parent / "configs"):
+        files = [*sorted(folder.glob("*.flags")), *sorted(folder.glob("ablations/*.flags"))]
+        if files:
+            return {path.relative_to(folder).as_posix(): path for path in files}
+    return {}
+
+
+def listed_configs() -> str:
+    """Returns the names of the shipped flagfiles, those of the ablations in short."""
+    names = list(shipped_configs())
+    listed = [name for name in names if "/" not in name]
+    if len(listed) < len(names):
+        listed.append(f"ablations/NAME.flags ({len(names) - len(listed)} of them)")
+    return ", ".join(listed)
+
+
+def find_flagfile(name: str, beside: Path | None = None) -> Path:
+    """Finds a flagfile: as a path from the working directory, then among the shipped ones.
+
+    Args:
+        name: what follows `--flagfile=`; the folder of a shipped ablation may be left out.
+        beside: folder looked in first; for a flagfile named inside another one, its folder.
+
+    Raises:
+        ValueError: there is no such file; lists the shipped ones.
+    """
+    path = Path(name).expanduser()
+    candidates = [path] if beside is None else [beside / path, path]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    shipped = shipped_configs()
+    for known in (name, f"ablations/{name}"):
+        if known in shipped:
+            return shipped[known]
+    raise ValueError(
+        f"`--flagfile={name}` is neither a file (working directory: {Path.cwd()}) nor a shipped "
+        f"flagfile. Shipped: {listed_configs() or 'none found'}."
+    )
+
+
+def expand_flagfiles(arguments: Sequence[str]) -> list[str]:
+    """Replaces every `--flagfile=NAME` or `--flagfile NAME` by the flags of that file.
+
+    Args:
+        arguments: the command line without the program name. What follows `--` stays as it is.
+
+    Raises:
+        ValueError: unknown flagfile, a line that is not `--name=value`, or a circle of flagfiles.
+    """
+    expanded: list[str] = []
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if argument == "--":
+            return [*expanded, argument, *rest]
+        name, equals, value = argument.partition("=")
+        if name not in ("--flagfile", "-flagfile"):
+            expanded.append(argument)
+            continue
+        if not equals:
+            value = rest.pop(0) if rest else ""
+        if not value:
+            raise ValueError("`--flagfile` needs a file name, as in `--flagfile=ade.flags`.")
+        expanded.extend(_read_flagfile(find_flagfile(value), opened_from=()))
+    return expanded
+
+
+def _read_flagfile(path: Path, opened_from: tuple[Path, ...]) -> list[str]:
+    """Returns the flags of a file, those of flagfiles named in it included."""
+    path = path.resolve()
+    if path in opened_from:
+        chain = " -> ".join(str(p) for p in (*opened_from, path))
+        raise ValueError(f"Flagfiles must not include each other in a circle: {chain}.")
+    found: list[str] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        line = line.strip()
+        if not line or line.startswith(("#", "//")):
+            continue
+        if not _FLAG_LINE.fullmatch(line):
+            raise ValueError(
+                f"{path}, line {number}: must be one `--name=value` (comments stand on lines of "
+                f"their own that begin with #). Received: {line!r}."
+            )
+        name, _, value = line.partition("=")
+        if name.lstrip("-") == "flagfile":
+            nested = find_flagfile(value.strip(), beside=path.parent)
+            found.extend(_read_flagfile(nested, (*opened_from, path)))
+        else:
+            found.append(line)
+    return found

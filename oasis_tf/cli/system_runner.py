@@ -1,0 +1,153 @@
+"""Runs a command whose flags depend on the system: `train`, and what each system does its own way.
+
+The system is that of `--model_dir` if a model lies there, else `--system`, on the command line or
+in a flagfile. Its flags alone are defined: a given flag that it does not have is refused, with the
+systems that have it. `--help` lists the flags of all systems, grouped.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import flags
+
+from oasis_tf import systems
+from oasis_tf.cli import runner
+from oasis_tf.cli.flagfiles import expand_flagfiles
+from oasis_tf.settings.run_config import CONFIG_FILE
+from oasis_tf.systems.system import System
+
+DefineFlags = Callable[[System, flags.FlagValues], None]
+
+
+def run_ability(ability: str) -> None:
+    """Runs the command that a system's module of an ability holds, and exits; see `runner.run`.
+
+    The module has `define_flags(flag_values)` and `main(argv)`.
+    """
+
+    def define_flags(system: System, flag_values: flags.FlagValues) -> None:
+        system.ability(ability).define_flags(flag_values)
+
+    def main(argv: list[str], system: System) -> None:
+        system.ability(ability).main(argv)
+
+    run(main, define_flags, systems.with_ability(ability))
+
+
+def run(
+    main: Callable[[list[str], System], None],
+    define_flags: DefineFlags,
+    names: Sequence[str] = systems.NAMES,
+) -> None:
+    """Runs a command for the system that the command line names, and exits; see `runner.run`.
+
+    Args:
+        main: called with the program name alone and the system, once the flags are parsed.
+        define_flags: defines the flags that the command has with a system.
+        names: systems whose flags `--help` lists.
+    """
+    try:
+        arguments = expand_flagfiles(sys.argv[1:])
+        if runner.HELP_FLAGS.intersection(arguments):
+            _print_help(define_flags, names)
+            sys.exit(0)
+        system = chosen_system(arguments)
+        _check_flags(arguments, system, define_flags, names)
+    except (ValueError, OSError) as error:
+        runner.fail(error)
+    runner.run(
+        lambda argv: main(argv, system),
+        lambda flag_values: _define(system, define_flags, flag_values),
+    )
+
+
+def chosen_system(arguments: Sequence[str]) -> System:
+    """Returns the system that arguments choose.
+
+    Args:
+        arguments: the command line without the program name, flagfiles expanded.
+
+    Raises:
+        ValueError: no such system, or another one than that of the model directory.
+    """
+    given = _value(arguments, "system")
+    model_dirs = _value(arguments, "model_dir") or _value(arguments, "model_dirs") or ""
+    model_dir = model_dirs.split(",")[0]
+    if not model_dir or not os.path.exists(os.path.join(model_dir, CONFIG_FILE)):
+        return systems.get(given or systems.DEFAULT)
+    found = systems.of_model_dir(model_dir)
+    if given not in (None, found.name):
+        raise ValueError(
+            f"`system` must be that of the model directory. Received: --system={given} for "
+            f"{model_dir}, which holds a model of {found.name}. Leave --system out, or use another "
+            "--model_dir."
+        )
+    return found
+
+
+def _value(arguments: Sequence[str], name: str) -> str | None:
+    """Returns the last value of a flag of text, None if it is not given."""
+    value = None
+    for number, argument in enumerate(arguments, start=1):
+        if argument == "--":
+            break
+        flag, equals, text = argument.partition("=")
+        if flag in (f"--{name}", f"-{name}"):
+            value = text if equals else "".join(arguments[number : number + 1])
+    return value
+
+
+def _define(system: System, define_flags: DefineFlags, flag_values: flags.FlagValues) -> None:
+    flags.DEFINE_enum(
+        "system",
+        None,
+        list(systems.NAMES),
+        f"System; default: that of --model_dir, else {systems.DEFAULT}.",
+        flag_values=flag_values,
+    )
+    define_flags(system, flag_values)
+
+
+def _flags_of(system: System, define_flags: DefineFlags) -> flags.FlagValues:
+    flag_values = flags.FlagValues()
+    _define(system, define_flags, flag_values)
+    return flag_values
+
+
+def _check_flags(
+    arguments: Sequence[str], system: System, define_flags: DefineFlags, names: Sequence[str]
+) -> None:
+    """Refuses flags that other systems have and this one has not."""
+    own, others = _flags_of(system, define_flags), {}
+    for argument in arguments:
+        if argument == "--":
+            break
+        flag = argument.lstrip("-").partition("=")[0]
+        if not argument.startswith("-") or _has(own, flag):
+            continue
+        for name in names:
+            others.setdefault(name, _flags_of(systems.get(name), define_flags))
+        having = [name for name, values in others.items() if _has(values, flag)]
+        if having:
+            raise ValueError(
+                f"`--{flag}` must be a flag of the system. Received: --{flag} with "
+                f"--system={system.name}, which does not have it. Systems that do: "
+                f"{', '.join(having)}. Leave --{flag} out, or choose another --system."
+            )
+
+
+def _has(flag_values: flags.FlagValues, flag: str) -> bool:
+    return flag in flag_values or flag.removeprefix("no") in flag_values
+
+
+def _print_help(define_flags: DefineFlags, names: Sequence[str]) -> None:
+    print((sys.modules["__main__"].__doc__ or "").strip())
+    runner.define_own(runner.define_common_flags, flags.FLAGS)
+    print(flags.FLAGS.main_module_help())
+    for name in names:
+        system = systems.get(name)
+        values, group = _flags_of(system, define_flags), f"--system={name}: {system.title}"
+        for flag in set(values):
+            values.register_key_flag_for_module(group, values[flag])
+        print(values.module_help(group))

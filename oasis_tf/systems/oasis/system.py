@@ -1,0 +1,46 @@
+"""OASIS, with SPADE and the ablations, as a system."""
+
+from typing import ClassVar
+
+from oasis_tf.systems.oasis import run_settings
+from oasis_tf.systems.oasis.config import Config
+from oasis_tf.systems.system import System
+
+_ROOM = "oasis_tf.systems.oasis"
+
+
+class OASISSystem(System):
+    """Images from label maps: OASIS, the SPADE baselines and the ablations between them."""
+
+    name = "oasis"
+    title = "images from label maps: OASIS, SPADE and the ablations"
+    config = Config
+    abilities: ClassVar = {
+        "synthesize": f"{_ROOM}.synthesis.command",
+        "convert": f"{_ROOM}.official.command",
+        "ablate": f"{_ROOM}.experiments.ablate_command",
+        "augment_segmentation": f"{_ROOM}.experiments.augment_command",
+        "savedmodel": f"{_ROOM}.serving.signatures",
+        "tflite": f"{_ROOM}.serving.litert_networks",
+    }
+
+    def resolve(self, given, previous):
+        return run_settings.resolve_run(given, previous)
+
+    def describe(self, config):
+        from oasis_tf.systems.oasis.task import describe
+
+        return describe(config)
+
+    def make_task(self, config, strategy):
+        from oasis_tf.systems.oasis.task import OASISTask
+
+        return OASISTask(config, strategy)
+
+    def load(self, model_dir, checkpoint=None):
+        from oasis_tf import OASIS
+
+        return OASIS.load(model_dir, checkpoint)
+
+
+SYSTEM = OASISSystem()
