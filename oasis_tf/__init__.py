@@ -17,21 +17,22 @@ __version__ = "0.1.0"  # the only place: pyproject.toml reads it
 
 __all__ = ["OASIS", "__version__", "load"]
 
-_MODULES = ("convert", "editing", "models")
+# Public name -> module, and its attribute if it is not the module itself.
+_PUBLIC = {
+    "OASIS": ("oasis_tf.systems.oasis.models.oasis", "OASIS"),
+    "convert": ("oasis_tf.convert", None),
+    "editing": ("oasis_tf.editing", None),
+    "load": ("oasis_tf.systems", "load"),
+    "models": ("oasis_tf.models", None),
+}
 
 forwarding.install()
 
 
 def __getattr__(name: str) -> Any:
     """Loads public names on first use, so that `--help` and bad flags answer at once."""
-    if name == "OASIS":
-        from oasis_tf.systems.oasis.models.oasis import OASIS
-
-        return OASIS
-    if name == "load":
-        from oasis_tf.systems import load
-
-        return load
-    if name in _MODULES:
-        return importlib.import_module(f"oasis_tf.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _PUBLIC[name]
+    found = importlib.import_module(module)
+    return getattr(found, attribute) if attribute else found

@@ -8,7 +8,7 @@
 """
 
 from oasis_tf.cli import system_runner
-from oasis_tf.systems.oasis.official.state_dicts import load_official, to_official
+from oasis_tf.systems.oasis.official.release_weights import load_official, to_official
 
 __all__ = ["load_official", "to_official"]
 

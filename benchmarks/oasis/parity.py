@@ -25,7 +25,7 @@ import numpy as np
 from absl import flags
 
 from oasis_tf.cli import runner
-from oasis_tf.systems.oasis.official import state_dicts
+from oasis_tf.systems.oasis.official import release_weights
 
 GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden" / "oasis_square.npz"
 STEPS = 3
@@ -141,8 +141,8 @@ def new_model(recording):
     classes, options = settings.num_classes, {"dtype": settings.dtype}
     generator = Generator(classes, settings.noise_channels, settings.channels, **options)
     discriminator = Discriminator(classes, settings.discriminator_channels, **options)
-    state_dicts.load_official(generator, part(recording, "G0"))
-    state_dicts.load_official(discriminator, part(recording, "D0"))
+    release_weights.load_official(generator, part(recording, "G0"))
+    release_weights.load_official(discriminator, part(recording, "D0"))
     model = OASIS(
         generator,
         discriminator,
@@ -229,16 +229,16 @@ def _keep_gradients(optimizer, kept):
 
 
 def _official_gradients(gradients):
-    names = state_dicts.official_names(gradients)
-    return {name: state_dicts.official_layout(ours, gradients) for name, ours in names}
+    names = release_weights.official_names(gradients)
+    return {name: release_weights.official_layout(ours, gradients) for name, ours in names}
 
 
 def _weights(model):
     networks = {"G": model.generator, "D": model.discriminator, "EMA": model.generator_ema}
     found = {}
     for which, network in networks.items():
-        weights = state_dicts.to_official(network).items()
-        weights = {k: array for k, array in weights if not k.endswith(state_dicts.COUNTER)}
+        weights = release_weights.to_official(network).items()
+        weights = {k: array for k, array in weights if not k.endswith(release_weights.COUNTER)}
         found |= _prefixed(f"{which}{STEPS}", weights)
     return found
 

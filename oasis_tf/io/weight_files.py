@@ -11,8 +11,6 @@ import os
 import numpy as np
 from absl import logging
 
-from oasis_tf.systems.oasis.official import state_dicts
-
 UNVERIFIED = "_unverified"
 
 
@@ -176,11 +174,6 @@ def read_frozen_constants(path):
     if not constants:
         raise ValueError(f"{path} must be a frozen graph: it holds no constants.")
     return constants
-
-
-def read_state_dict(path):
-    """As `official.read_state_dict`: a PyTorch state dict, dict of name -> array."""
-    return state_dicts.read_state_dict(path)
 
 
 def select(found, wanted, path):

@@ -8,7 +8,7 @@ its number of pixels. So each image passes through the network once, however man
 import numpy as np
 from keras import ops
 
-from oasis_tf.io import weight_files
+from oasis_tf.io import pth_files, weight_files
 from oasis_tf.metrics.features import networks, seeded, torchvision_networks
 
 # The reference implementation adds it to the length, not under the root.
@@ -103,7 +103,7 @@ def lpips(backbone=None, heads=None):
 
 
 def _published(backbone, heads):
-    state_dict = weight_files.read_state_dict(backbone)
+    state_dict = pth_files.read_state_dict(backbone)
     kind = torchvision_networks.kind_of(state_dict, backbone)
     head_weights = _read_heads(heads, kind)
     network = torchvision_networks.build_tapped(kind)
@@ -129,7 +129,7 @@ def _read_heads(path, kind):
         f"head_{k}": (f"lin{k}.model.1.weight", (1, 1, channels, 1), weight_files.from_oihw)
         for k, channels in enumerate(torchvision_networks.tapped_channels(kind))
     }
-    heads = weight_files.select(weight_files.read_state_dict(path), wanted, path)
+    heads = weight_files.select(pth_files.read_state_dict(path), wanted, path)
     negative = [wanted[name][0] for name, head in heads.items() if (head < 0).any()]
     if negative:
         raise ValueError(f"{path}: head weights must not be negative. Received: {negative}")

@@ -9,7 +9,7 @@ border out, and the last block pools by the maximum.
 import keras
 from keras import layers, ops
 
-from oasis_tf.io import weight_files
+from oasis_tf.io import pth_files, weight_files
 from oasis_tf.metrics.features.inception_table import (
     AVERAGE,
     CLASSIFIER,
@@ -143,7 +143,7 @@ def read_weights(path, kind):
     """
     if kind == "frozen":
         return weight_files.read_frozen_constants(path)
-    return weight_files.read_state_dict(path)
+    return pth_files.read_state_dict(path)
 
 
 def load_weights(network, found, kind, path):

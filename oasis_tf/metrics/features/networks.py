@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from oasis_tf.io import weight_files
+from oasis_tf.io import pth_files, weight_files
 from oasis_tf.metrics.features import inception as inception2015
 from oasis_tf.metrics.features import inception_table, seeded, torchvision_networks
 
@@ -215,7 +215,7 @@ def vgg16_network(path):
     """
     weight_files.check_exists(path, weight_files.VGG16)
     network = torchvision_networks.build_vgg16()
-    state_dict = weight_files.read_state_dict(path)
+    state_dict = pth_files.read_state_dict(path)
     weights = torchvision_networks.load_weights(network, state_dict, "vgg", path, dense=True)
     return FeatureNetwork(
         weight_files.verified_name("vgg16", (path, weight_files.VGG16)),

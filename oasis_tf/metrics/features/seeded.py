@@ -68,6 +68,20 @@ class _QuadrantMeans(keras.layers.Layer):
         return ops.concatenate([ops.mean(part, (1, 2)) for part in parts], -1)
 
 
+class _Projection(keras.layers.Layer):
+    """Product with a fixed matrix [D,E]: [B,D] -> [B,E].
+
+    Summed explicitly: on some processors a matrix product's bits depend on where a row stands.
+    """
+
+    def __init__(self, matrix, **kwargs):
+        super().__init__(**kwargs)
+        self._matrix = matrix
+
+    def call(self, x):
+        return ops.sum(x[:, :, None] * self._matrix, axis=1)
+
+
 def stage_network():
     """Keras model: float32 [B,H,W,3] in [-1, 1] -> list of four outputs, [B,h,w,C] each."""
     image = keras.Input((None, None, 3), dtype="float32")
@@ -79,7 +93,5 @@ def feature_network():
     values = weights()
     image = keras.Input((None, None, 3), dtype="float32")
     pooled = [_QuadrantMeans(dtype="float32")(x) for x in _stages(image, values)]
-    projection = layers.Dense(DIMENSION, use_bias=False, dtype="float32", name="projection")
-    output = projection(layers.Concatenate(dtype="float32")(pooled))
-    projection.set_weights([values["projection"]])
-    return keras.Model(image, output)
+    projection = _Projection(values["projection"], dtype="float32", name="projection")
+    return keras.Model(image, projection(layers.Concatenate(dtype="float32")(pooled)))

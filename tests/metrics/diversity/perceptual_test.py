@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from oasis_tf.io import pth_files
 from oasis_tf.metrics.diversity import perceptual
 from oasis_tf.metrics.features import seeded, torchvision_networks
-from oasis_tf.systems.oasis.official import state_dicts
 
 # (torchvision's index, stride, padding, shape of the kernel) and pooling in front of it.
 ALEXNET = {
@@ -96,7 +96,7 @@ PAIRS = [(0, 1), (2, 0), (1, 1), (0, 1)]
 def make(tmp_path, monkeypatch):
     """function(kind, state_dict, heads) -> `PerceptualDistance`, without PyTorch."""
     held = {}
-    monkeypatch.setattr(state_dicts, "read_state_dict", lambda path: held[path])
+    monkeypatch.setattr(pth_files, "read_state_dict", lambda path: held[path])
 
     def build(state_dict, head_weights):
         paths = [str(tmp_path / name) for name in ("backbone.pth", "heads.pth")]
@@ -235,7 +235,7 @@ def test_files_of_pytorch_are_read(tmp_path):
     paths = [str(tmp_path / name) for name in ("alexnet-owt-7be5be79.pth", "alex.pth")]
     extra = {"classifier.6.bias": np.zeros(1000, np.float32)}
     for path, contents in zip(paths, (backbone("alex") | extra, heads("alex")), strict=True):
-        state_dicts.write_state_dict(contents, path)
+        pth_files.write_state_dict(contents, path)
     one = perceptual.lpips(*paths)
     image = pictures(2, 40, 40)
     outputs = [outputs_by_hand(x, "alex", backbone("alex")) for x in image]

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from oasis_tf.io import weight_files
+from oasis_tf.io import pth_files, weight_files
 from oasis_tf.metrics.features import inception, inception_table, networks
-from oasis_tf.systems.oasis.official import state_dicts
 
 FROZEN_LEAVES = {
     "kernel": "conv2d_params",
@@ -116,7 +115,7 @@ def graph_file(weights, tmp_path_factory):
 def torch_file(weights, tmp_path_factory):
     pytest.importorskip("torch", reason="PyTorch writes the file")
     path = tmp_path_factory.mktemp("torch") / "pt_inception-2015-12-05-6726825d.pth"
-    state_dicts.write_state_dict(torch_names(weights), str(path))
+    pth_files.write_state_dict(torch_names(weights), str(path))
     return str(path)
 
 
@@ -306,7 +305,7 @@ def test_the_later_network_of_torchvision_is_refused(network, weights, tmp_path)
     state_dict["fc.weight"] = np.zeros((1000, 2048), np.float32)
     state_dict["fc.bias"] = np.zeros(1000, np.float32)
     path = str(tmp_path / "inception_v3_google.pth")
-    state_dicts.write_state_dict(state_dict, path)
+    pth_files.write_state_dict(state_dict, path)
     with pytest.raises(ValueError, match=r"fc.weight must become \(2048, 1008\).*\(1000, 2048\)"):
         load(network, path, "torch")
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from oasis_tf.io import pth_files
 from oasis_tf.metrics.features import networks, seeded, torchvision_networks
-from oasis_tf.systems.oasis.official import state_dicts
 
 
 def ramp(height, width):
@@ -182,7 +182,7 @@ def test_vgg16_is_that_of_plain_pytorch(tmp_path):
     functional = torch.nn.functional
     state_dict = vgg16_state_dict(np.random.default_rng(0))
     path = str(tmp_path / "vgg16-397923af.pth")
-    state_dicts.write_state_dict(state_dict, path)
+    pth_files.write_state_dict(state_dict, path)
     network = networks.vgg16_network(path)
     assert (network.name, network.dimension) == ("vgg16_unverified", 4096)
     assert sum(a.size for a in state_dict.values()) == 138_357_544  # as torchvision states

@@ -21,7 +21,7 @@ import numpy as np
 from absl import logging
 from keras import ops
 
-from oasis_tf.io import weight_files
+from oasis_tf.io import pth_files, weight_files
 
 # Stages of convolutions, a max-pooling between two; their widths. Of the fifth only the first
 # convolution is needed.
@@ -155,7 +155,7 @@ def _read(path):
             f"The weight file of --vgg19 must end in {' or '.join(published)}. Received: {path}"
         )
     torch = suffix == ".pth"
-    found = weight_files.read_state_dict(path) if torch else _read_keras(path)
+    found = pth_files.read_state_dict(path) if torch else _read_keras(path)
     weights = weight_files.select(found, _wanted(torch), path)
     if not weight_files.is_published(path, published[suffix]):
         logging.warning(

@@ -5,11 +5,11 @@ import os
 
 from oasis_tf.cli import flagfiles
 from oasis_tf.data import datasets
-from oasis_tf.io import files
+from oasis_tf.io import files, pth_files
 from oasis_tf.settings import setting_flags
 from oasis_tf.systems.oasis import config as config_lib
 from oasis_tf.systems.oasis import run_settings
-from oasis_tf.systems.oasis.official import state_dicts
+from oasis_tf.systems.oasis.official import release_weights
 
 FLAGFILES = {
     "ade20k": "ade.flags",
@@ -85,7 +85,7 @@ def plan_conversion(
             raise FileNotFoundError(f"There is no checkpoint file {path}.")
     settings = dict(settings or {})
     label_space = _named_label_space(dataset, settings.get("data_dir"))
-    read = {path: state_dicts.read_state_dict(path) for path in dict.fromkeys(paths.values())}
+    read = {path: pth_files.read_state_dict(path) for path in dict.fromkeys(paths.values())}
     state_dicts = {network: read[path] for network, path in paths.items()}
     inferred, condition, classes = _architecture(state_dicts, paths)
     if label_space is None:
@@ -131,10 +131,10 @@ def _named_label_space(dataset, data_dir):
 
 def _architecture(state_dicts, paths):
     """Settings that shapes decide, channels of noise and classes, classes of D (None without)."""
-    inferred, condition = state_dicts.generator_settings(
+    inferred, condition = release_weights.generator_settings(
         state_dicts["generator_ema"], paths["generator_ema"]
     )
-    other = state_dicts.generator_settings(state_dicts["generator"], paths["generator"])
+    other = release_weights.generator_settings(state_dicts["generator"], paths["generator"])
     if other != (inferred, condition):
         raise ValueError(
             f"{paths['generator']} must be of the same widths as {paths['generator_ema']}. "
@@ -143,7 +143,7 @@ def _architecture(state_dicts, paths):
         )
     if "discriminator" not in state_dicts:
         return inferred, condition, None
-    of_discriminator, classes = state_dicts.discriminator_settings(
+    of_discriminator, classes = release_weights.discriminator_settings(
         state_dicts["discriminator"], paths["discriminator"]
     )
     return inferred | of_discriminator, condition, classes
@@ -227,7 +227,7 @@ def convert(plan):
     model = build_for_training(plan.config) if trainable else build_model(plan.config)
     for name, network in networks(model).items():
         try:
-            state_dicts.load_official(network, plan.state_dicts[name])
+            release_weights.load_official(network, plan.state_dicts[name])
         except ValueError as error:
             raise ValueError(f"{plan.paths[name]}: {error}") from error
     training = {name: variable.numpy() for name, variable in state_variables(model).items()}
@@ -254,7 +254,7 @@ def plan_official(model_dir, output_dir):
     existing = [path for path in paths.values() if os.path.exists(path)]
     if existing:
         raise ValueError(f"{existing[0]} exists. Nothing was written; choose another folder.")
-    state_dicts.check_torch()
+    pth_files.check_torch()
     return paths
 
 
@@ -286,4 +286,4 @@ def write_official(model_dir, paths):
 
     model = OASIS.load(model_dir)
     for name, network in networks(model).items():
-        state_dicts.write_state_dict(state_dicts.to_official(network), paths[name])
+        pth_files.write_state_dict(release_weights.to_official(network), paths[name])

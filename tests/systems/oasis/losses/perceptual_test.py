@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from oasis_tf.io import weight_files
+from oasis_tf.io import pth_files, weight_files
 from oasis_tf.systems.oasis import losses
 from oasis_tf.systems.oasis.models import Discriminator
-from oasis_tf.systems.oasis.official import state_dicts
 
 # Written out from Simonyan & Zisserman's table E: (torchvision's index, Keras' name, in, out).
 LAYERS = [
@@ -70,7 +69,7 @@ def from_torchvision(state_dict, tmp_path, monkeypatch):
     path.write_bytes(b"stands for a file of PyTorch")
 
     def make(contents=state_dict, dtype="float64"):
-        monkeypatch.setattr(state_dicts, "read_state_dict", lambda _: contents)
+        monkeypatch.setattr(pth_files, "read_state_dict", lambda _: contents)
         return losses.PerceptualLoss(str(path), dtype)
 
     return make
@@ -226,7 +225,7 @@ def test_other_than_published_files_are_used_with_a_warning(h5_file, caplog, mon
 def test_files_of_pytorch_are_read(state_dict, weights, tmp_path):
     pytest.importorskip("torch", reason="PyTorch writes the file")
     path = str(tmp_path / "vgg19.pth")
-    state_dicts.write_state_dict(state_dict, path)
+    pth_files.write_state_dict(state_dict, path)
     got = losses.PerceptualLoss(path, "float64").features(pictures(1, 16, 16))
     np.testing.assert_allclose(
         got[-1][0], features_by_hand(pictures(16, 16), weights)[-1], rtol=1e-6, atol=1e-8

@@ -12,7 +12,7 @@ import tensorflow as tf
 from benchmarks.oasis import parity
 from oasis_tf.layers import BatchNorm, SpectralConv2D, activation, label_conv
 from oasis_tf.systems.oasis import losses
-from oasis_tf.systems.oasis.official import state_dicts
+from oasis_tf.systems.oasis.official import release_weights
 
 OUTPUTS = {
     "generator": [
@@ -99,7 +99,7 @@ def failing_in_training(golden, computed):
 
 
 def test_tells_an_untrained_network_apart(golden, monkeypatch):
-    monkeypatch.setattr(state_dicts, "load_official", lambda network, state_dict: None)
+    monkeypatch.setattr(release_weights, "load_official", lambda network, state_dict: None)
     assert failing_outputs(golden) == {*OUTPUTS["generator"], *OUTPUTS["discriminator"]}
 
 

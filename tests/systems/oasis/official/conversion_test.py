@@ -12,11 +12,12 @@ from oasis_tf.convert import to_official
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.data.examples import ShapesScene
 from oasis_tf.data.preparation import prepare
+from oasis_tf.io import pth_files
 from oasis_tf.metrics import evaluation
 from oasis_tf.systems.oasis import run_settings
 from oasis_tf.systems.oasis.config import Config
 from oasis_tf.systems.oasis.models import Discriminator, Generator
-from oasis_tf.systems.oasis.official import conversion, state_dicts
+from oasis_tf.systems.oasis.official import conversion
 from oasis_tf.training import loop
 from oasis_tf.training.named_weights import named_weights
 
@@ -58,7 +59,7 @@ def checkpoints(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def readable(monkeypatch):
     """Reads NumPy's files in place of PyTorch's, which the default tests do without."""
-    monkeypatch.setattr(state_dicts, "read_state_dict", lambda path: dict(np.load(path)))
+    monkeypatch.setattr(pth_files, "read_state_dict", lambda path: dict(np.load(path)))
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +181,7 @@ def test_published_settings(dataset, size, training, monkeypatch, tmp_path):
         "D": Discriminator(space.num_classes, 1),
     }
     dicts = {letter: shaped(network) for letter, network in networks.items()}
-    monkeypatch.setattr(state_dicts, "read_state_dict", lambda path: dicts[os.path.basename(path)])
+    monkeypatch.setattr(pth_files, "read_state_dict", lambda path: dicts[os.path.basename(path)])
     for letter in dicts:
         (tmp_path / letter).touch()
     config = conversion.plan_conversion(
@@ -235,14 +236,14 @@ def test_nothing_is_half_written(convert, monkeypatch, tmp_path):
         del contents["conv_img.bias"]
         return contents
 
-    monkeypatch.setattr(state_dicts, "read_state_dict", without_one_bias)
+    monkeypatch.setattr(pth_files, "read_state_dict", without_one_bias)
     with pytest.raises(
         ValueError, match=r"best_EMA.npz: These weights do not fit.*\n.*to_rgb/bias"
     ):
         convert()
     assert os.listdir(tmp_path) == []
     monkeypatch.undo()
-    monkeypatch.setattr(state_dicts, "read_state_dict", lambda path: dict(np.load(path)))
+    monkeypatch.setattr(pth_files, "read_state_dict", lambda path: dict(np.load(path)))
     monkeypatch.setattr(Config, "save", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         convert()
@@ -262,9 +263,9 @@ def test_a_model_directory_is_never_replaced(convert, tmp_path):
 
 def test_back_to_official(convert, checkpoints, monkeypatch, tmp_path):
     written = {}
-    monkeypatch.setattr(state_dicts, "check_torch", lambda: None)
+    monkeypatch.setattr(pth_files, "check_torch", lambda: None)
     monkeypatch.setattr(
-        state_dicts, "write_state_dict", lambda weights, path: written.update({path: weights})
+        pth_files, "write_state_dict", lambda weights, path: written.update({path: weights})
     )
     model_dir = convert(generator="G", discriminator="D")
     paths = conversion.plan_official(model_dir, str(tmp_path))
@@ -277,7 +278,7 @@ def test_back_to_official(convert, checkpoints, monkeypatch, tmp_path):
 
 
 def test_official_files_are_never_replaced(convert, monkeypatch, tmp_path):
-    monkeypatch.setattr(state_dicts, "check_torch", lambda: None)
+    monkeypatch.setattr(pth_files, "check_torch", lambda: None)
     model_dir = convert()
     assert set(conversion.plan_official(model_dir, "x")) == {"generator", "generator_ema"}
     (tmp_path / "latest_EMA.pth").touch()

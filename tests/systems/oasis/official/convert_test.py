@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from oasis_tf.data.datasets import published_label_space
-from oasis_tf.systems.oasis.official import state_dicts
+from oasis_tf.io import pth_files
 
 
 def test_flags_are_checked_first(run_module, tmp_path):
@@ -42,12 +42,12 @@ def test_files_that_are_no_state_dicts(tmp_path, monkeypatch):
     torch.save({"a": _Trap()}, "zipped_trap.pth")
     for name in ("cut.pth", "trap.pth", "zipped_trap.pth"):
         with pytest.raises(ValueError, match=f"{name} must be a state dict written by torch.save"):
-            state_dicts.read_state_dict(name)
+            pth_files.read_state_dict(name)
     assert not (tmp_path / "trapped").exists()
     for contents in ([torch.zeros(1)], {"state_dict": {"a": torch.zeros(1)}}, {1: torch.zeros(1)}):
         torch.save(contents, "other.pth")
         with pytest.raises(ValueError, match="must hold a state dict, names to tensors. Received"):
-            state_dicts.read_state_dict("other.pth")
+            pth_files.read_state_dict("other.pth")
 
 
 @pytest.mark.slow
@@ -56,7 +56,7 @@ def test_half_precision_is_read(tmp_path):
     path = str(tmp_path / "half.pth")
     values = torch.tensor([1.5, -2.25])
     torch.save({"a": values.bfloat16(), "b": values.half(), "c": torch.tensor(3)}, path)
-    got = state_dicts.read_state_dict(path)
+    got = pth_files.read_state_dict(path)
     for name in "ab":
         assert got[name].dtype == np.float32
         np.testing.assert_array_equal(got[name], values.numpy())

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from oasis_tf.convert import load_official, to_official
+from oasis_tf.io import pth_files
 from oasis_tf.systems.oasis.models import Discriminator, Generator
-from oasis_tf.systems.oasis.official import state_dicts as official_lib
-from oasis_tf.systems.oasis.official.state_dicts import our_layout, our_name
+from oasis_tf.systems.oasis.official import release_weights as official_lib
+from oasis_tf.systems.oasis.official.release_weights import our_layout, our_name
 from oasis_tf.training.named_weights import named_weights
 
 
@@ -194,4 +195,4 @@ def test_other_weights_are_told_apart(networks):
 def test_missing_pytorch_names_the_extra(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ValueError, match=r'pip install "oasis-tf\[convert\]"'):
-        official_lib.read_state_dict(str(tmp_path / "x.pth"))
+        pth_files.read_state_dict(str(tmp_path / "x.pth"))
