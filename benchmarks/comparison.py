@@ -152,7 +152,7 @@ def commands_of(args):
     switches = ("jit_compile", "remat", "chunk_logits")
     options = [f"--{name}" for name in switches if name in args and args[name].value]
     pairs = [_ours(name, options) for name in args["ours"].value if name != NONE]
-    pairs += [_peer(mode) for mode in args["peer"].value if text != NONE]
+    pairs += [_peer(mode) for mode in args["peer"].value if mode != NONE]
     names = [name for name, _ in pairs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or not names:

@@ -8,7 +8,6 @@ from absl import flags
 
 from benchmarks import comparison, pytorch_contender
 
-
 SMALL = [
     *("--height=64", "--width=64", "--channels=2", "--spade_channels=4", "--noise_channels=4"),
     *("--rounds=2", "--iterations=1", "--warmup=1", "--batches=2"),

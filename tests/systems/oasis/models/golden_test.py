@@ -1,7 +1,7 @@
 """OASIS against recorded numbers of the official release: outputs, gradients, three iterations.
 
-The comparison is `benchmarks/oasis/parity.py`; here its rows are asserted, and that they tell apart what
-is almost OASIS.
+The comparison is `benchmarks/oasis/parity.py`; here its rows are asserted, and that they tell apart
+what is almost OASIS.
 """
 
 import keras
