@@ -111,7 +111,8 @@ def export(model, path, max_pixels=MAX_PIXELS, warm_up=False):
         tf.saved_model.save(module, aside, signatures=signatures, options=options)
         labels.write(aside, model.config)
         if warm_up:
-            warmup.write(aside)
+            functions = {k: function.get_concrete_function() for k, function in signatures.items()}
+            warmup.write(aside, functions)
     return tuple(signatures)
 
 

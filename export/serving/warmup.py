@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from absl import flags
+from absl import flags, logging
 
 from oasis_tf.cli import runner
 
@@ -44,15 +44,25 @@ def check_extra():
         )
 
 
-def write(folder, name="oasis"):
+def load(folder):
+    """Signatures of a SavedModel by name, as concrete functions."""
+    import tensorflow as tf
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)  # that gradients were not saved, for dozens of functions
+    try:
+        return tf.saved_model.load(folder).signatures
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def write(folder, signatures, name="oasis"):
     """Writes the records of all signatures of a SavedModel that has its labels.json.
 
     Args:
         folder: with `saved_model.pb`.
+        signatures: dict of concrete functions by name.
         name: of the model, as servers will know it; only logs tell it.
-
-    Returns:
-        names of the signatures.
 
     Raises:
         ValueError: the extra is missing, or labels.json, or a signature has an unknown input.
@@ -64,22 +74,21 @@ def write(folder, name="oasis"):
     from oasis_tf.io import files
 
     served = labels.read(Path(folder) / labels.PLACE)
-    signatures = tf.saved_model.load(folder).signatures
     with (
         files.written_aside(Path(folder) / PLACE) as aside,
         tf.io.TFRecordWriter(aside) as writer,
     ):
-        for signature in sorted(signatures):
-            inputs = example(input_specs(signatures[signature]), served)
+        for signature, function in sorted(signatures.items()):
+            inputs = example(input_specs(function), served)
             log = protos.prediction_log_pb2.PredictionLog()
             log.predict_log.request.CopyFrom(protos.predict_request(name, signature, inputs))
             writer.write(log.SerializeToString())
-    return sorted(signatures)
 
 
-def input_specs(signature):
-    """Dict of `tf.TensorSpec`s by input of a loaded signature."""
-    return signature.structured_input_signature[1]
+def input_specs(function):
+    """Dict of `tf.TensorSpec`s by input of a concrete function."""
+    positional, named = function.structured_input_signature
+    return {spec.name: spec for spec in positional} | named
 
 
 def example(specs, served, seed=0):
@@ -169,12 +178,11 @@ def replay(folder, only=None):
         ValueError: records that cannot be read, have other inputs than their signature, or fail:
             TensorFlow Serving would refuse the version.
     """
-    requests, timings = read(folder), []
+    requests, signatures, timings = read(folder), load(folder), []
     import tensorflow as tf
 
     from export.serving import protos
 
-    signatures = tf.saved_model.load(folder).signatures
     for request in requests:
         name, start = request.model_spec.signature_name, time.perf_counter()
         if only is not None and name not in only:
@@ -182,7 +190,7 @@ def replay(folder, only=None):
         inputs, wanted = protos.arrays(request.inputs), input_specs(signatures[name])
         if set(inputs) != set(wanted):
             raise ValueError(
-                f"Signature {name} takes the inputs {', '.join(wanted)}. The record has "
+                f"Signature {name} takes the inputs {', '.join(sorted(wanted))}. The record has "
                 f"{', '.join(inputs) or 'none'}."
             )
         try:
@@ -200,7 +208,9 @@ def main(argv):
     args = flags.FLAGS
     check_extra()
     if not args.replay:
-        print(f"Wrote records of {', '.join(write(args.saved_model))}")
+        signatures = load(args.saved_model)
+        write(args.saved_model, signatures)
+        print(f"Wrote records of {', '.join(sorted(signatures))}")
         return
     for signature, seconds in replay(args.saved_model):
         print(f"{signature}: {seconds:.3f} s")

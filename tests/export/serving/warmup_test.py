@@ -89,7 +89,7 @@ def test_files_that_the_server_would_refuse(exported, tmp_path):
 
 
 def test_an_export_without_records(exported, model, tmp_path, monkeypatch):
-    monkeypatch.setattr(warmup, "write", lambda folder: pytest.fail("not asked for"))
+    monkeypatch.setattr(warmup, "write", lambda *_: pytest.fail("not asked for"))
     monkeypatch.setattr(
         tf.saved_model, "save", lambda module, path, **_: os.makedirs(path, exist_ok=True)
     )
@@ -99,7 +99,7 @@ def test_an_export_without_records(exported, model, tmp_path, monkeypatch):
 
 
 def test_failing_records_leave_no_export(model, tmp_path, monkeypatch):
-    def fails(folder):
+    def fails(folder, signatures):
         raise OSError("disk full")
 
     monkeypatch.setattr(warmup, "write", fails)
