@@ -95,7 +95,7 @@ def measure(connection, load):
     Raises:
         ServingError: the server cannot be reached at all.
     """
-    from export.serving.errors import ServingError
+    from export.serving.connections import ServingError
 
     with contextlib.suppress(ServingError):  # its answer, or its error, comes again
         connection.predict(load.signature, load.inputs(0))
@@ -160,7 +160,7 @@ def main(argv):
     del argv
     args = flags.FLAGS
     from export.serving import client
-    from export.serving.errors import ServingError
+    from export.serving.connections import ServingError
     from oasis_tf.io import files
 
     size = client.chosen_size(args.size, None) if "x" in args.size else None

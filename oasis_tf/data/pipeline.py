@@ -7,7 +7,7 @@ Global seeds (`tf.random.set_seed`) have no influence. Training resizes, crops a
 OASIS paper does (ICLR 2021, section 4); see the size table of each data set there.
 
 A record that cannot be read or decoded, or that contradicts itself, fails the batch it belongs to,
-with `tf.errors.InvalidArgumentError`: the message names shard, record, key, reason and remedy, and
+with `tf.errors.InvalidArgumentError`: the message names shard, record and remedy, and
 `damage.plain_errors` makes one line of it. Batches before it are not affected. With `skip_corrupt`
 the records are verified before the stream begins (once in a process), and n counts the sound ones
 alone (`verification`).
@@ -195,7 +195,7 @@ def _fold(seed: tf.Tensor, index: tf.Tensor | int) -> tf.Tensor:
 def _decode(record, records: Records, space: LabelSpace) -> tuple[tf.Tensor, tf.Tensor]:
     """Image uint8 [h, w, 3] and label map [h, w] of a record."""
     image, label_map, sound = reading.decode(record[-1], space)
-    return damage.checked((image, label_map), sound, record, records, space)
+    return damage.checked((image, label_map), sound, record, records)
 
 
 def _augmentation(seed: int, position, resize, crop, flip: bool):

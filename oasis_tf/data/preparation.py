@@ -31,6 +31,7 @@ from oasis_tf.data.datasets import LabelSpace
 from oasis_tf.data.examples import EncodedExample, Source
 from oasis_tf.data.tfrecord import PreparedDataset, ShardInfo, SplitInfo
 from oasis_tf.io import files
+from oasis_tf.io.files import file_sha256
 from oasis_tf.io.label_files import raw_picture
 from oasis_tf.io.progress import progress_bar
 
@@ -296,7 +297,7 @@ def _still_good(output: str, digests: dict[str, str]) -> dict[str, _Finished]:
         if (
             digests.get(finished.info.file) == finished.digest
             and os.path.isfile(path)
-            and tfrecord.file_sha256(path) == finished.info.sha256
+            and file_sha256(path) == finished.info.sha256
         ):
             kept[finished.info.file] = finished
     return kept

@@ -264,7 +264,7 @@ def record_starts(path: str) -> list[int]:
 
 
 def contents_unchecked(path: str, start: int, end: int) -> bytes:
-    """Contents of the record that lies at [start, end) of a shard, whatever their checksum."""
+    """Contents of the record at bytes [start, end) of a shard, whatever its checksum."""
     with open(path, "rb") as file:
         file.seek(start + _HEADER_BYTES)
         return file.read(end - start - _HEADER_BYTES - _FOOTER_BYTES)

@@ -51,7 +51,7 @@ def run(function, *arguments):
 
 @pytest.fixture
 def run_program(tmp_path):
-    """Function: runs Python text behind `PREAMBLE` as a program; gives what it prints."""
+    """Function: runs Python text after `PREAMBLE` as a program; gives what it prints."""
 
     def run(text, *arguments, before=()):
         (tmp_path / "program.py").write_text(PREAMBLE + textwrap.dedent(text))

@@ -139,7 +139,8 @@ def test_starts_of_records(tmp_path):
     starts = tfrecord.record_starts(path)
     assert starts == [0, 16, 35, 1051] and starts[-1] == os.path.getsize(path)
     for k, wanted in enumerate(contents):
-        assert tfrecord.contents_unchecked(path, starts[k], starts[k + 1]) == wanted
+        with open(path, "rb") as file:
+            assert file.read()[starts[k] + 12 : starts[k + 1] - 4] == wanted
     for size in (1050, 47, 42, 35):
         os.truncate(path, size)
         assert tfrecord.record_starts(path) == [0, 16, 35]

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from oasis_tf.data.tfrecord import file_sha256
+from oasis_tf.io.files import file_sha256
 from oasis_tf.io.label_files import resize_label_map
 from oasis_tf.metrics.segmentation.confusion import NO_CLASS
 from oasis_tf.metrics.segmentation.segmenter_labels import EXAMPLE, read_usage

@@ -24,6 +24,8 @@ class OASISSystem(System):
         "augment_segmentation": f"{_ROOM}.experiments.augment_command",
         "savedmodel": f"{_ROOM}.serving.signatures",
         "tflite": f"{_ROOM}.serving.litert_networks",
+        "keras_file": f"{_ROOM}.serving.keras_networks",
+        "page": f"{_ROOM}.demo.static",
     }
 
     def resolve(self, given, previous):

@@ -8,13 +8,12 @@ from absl import flags
 
 from export.serving import connections, load_test
 from export.serving.load_test import Load
-from export.serving.retries import Retries
 
-UNAVAILABLE = 14
+UNAVAILABLE = "UNAVAILABLE"
 
 
 def connect(server):
-    return connections.RestConnection(server.url, 20, Retries(0))
+    return connections.RestConnection(server.url, 20, retries=0)
 
 
 def test_every_request_has_another_map_and_seed():

@@ -31,6 +31,28 @@ class Network:
     inputs: Callable
 
 
+def facts(config, name):
+    """What an application must know of a network before it has one.
+
+    Args:
+        config: `Config` of the model.
+        name: `generator` or `segmenter`.
+
+    Returns:
+        dict: `size_multiple`, which sides of images must be multiples of, and `noise_channels`.
+
+    Raises:
+        ValueError: another name, or a model that cannot segment.
+    """
+    model = config.model
+    if name == "generator":
+        return {"size_multiple": model.generator_stride, "noise_channels": model.vector_channels}
+    if name != "segmenter":
+        raise ValueError(f"`network` must be generator or segmenter. Received: network={name}.")
+    model.check_segments("segment")
+    return {"size_multiple": model.discriminator_stride, "noise_channels": 0}
+
+
 def network(model, name, height=None, width=None):
     """The averaged generator, or the discriminator as a segmenter.
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from oasis_tf.data import random_access
 from oasis_tf.data.tfrecord import PreparedDataset
-from oasis_tf.io import images
+from oasis_tf.io import images, output_paths
 from oasis_tf.io.files import file_sha256
 from oasis_tf.io.progress import progress_bar
 from oasis_tf.systems.oasis import losses, noise
@@ -154,10 +154,12 @@ def plan_labelmix(
         grid and os.fspath(grid),
         skip_existing,
     )
-    outputs.check_folder(output_dir)
+    output_paths.check_folder(output_dir)
     outputs.check_grid(grid)
     inputs = [path for one in found if isinstance(one, FileScene) for path in one.scene.inputs]
-    outputs.check_outputs(plan.outputs(), inputs, overwrite=overwrite, skip_existing=skip_existing)
+    output_paths.check_outputs(
+        plan.outputs(), inputs, overwrite=overwrite, skip_existing=skip_existing
+    )
     note = sizing.says([_checked_size(one, sizing) for one in found])
     return dataclasses.replace(plan, notes=(note,) if note else ())
 

@@ -4,7 +4,7 @@ import dataclasses
 import os
 from pathlib import Path
 
-from oasis_tf.io import images
+from oasis_tf.io import images, output_paths
 from oasis_tf.systems.oasis.model_settings import missing_encoder
 from oasis_tf.systems.oasis.synthesis import outputs, scenes
 from oasis_tf.systems.oasis.synthesis.input_files import InputFiles
@@ -197,8 +197,8 @@ def _check_outputs(plan, overwrite):
         raise ValueError("An animation (--animation) is of an interpolation: give --interpolate=K.")
     for kind in plan.animations:
         images.check_animation(f"animation.{kind}")
-    outputs.check_folder(plan.output_dir)
-    outputs.check_outputs(
+    output_paths.check_folder(plan.output_dir)
+    output_paths.check_outputs(
         plan.outputs(),
         [*(path for scene in plan.scenes for path in scene.inputs), *plan.variation.styles],
         overwrite=overwrite,

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 
-from oasis_tf.io import label_files
+from oasis_tf.io import label_files, output_paths
 from oasis_tf.io.files import file_sha256
 from oasis_tf.io.progress import progress_bar
 from oasis_tf.systems.oasis.synthesis import outputs, scenes
@@ -48,9 +48,11 @@ def plan_segmentation(
     sizing = Sizing.chosen(config, size, height, width, needs_discriminator=True)
     files = InputFiles(sizing, config.label_space)
     plan = SegmentationPlan(found, sizing, files, os.fspath(output_dir), skip_existing)
-    outputs.check_folder(output_dir)
+    output_paths.check_folder(output_dir)
     inputs = [scene.photo_path for scene in found]
-    outputs.check_outputs(plan.outputs(), inputs, overwrite=overwrite, skip_existing=skip_existing)
+    output_paths.check_outputs(
+        plan.outputs(), inputs, overwrite=overwrite, skip_existing=skip_existing
+    )
     note = sizing.says([files.size(scene) for scene in found])
     return dataclasses.replace(plan, notes=(note,) if note else ())
 

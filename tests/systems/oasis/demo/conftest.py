@@ -109,7 +109,7 @@ def demo_url(start_demo, model_dir, examples_dir):
 def tflite_files(model, tmp_path_factory):
     """Folder of generator.tflite and segmenter.tflite of `model`, float32."""
     from export.litert import writing
-    from export.tflite import Plan
+    from export.litert.planning import Plan
 
     folder = tmp_path_factory.mktemp("tflite")
     for network in ("generator", "segmenter"):

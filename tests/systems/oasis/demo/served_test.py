@@ -184,14 +184,14 @@ def test_the_command_needs_neither_weights_nor_tensorflow(
 
 @pytest.mark.slow
 def test_an_exported_model_answers_as_the_demo(model, config, signatures, tmp_path):
-    """The SavedModel with the rules of TensorFlow Serving, in place of the imitation above."""
+    """A SavedModel in place of the imitation above."""
     from export import savedmodel
-    from export.serving.local_server import LocalServer
-    from export.serving.servable import Servable
+    from tests.export.loading import LoadedModel
+    from tests.export.serving.peers import RestServer
 
     path = str(tmp_path / "oasis" / "1")
     savedmodel.export(model, path)
-    with LocalServer(Servable.load(path)) as server:
+    with RestServer(LoadedModel(path)) as server:
         served = ServedSignatures(server.url, config)
         served.warm_up()
         assert (served.version, set(served.kinds)) == (1, set(REQUESTS))

@@ -1,7 +1,7 @@
 """OASIS against recorded numbers of the official release: outputs, gradients, three iterations.
 
-The comparison is `benchmarks/parity.py`; here its rows are asserted, and that they tell apart what
-is almost OASIS.
+The comparison is `benchmarks/oasis/parity.py`; here its rows are asserted, and that they tell apart
+what is almost OASIS.
 """
 
 import keras
@@ -231,7 +231,7 @@ def test_what_is_not_a_number_fails(golden, computed, name, item):
 def test_command_refuses(run_module, tmp_path, flags, message):
     (tmp_path / "text.npz").write_text("text")
     (tmp_path / "torch.py").write_text("raise ImportError")  # as if it were not installed
-    run = run_module("benchmarks.oasis.parity", *flags)
+    run = run_module("benchmarks.parity", *flags)
     assert run.returncode == 1
     assert f"{message}" in run.stderr
     assert "Traceback" not in run.stderr
@@ -240,7 +240,7 @@ def test_command_refuses(run_module, tmp_path, flags, message):
 @pytest.mark.slow
 def test_command_exits_with_1_where_an_item_fails(run_module, tmp_path, golden):
     np.savez(tmp_path / "other.npz", **golden | {"G_eval_local": golden["G_eval"]})
-    run = run_module("benchmarks.oasis.parity", "--recording=other.npz")
+    run = run_module("benchmarks.parity", "--recording=other.npz")
     assert run.returncode == 1
     failed = [line for line in run.stdout.splitlines() if " NO" in line]
     assert len(failed) == 1

@@ -74,7 +74,7 @@ def test_equals_the_peer(peer, name):
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_equals_the_peer_in_single_precision(peer, name):
-    """Outputs and losses; what follows may outgrow any tolerance, see `benchmarks/parity.py`."""
+    """Outputs and losses; what follows may outgrow any tolerance, see `benchmarks.oasis.parity`."""
     settings = dataclasses.replace(SETTINGS[name], dtype="float32")
     recording = peer.record(settings)
     model = parity.new_model(recording)
