@@ -1,19 +1,12 @@
-"""Command: turns a data set into TFRecord shards and `dataset.json`.
-
-    python -m oasis_tf.prepare --dataset=cityscapes --source=DIR --output=DIR
-    python -m oasis_tf.prepare --dataset=folder --image_dir=DIR --label_dir=DIR \\
-        --val_image_dir=DIR --val_label_dir=DIR --num_classes=12 --unknown_label=11 --output=DIR
-    python -m oasis_tf.prepare --dataset=shapes --num_train=2000 --num_val=200 --output=DIR
-"""
+"""The command `prepare` of the systems that train on images with label maps."""
 
 from absl import flags
 
-from oasis_tf.cli import runner
 from oasis_tf.data.datasets import DATASETS
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
-    """Defines the command's flags."""
+    """Defines the flags of this command on `flag_values`."""
 
     def string(name, text):
         flags.DEFINE_string(name, None, text, flag_values=flag_values)
@@ -24,39 +17,38 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_enum("dataset", None, DATASETS, "Data set.", flag_values=flag_values)
     string(
         "source",
-        "Folder the data set was unpacked to. For `folder` it may hold train/images, "
-        "train/labels, val/images, val/labels; folders given one by one are relative to it.",
+        "Folder of the unpacked data set. With --dataset=folder, the folders that are given one by "
+        "one are relative to it; without them it must hold train/images and train/labels, and may "
+        "hold val/images and val/labels.",
     )
     string("output", "Folder for the prepared data set.")
-    integer("num_shards", "Files of each split; 0: by size.", 0)
-    integer("num_workers", "Processes that read and check; 0: what the machine has.", 0)
+    integer("num_shards", "Files per split; 0 chooses by size.", 0)
+    integer("num_workers", "Processes that read and check files; 0 chooses.", 0)
     flags.DEFINE_boolean(
-        "overwrite", False, "Replace the data set that --output holds.", flag_values=flag_values
+        "overwrite", False, "Replace the data set in --output.", flag_values=flag_values
     )
     string(
         "label_files",
-        "Also write the label maps of the validation split to this folder, as palette PNGs of raw "
-        "ids named like their images: something to paint from.",
+        "Folder for a copy of the validation label maps, to generate images from. They are palette "
+        "PNGs of raw ids, named like their images.",
     )
     string("image_dir", "folder: training images (JPEG, PNG, …).")
     string("label_dir", "folder: label PNGs of raw class ids, named like the images.")
     string("val_image_dir", "folder: validation images.")
     string("val_label_dir", "folder: label PNGs of the validation images.")
-    integer("num_classes", "folder: classes, counting the unknown one.")
+    integer("num_classes", "folder: number of classes, the unknown class included.")
     integer("unknown_label", "folder: raw id of pixels without a class, if there are any.")
     string(
         "class_names",
-        "folder: file with one class name a line, in the order of the raw ids "
-        "(with or without the unknown one).",
+        "folder: file with one class name per line in the order of the raw ids, with or without "
+        "the unknown class.",
     )
-    string(
-        "scene_list", "ade_outdoors: file with one scene name a line, as in sceneCategories.txt."
-    )
-    integer("num_train", "shapes: training scenes (2000).")
-    integer("num_val", "shapes: validation scenes (200).")
-    integer("height", "shapes: height of the scenes (64).")
-    integer("width", "shapes: width of the scenes (64).")
-    integer("seed", "shapes: seed of the data set (0).")
+    string("scene_list", "ade_outdoors: file with one scene name of sceneCategories.txt per line.")
+    integer("num_train", "shapes: number of training scenes (default: 2000).")
+    integer("num_val", "shapes: number of validation scenes (default: 200).")
+    integer("height", "shapes: height of the scenes (default: 64).")
+    integer("width", "shapes: width of the scenes (default: 64).")
+    integer("seed", "shapes: seed of the data set (default: 0).")
 
 
 def main(argv: list[str]) -> None:
@@ -65,8 +57,7 @@ def main(argv: list[str]) -> None:
     values = flags.FLAGS
     if not values.dataset or not values.output:
         raise ValueError("--dataset and --output must be given; --help explains all flags.")
-    # Imported here, so that worker processes, which import this module, stay without TensorFlow.
-    from oasis_tf.data import layouts, preparation
+    from oasis_tf.data import layouts, preparation  # here: bad flags answer without TensorFlow
 
     options = {
         name: values[name].value
@@ -85,7 +76,3 @@ def main(argv: list[str]) -> None:
     )
     counts = ", ".join(f"{prepared.num_examples(split)} {split}" for split in prepared.splits)
     print(f"{values.output}: {label_space.num_classes} classes, {counts} images.")
-
-
-if __name__ == "__main__":
-    runner.run(main, define_flags)

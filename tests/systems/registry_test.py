@@ -175,6 +175,13 @@ def test_abilities(toy):
     )
 
 
+def test_a_command_refuses_a_system_without_its_ability(toy, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["prepare", "--system=toy", "--output=out"])
+    with pytest.raises(SystemExit, match="1"):
+        system_runner.run_ability("prepare")
+    assert "ability `prepare`. Received: system=toy, which does not" in capsys.readouterr().err
+
+
 def test_every_ability_of_every_system_can_be_imported():
     for name in systems.NAMES:
         system = systems.get(name)

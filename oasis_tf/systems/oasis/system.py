@@ -16,6 +16,7 @@ class OASISSystem(System):
     title = "images from label maps: OASIS, SPADE and the ablations"
     config = Config
     abilities: ClassVar = {
+        "prepare": "oasis_tf.data.prepare_command",
         "synthesize": f"{_ROOM}.synthesis.command",
         "convert": f"{_ROOM}.official.command",
         "ablate": f"{_ROOM}.experiments.ablate_command",
