@@ -10,7 +10,7 @@ _ROOM = "oasis_tf.systems.oasis"
 
 
 class OASISSystem(System):
-    """Images from label maps: OASIS, the SPADE baselines and the ablations between them."""
+    """Images from label maps: OASIS, the SPADE baselines and their ablations."""
 
     name = "oasis"
     title = "images from label maps: OASIS, SPADE and the ablations"
