@@ -1,6 +1,7 @@
 """OASIS, with SPADE and the ablations, as a system."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from oasis_tf.systems.oasis import run_settings
 from oasis_tf.systems.oasis.config import Config
@@ -25,20 +26,20 @@ class OASISSystem(System):
         "tflite": f"{_ROOM}.serving.litert_networks",
     }
 
-    def resolve(self, given, previous):
+    def resolve(self, given: Mapping[str, Any], previous: Config | None) -> Config:
         return run_settings.resolve_run(given, previous)
 
-    def describe(self, config):
+    def describe(self, config: Config) -> str:
         from oasis_tf.systems.oasis.task import describe
 
         return describe(config)
 
-    def make_task(self, config, strategy):
+    def make_task(self, config: Config, strategy: Any) -> Any:
         from oasis_tf.systems.oasis.task import OASISTask
 
         return OASISTask(config, strategy)
 
-    def load(self, model_dir, checkpoint=None):
+    def load(self, model_dir: Any, checkpoint: int | str | None = None) -> Any:
         from oasis_tf import OASIS
 
         return OASIS.load(model_dir, checkpoint)
