@@ -119,7 +119,9 @@ def _names(model_dirs):
     if len(set(short)) < len(short) or NONE in short:
         short = list(model_dirs)
     if len(set(short)) < len(short):
-        raise ValueError(f"Every model directory may be given once. Received: {', '.join(short)}.")
+        raise ValueError(
+            f"Every model directory may be given only once. Received: {', '.join(short)}."
+        )
     return dict(zip(short, model_dirs, strict=True))
 
 

@@ -168,7 +168,7 @@ def test_models_of_other_sizes_or_classes_are_refused(data_dir, model_dir, tmp_p
     Config.from_json(contents).save(tmp_path)
     with pytest.raises(ValueError, match="one size.*128x64, 64x64|one size.*64x64, 128x64"):
         augmentation_report.plan(data_dir, [model_dir, str(tmp_path)])
-    with pytest.raises(ValueError, match="may be given once"):
+    with pytest.raises(ValueError, match="may be given only once"):
         augmentation_report.plan(data_dir, [model_dir, model_dir])
 
 
