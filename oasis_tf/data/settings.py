@@ -25,14 +25,14 @@ class DataConfig:
     crop_height: int = setting("Height of training images in pixels.", 256, minimum=1)
     crop_width: int = setting("Width of training images in pixels.", 256, minimum=1)
     resize_height: int | None = setting(
-        "Height of images before the random crop (default: --crop_height; 286 for ADE20K and "
-        "COCO-Stuff at 256, 143 for LVIS at 128).",
+        "Height of images before the random crop. (default: --crop_height; 286 for ADE20K and "
+        "COCO-Stuff at 256, 143 for LVIS at 128)",
         None,
         minimum=1,
     )
     resize_width: int | None = setting(
-        "Width of images before the random crop (default: --crop_width, with the exceptions of "
-        "--resize_height).",
+        "Width of images before the random crop. (default: --crop_width, with the exceptions of "
+        "--resize_height)",
         None,
         minimum=1,
     )
