@@ -1,7 +1,7 @@
 """OASIS against recorded numbers of the official release: outputs, gradients, three iterations.
 
-`benchmarks/oasis/parity.py` makes the comparison. The tests assert its rows, and that the comparison
-detects networks that are almost OASIS.
+`benchmarks/oasis/parity.py` makes the comparison. The tests assert its rows, and that it detects
+networks that are almost OASIS.
 """
 
 import keras
