@@ -1,6 +1,6 @@
 """Command: how fast a served model answers.
 
-    python -m export.serving.load_test --url=http://localhost:8501/v1/models/oasis \\
+    python -m benchmarks.serving_load --url=http://localhost:8501/v1/models/oasis \\
         [--requests=200 --concurrency=8 --size=256x256 --signature=png --json=FILE]
 
 or `--grpc=HOST:PORT` in the place of `--url`. `--concurrency` askers each wait for an answer before

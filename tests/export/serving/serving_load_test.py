@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from absl import flags
 
-from export.serving import connections, load_test
-from export.serving.load_test import Load
+from benchmarks import serving_load
+from benchmarks.serving_load import Load
+from export.serving import connections
 
 UNAVAILABLE = "UNAVAILABLE"
 
@@ -29,7 +30,7 @@ def test_every_request_has_another_map_and_seed():
 
 def test_all_are_asked_with_as_many_in_flight(served_stand_in, stand_in):
     with connect(served_stand_in) as connection:
-        report = load_test.measure(connection, Load("png", 32, 32, 5, 40, 4))
+        report = serving_load.measure(connection, Load("png", 32, 32, 5, 40, 4))
     assert (report["answered"], report["errors"], stand_in.asked) == (40, {}, 41)
     assert stand_in.most <= 4
     latency = report["latency_ms"]
@@ -40,18 +41,20 @@ def test_all_are_asked_with_as_many_in_flight(served_stand_in, stand_in):
 
 def test_percentiles():
     load = Load("png", 32, 32, 5, 101, 1)
-    report = load_test._report(load, [k / 1000 for k in range(101)], {"X": 2}, 10.0)
+    report = serving_load._report(load, [k / 1000 for k in range(101)], {"X": 2}, 10.0)
     assert report["latency_ms"] == pytest.approx(
         {"p50": 50, "p90": 90, "p95": 95, "p99": 99, "max": 100, "mean": 50}
     )
     assert report["requests_per_second"] == 10.1
-    assert "101 answered in 10.0 s, 10.10 per second, 2 X\np50 50 ms" in load_test.as_text(report)
+    assert "101 answered in 10.0 s, 10.10 per second, 2 X\np50 50 ms" in serving_load.as_text(
+        report
+    )
 
 
 def test_errors_are_counted_by_kind_and_nothing_is_repeated(served_stand_in, stand_in):
     stand_in.failures = [None, *[UNAVAILABLE] * 3]
     with connect(served_stand_in) as connection:
-        report = load_test.measure(connection, Load("png", 32, 32, 9, 20, 2))
+        report = serving_load.measure(connection, Load("png", 32, 32, 9, 20, 2))
     assert stand_in.asked == 21
     assert report["errors"]["UNAVAILABLE"] == 3
     assert report["errors"]["INVALID_ARGUMENT"] > 0  # ids that the stand-in has not
@@ -60,17 +63,17 @@ def test_errors_are_counted_by_kind_and_nothing_is_repeated(served_stand_in, sta
 
 def test_the_time_is_bounded(served_stand_in, stand_in):
     with connect(served_stand_in) as connection:
-        report = load_test.measure(connection, Load("png", 32, 32, 5, 10**6, 2, max_seconds=0.2))
+        report = serving_load.measure(connection, Load("png", 32, 32, 5, 10**6, 2, max_seconds=0.2))
     assert 0 < report["answered"] < 10**6
 
 
 def test_the_command(monkeypatch, capsys, served_stand_in, tmp_path):
     values = flags.FlagValues()
-    load_test.define_flags(values)
+    serving_load.define_flags(values)
     monkeypatch.setattr(flags, "FLAGS", values)
     common = ["load", f"--url={served_stand_in.url}", "--requests=5", "--num_classes=5"]
     values([*common, "--size=32x64", f"--json={tmp_path / 'out.json'}"])
-    load_test.main([])
+    serving_load.main([])
     assert capsys.readouterr().out.startswith("png, 32x64, 8 in flight: 5 answered in ")
     report = json.loads((tmp_path / "out.json").read_text())
     assert report["answered"] == 5
@@ -82,8 +85,8 @@ def test_the_command(monkeypatch, capsys, served_stand_in, tmp_path):
         ("--num_classes=99", "Nothing was answered"),
     ):
         values = flags.FlagValues()
-        load_test.define_flags(values)
+        serving_load.define_flags(values)
         monkeypatch.setattr(flags, "FLAGS", values)
         values([*common, wrong])
         with pytest.raises(ValueError, match=message):
-            load_test.main([])
+            serving_load.main([])
