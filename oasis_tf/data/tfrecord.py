@@ -147,12 +147,12 @@ class PreparedDataset:
             prepared._check_shards()
         return prepared
 
-    def check_classes(self, label_space: LabelSpace) -> None:
-        """Raises ValueError unless the data set has the classes of a model's label space."""
+    def check_classes(self, label_space: LabelSpace, model: str = "a model") -> None:
+        """Raises ValueError unless the data set has the classes of the label space of `model`."""
         ours, theirs = label_space, self.label_space
         if (ours.class_names, ours.has_unknown) != (theirs.class_names, theirs.has_unknown):
             raise ValueError(
-                "The model and the data set must have the same classes. Received: a model of "
+                f"The model and the data set must have the same classes. Received: {model} of "
                 f"{ours.num_classes} classes ({ours.dataset}) and a data set of "
                 f"{theirs.num_classes} classes ({theirs.dataset}) in {self.data_dir}. Name the "
                 "data set that the model was trained on, or one prepared with the same classes."
