@@ -222,6 +222,7 @@ def test_other_than_published_files_are_used_with_a_warning(h5_file, caplog, mon
     assert not caplog.text
 
 
+@pytest.mark.slow
 def test_files_of_pytorch_are_read(state_dict, weights, tmp_path):
     pytest.importorskip("torch", reason="PyTorch writes the file")
     path = str(tmp_path / "vgg19.pth")
