@@ -4,8 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import os
-import shlex
-import shutil
 import signal
 import sys
 import tempfile
@@ -17,7 +15,6 @@ from benchmarks import inputs, ours, pairing, processes, pytorch_contender, tabl
 from benchmarks.environment import as_text, environment, usable_cores
 from oasis_tf.cli import runner
 
-PROTOCOL = 1
 NONE = "none"
 # What --scale varies -> the settings that take a value of --values.
 SCALES = {
@@ -67,7 +64,7 @@ class Settings:
     def message(self, path, has_unknown):
         """The setup that contenders get: dict for JSON."""
         values = dataclasses.asdict(self) | {"threads": self.threads or usable_cores()}
-        return {"protocol": PROTOCOL, **values, "has_unknown": has_unknown, "inputs": str(path)}
+        return {**values, "has_unknown": has_unknown, "inputs": str(path)}
 
 
 def _flag_fields():
@@ -89,12 +86,11 @@ def define_flags(flag_values, task, iterations):
         flags.DEFINE_boolean("jit_compile", False, "Compile our step with XLA.", **where)
         flags.DEFINE_boolean("remat", False, "We compute activations again for gradients.", **where)
         flags.DEFINE_boolean("chunk_logits", False, "We write out no map of logits.", **where)
-    modes = ", ".join(pytorch_contender.MODES)
-    flags.DEFINE_multi_string(
+    flags.DEFINE_multi_enum(
         "peer",
         ["eager"],
-        f'Contender to compare with; repeatable. One of {modes} (plain PyTorch), "NAME=COMMAND '
-        f'LINE" of a program that talks the protocol of docs/benchmarks.md, or {NONE}.',
+        [*pytorch_contender.MODES, NONE],
+        "How plain PyTorch is run to compare with; repeatable.",
         **where,
     )
     _define_measurement(where, iterations)
@@ -150,12 +146,13 @@ def commands_of(args):
     """Command lines of the contenders by name, ours first.
 
     Raises:
-        ValueError: unknown precisions or peers, one named twice, or something is not installed.
+        ValueError: unknown precisions, a contender named twice or none, or something is not
+            installed.
     """
     switches = ("jit_compile", "remat", "chunk_logits")
     options = [f"--{name}" for name in switches if name in args and args[name].value]
     pairs = [_ours(name, options) for name in args["ours"].value if name != NONE]
-    pairs += [_peer(text) for text in args["peer"].value if text != NONE]
+    pairs += [_peer(mode) for mode in args["peer"].value if mode != NONE]
     names = [name for name, _ in pairs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or not names:
@@ -177,23 +174,9 @@ def _ours(precision, options):
     return f"ours {precision}", [*module, f"--precision={precision}", *options]
 
 
-def _peer(text):
-    if text in pytorch_contender.MODES:
-        pytorch_contender.check(text)
-        return text, [sys.executable, "-m", "benchmarks.pytorch_contender", f"--mode={text}"]
-    name, _, line = (part.strip() for part in text.partition("="))
-    try:
-        command = shlex.split(line)
-    except ValueError as error:
-        raise ValueError(f"--peer={text}: the command line is not whole ({error}).") from error
-    if not name or not command:
-        raise ValueError(
-            f"--peer must be one of {', '.join(pytorch_contender.MODES)}, {NONE}, or "
-            f'"NAME=COMMAND LINE". Received: {text!r}.'
-        )
-    if shutil.which(command[0]) is None:
-        raise ValueError(f"--peer={text}: there is no program {command[0]!r}. Give its path.")
-    return name, command
+def _peer(mode):
+    pytorch_contender.check(mode)
+    return mode, [sys.executable, "-m", "benchmarks.pytorch_contender", f"--mode={mode}"]
 
 
 # === Measurement ===
@@ -253,7 +236,7 @@ def _measured(args, settings, scenes, commands):
 
 
 def run(task, iterations):
-    """Runs the command of a task, as `commandline.run` does."""
+    """Runs the command of a task, as `runner.run` does."""
     runner.run(
         functools.partial(main, task=task),
         functools.partial(define_flags, task=task, iterations=iterations),

@@ -1,6 +1,11 @@
-"""A contender's side of the protocol (docs/benchmarks.md): answers, measures time and memory.
+"""A contender's side: answers the requests of `processes.py`, measures time and memory.
 
-Standard library alone, so that a contender in any framework can use it.
+A request is a line of JSON, and so is the answer:
+
+    {"setup": {…}}    once   {"state_bytes": of weights and optimizers, …}
+    {"run": n}        often  {"seconds": of n iterations, "peak_bytes": …}
+
+Standard library alone: TensorFlow and PyTorch are each loaded where they compute.
 """
 
 import json
@@ -27,7 +32,7 @@ def serve(load_libraries, make):
     for request in map(json.loads, sys.stdin):
         if "setup" in request:
             run, facts = make(request["setup"])
-            answer({"ready": True, "memory": memory.method, **facts})
+            answer({"memory": memory.method, **facts})
         else:
             count = request["run"]
             answer(_measured(run, range(done, done + count), memory))
@@ -66,7 +71,7 @@ class PeakMemory:
         self.method += ", reset before every round" if self.reset() else ", since the start"
 
     def reset(self):
-        """Starts anew; returns whether the system allows it."""
+        """Forgets the peak so far; returns whether the system allows it."""
         try:
             with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
                 file.write("5")  # the kernel's number for: forget the peak of resident memory

@@ -2,7 +2,7 @@
 
     python -m benchmarks.ours --precision=bfloat16
 
-Started by `benchmarks.step` and `benchmarks.generate`; talks the protocol of docs/benchmarks.md.
+Started by `benchmarks.step` and `benchmarks.generate`; answers as `contender.py` says.
 """
 
 import functools
@@ -55,7 +55,7 @@ def _make(setup, **options):
 
 
 def new_config(setup, precision, **options):
-    """The ``Config`` that a setup (docs/benchmarks.md) stands for."""
+    """The ``Config`` that a setup stands for."""
     from oasis_tf.data.datasets import folder_label_space
     from oasis_tf.systems.oasis import config
 

@@ -14,7 +14,7 @@ class Measurement:
 
     Attributes:
         seconds: tuple of floats, of one iteration, by round.
-        peaks: tuple of ints (bytes; None where it does not tell), by round.
+        peaks: tuple of ints, bytes, by round.
         facts: dict, what it said of itself.
         warmup_seconds: float, of all iterations before the first round (compilation among them).
     """
@@ -31,14 +31,13 @@ class Measurement:
 
     @property
     def peak(self):
-        """The highest peak of all rounds in bytes, or None."""
-        return None if None in self.peaks else max(self.peaks)
+        """The highest peak of all rounds in bytes."""
+        return max(self.peaks)
 
     @property
     def activations(self):
-        """The peak without weights and optimizer state in bytes, or None if that is not known."""
-        state = self.facts.get("state_bytes")
-        return None if self.peak is None or state is None else max(0, self.peak - state)
+        """The peak without weights and optimizer state in bytes."""
+        return max(0, self.peak - self.facts["state_bytes"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +56,10 @@ def ratio(of, to):
 
 
 def measure(contenders, message, *, rounds, iterations, warmup, progress):
-    """Sets contenders up one after the other, then has them take turns.
+    """Sets contenders up in order, then has them take turns.
 
     Args:
-        contenders: list of `processes.Contender`, or anything with its methods.
+        contenders: list of `processes.Contender`.
         message: dict, their setup.
         rounds, iterations, warmup: ints: rounds, iterations of a contender in each, and iterations
             of each before the first round.

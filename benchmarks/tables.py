@@ -39,7 +39,7 @@ def table(found):
 
 
 def _gib(count):
-    return "–" if count is None else f"{count / 2**30:.2f}"
+    return f"{count / 2**30:.2f}"
 
 
 def _ratio_text(found):
@@ -119,9 +119,8 @@ def plot(contents, values, path):
     )
     for axis, (label, key, unit) in zip(axes, panels, strict=True):
         for name in contents["runs"][0]["contenders"]:
-            measured = [run["contenders"][name][key] for run in contents["runs"]]
-            if None not in measured:
-                axis.plot(values, [value / unit for value in measured], "o-", label=name)
+            measured = [run["contenders"][name][key] / unit for run in contents["runs"]]
+            axis.plot(values, measured, "o-", label=name)
         axis.set(xlabel=contents["scale"], ylabel=label, xticks=values)
         axis.update_datalim([(values[0], 0)])  # heights are compared, so they begin at zero
         axis.autoscale_view()

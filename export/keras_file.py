@@ -2,8 +2,9 @@
 
     python -m export.keras_file --model_dir=DIR --output=FILE.keras [--network=discriminator]
 
-The averaged generator with re-estimated batch statistics, as it is used, or the discriminator.
-Keras loads it where this package is installed, and gets the bits of the model's own network:
+A network by the name that its system gives it; of OASIS the averaged generator with re-estimated
+batch statistics, as it is used, or the discriminator. Keras loads it where this package is
+installed, and gets the bits of the model's own network:
 
     import keras
     import oasis_tf.models  # tells Keras the classes
@@ -16,10 +17,9 @@ import os
 
 from absl import flags
 
+from oasis_tf import systems
 from oasis_tf.cli import common_flags, runner
 from oasis_tf.io import files
-
-NETWORKS = ("generator", "discriminator")
 
 
 def define_flags(flag_values):
@@ -28,11 +28,11 @@ def define_flags(flag_values):
     flags.DEFINE_string("model_dir", None, "Model directory.", required=True, **where)
     common_flags.define_checkpoint_flag(flag_values)
     flags.DEFINE_string("output", None, "File to write, of suffix .keras.", required=True, **where)
-    flags.DEFINE_enum(
+    flags.DEFINE_string(
         "network",
         "generator",
-        NETWORKS,
-        "generator: the averaged one, as it is used; discriminator: as training left it.",
+        "Network of the system. OASIS: generator, the averaged one, or discriminator, as training "
+        "left it.",
         **where,
     )
     flags.DEFINE_boolean("overwrite", False, "Replace a file that exists.", **where)
@@ -57,16 +57,14 @@ def export(model, path, network="generator"):
     """Writes a Keras file that is whole or absent.
 
     Args:
-        model: `OASIS` with its `config`.
+        model: a model with its `config`.
         path: str, of the file.
-        network: one of `NETWORKS`.
+        network: name that the system's ability `keras_file` has for it.
 
     Raises:
-        ValueError: the model has no discriminator.
+        ValueError: the system writes no Keras files, or the model has no such network.
     """
-    if network == "discriminator":
-        model.config.model.check_discriminator("be written as a Keras file")
-    chosen = {"generator": model.generator_ema, "discriminator": model.discriminator}[network]
+    chosen = systems.get(model.config.SYSTEM).ability("keras_file").network(model, network)
     with files.written_aside(path) as aside:
         chosen.save(aside)
 
@@ -76,9 +74,9 @@ def main(argv):
     del argv
     args = flags.FLAGS
     check_output(args.output, args.overwrite)
-    from oasis_tf import OASIS
-
-    model = OASIS.load(args.model_dir, common_flags.checkpoint(args.checkpoint))
+    system = systems.of_model_dir(args.model_dir)
+    system.ability("keras_file")  # or the reason why not, before the model is loaded
+    model = system.load(args.model_dir, common_flags.checkpoint(args.checkpoint))
     export(model, args.output, args.network)
     print(f"Wrote the {args.network} to {args.output}")
 

@@ -62,7 +62,7 @@ def check(args):
     """Checks which flags go together.
 
     Raises:
-        ValueError: neither or both of the ways to paint, or flags of the other one.
+        ValueError: neither or both of --tflite and --serving_url, or flags of the other one.
     """
     if bool(args.tflite) == bool(args.serving_url):
         raise ValueError("Either --tflite or --serving_url must be given.")

@@ -3,8 +3,9 @@
     python -m export.savedmodel --model_dir=DIR --output=DIR [--version=N --max_pixels=N --nowarmup]
 
 Writes OUTPUT/VERSION/, the layout TensorFlow Serving watches. The artefact needs TensorFlow alone,
-neither Keras nor this package, and the same seed gives the same image as `OASIS.generate`, bit for
-bit. docs/savedmodel.md tells its signatures; `serving_default` is
+neither Keras nor this package. The system declares its signatures; those of OASIS are in
+docs/savedmodel.md, and the same seed gives the same image as `OASIS.generate`, bit for bit.
+`serving_default` is
     label_map: int32 [B, H, W], model ids; H and W multiples of 32.
     seed: int64 [B], one noise seed an image.
     -> image: float32 [B, H, W, 3] in [-1, 1].
@@ -16,6 +17,7 @@ import time
 
 from absl import flags
 
+from oasis_tf import systems
 from oasis_tf.cli import common_flags, runner
 from oasis_tf.io import files
 
@@ -86,27 +88,31 @@ def export(model, path, max_pixels=MAX_PIXELS, warm_up=False):
     """Writes a SavedModel that is whole or absent.
 
     Args:
-        model: `OASIS` with its `config`.
+        model: a model with its `config`.
         path: folder to make, as from `version_path`.
         max_pixels: int, most pixels of an image that the model accepts.
         warm_up: whether to write warm-up records for TensorFlow Serving.
 
     Returns:
         tuple of the names of its signatures.
+
+    Raises:
+        ValueError: the system writes no SavedModels.
     """
     import tensorflow as tf  # here: bad flags answer without it
 
     from export.serving import labels, warmup
-    from oasis_tf.systems.oasis.serving.signatures import serving_module
 
-    module, signatures = serving_module(model, max_pixels)
+    ability = systems.get(model.config.SYSTEM).ability("savedmodel")
+    module, signatures = ability.serving_module(model, max_pixels)
     options = tf.saved_model.SaveOptions(save_debug_info=False, experimental_custom_gradients=False)
     # The name of the folder aside is no number: servers pass over it.
     with files.folder_written_aside(path) as aside:
         tf.saved_model.save(module, aside, signatures=signatures, options=options)
         labels.write(aside, model.config)
         if warm_up:
-            warmup.write(aside)
+            functions = {k: function.get_concrete_function() for k, function in signatures.items()}
+            warmup.write(aside, functions)
     return tuple(signatures)
 
 
@@ -119,9 +125,9 @@ def main(argv):
         from export.serving import warmup
 
         warmup.check_extra()
-    from oasis_tf import OASIS
-
-    model = OASIS.load(args.model_dir, common_flags.checkpoint(args.checkpoint))
+    system = systems.of_model_dir(args.model_dir)
+    system.ability("savedmodel")  # or the reason why not, before the model is loaded
+    model = system.load(args.model_dir, common_flags.checkpoint(args.checkpoint))
     start = time.monotonic()
     names = export(model, path, args.max_pixels, args.warmup)
     seconds = time.monotonic() - start

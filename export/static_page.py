@@ -1,19 +1,22 @@
-"""The demo's page as files: what paints it, its model.json, its examples."""
+"""A demo's page as files: what makes its predictions, its model.json, its examples.
+
+The page itself is its system's, which the system's ability `page` gives.
+"""
 
 import dataclasses
-import importlib.resources
 import json
 import os
 import shutil
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from export import litert_js, tflite
+from export import litert_js
+from export.litert import planning
+from oasis_tf import systems
 from oasis_tf.data.datasets import LabelSpace
 from oasis_tf.io import files
-from oasis_tf.systems.oasis.config import Config
-from oasis_tf.systems.oasis.demo import contract, examples
+from oasis_tf.settings.run_config import FIRST_SYSTEM
 from oasis_tf.web import serving
 from oasis_tf.web.pictures import encode_png
 
@@ -33,12 +36,6 @@ _KEYS = {
     "width",
 }
 _CHARSET = '<meta charset="utf-8">\n'
-# Which files of the page serve which mode alone.
-_OF_MODES = {
-    "server": {"uploads.js"},
-    "rest": {"rest.js", "base64.js"},
-    "litert": {"litert.js", "litert_worker.js", "philox.js"},
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,11 +43,13 @@ class Serving:
     """A page whose browser asks TensorFlow Serving.
 
     Attributes:
+        page: module of the system's ability `page`.
         url: of the model.
         label_space: `LabelSpace`.
         height, width, noise_channels: of the model.
     """
 
+    page: Any
     url: str
     label_space: LabelSpace
     height: int
@@ -63,22 +62,25 @@ class Serving:
         """Reads what the model is; nothing is asked of the server.
 
         Raises:
-            ValueError: a wrong form of the address, or no model directory.
+            ValueError: a wrong form of the address, or a system without a page.
+            FileNotFoundError: no model directory.
         """
-        config = Config.load(model_dir)
+        system = systems.of_model_dir(model_dir)
+        page, config = system.ability("page"), system.config.load(model_dir)
         return cls(
+            page,
             serving.check_url(url),
             config.label_space,
             config.data.crop_height,
             config.data.crop_width,
-            config.model.local_channels,
+            page.noise_channels(config),
         )
 
     def facts(self):
-        """What model.json says of who paints."""
+        """What model.json says of the backend."""
         return {
             "origin": "TensorFlow Serving",
-            "painter": {"kind": "rest", "url": self.url, "own": False},
+            "backend": {"kind": "rest", "url": self.url, "own": False},
         }
 
     def policy(self):
@@ -95,12 +97,14 @@ class Tflite:
     """A page that runs the model itself.
 
     Attributes:
+        page: module of the system's ability `page`.
         generator, segmenter: paths of .tflite files, the segmenter perhaps None.
         litert: folder of the npm package of LiteRT.js, or None to fetch it.
         sidecar: what stands beside the generator.
         label_space: `LabelSpace` of it.
     """
 
+    page: Any
     generator: str
     segmenter: str | None
     litert: str | None
@@ -124,7 +128,8 @@ class Tflite:
                         f"Generator and segmenter must have the same {key}. Received: {generator} "
                         f"and {segmenter}."
                     )
-        return cls(generator, segmenter, litert, sidecar, _label_space(sidecar, generator))
+        page = systems.get(sidecar.get("system", FIRST_SYSTEM)).ability("page")
+        return cls(page, generator, segmenter, litert, sidecar, _label_space(sidecar, generator))
 
     @property
     def height(self):
@@ -139,11 +144,11 @@ class Tflite:
         return self.sidecar["noise_channels"]
 
     def facts(self):
-        """What model.json says of who paints."""
-        numbers = tflite.QUANTIZATIONS[self.sidecar["quantize"]]
+        """What model.json says of the backend."""
+        numbers = planning.QUANTIZATIONS[self.sidecar["quantize"]]
         return {
             "origin": f"step {self.sidecar['step']}, {numbers}, in this browser",
-            "painter": {
+            "backend": {
                 "kind": "litert",
                 "generator": "generator.tflite",
                 "segmenter": "segmenter.tflite" if self.segmenter else None,
@@ -167,7 +172,7 @@ class Tflite:
 def _sidecar(path, network):
     """The facts beside a .tflite file."""
     place, mark = _TFLITE_MARK
-    beside = Path(tflite.sidecar(path))
+    beside = Path(planning.sidecar(path))
     try:
         with open(path, "rb") as file:
             head = file.read(place.stop)
@@ -186,13 +191,13 @@ def _sidecar(path, network):
             f"{beside} must tell of a {network} in format {FORMAT_VERSION}. Received: format "
             f"{received[0]}, network {received[1]}."
         )
-    if sidecar["quantize"] not in tflite.QUANTIZATIONS:
+    if sidecar["quantize"] not in planning.QUANTIZATIONS:
         raise ValueError(
-            f"{beside}: `quantize` must be one of {', '.join(tflite.QUANTIZATIONS)}. "
+            f"{beside}: `quantize` must be one of {', '.join(planning.QUANTIZATIONS)}. "
             f"Received: {sidecar['quantize']}."
         )
     if not sidecar["height"] or not sidecar["width"]:
-        raise ValueError(f"{path} must have a fixed size: the page paints at one. {_REMEDY}")
+        raise ValueError(f"{path} must have a fixed size: the page generates at one. {_REMEDY}")
     return sidecar
 
 
@@ -230,10 +235,12 @@ def write(path, source, example_path=None):
     if os.path.exists(path) and not (os.path.isdir(path) and not os.listdir(path)):
         raise FileExistsError(f"`output` must be a new folder, or an empty one. Received: {path}")
     size = source.height, source.width
-    found = examples.from_folder(example_path, source.label_space, *size) if example_path else []
+    found = []
+    if example_path:
+        found = source.page.from_folder(example_path, source.label_space, *size)
     with files.folder_written_aside(path) as aside:
         _write_page(aside, source)
-        facts = contract.facts(source.label_space) | source.facts()
+        facts = source.page.facts(source.label_space) | source.facts()
         facts |= {"height": size[0], "width": size[1], "noise_channels": source.noise_channels}
         facts |= {"reader": "page", "examples": _write_examples(aside, found)}
         text = json.dumps(facts, ensure_ascii=False, indent=1)
@@ -242,10 +249,7 @@ def write(path, source, example_path=None):
 
 
 def _write_page(folder, source):
-    others = set().union(*(names for mode, names in _OF_MODES.items() if mode != source.mode))
-    for file in importlib.resources.files("oasis_tf.systems.oasis.demo").joinpath("page").iterdir():
-        if file.name in others:
-            continue
+    for file in source.page.files(source.mode):
         text = file.read_text(encoding="utf-8")
         if file.name == "index.html":
             text = text.replace(_CHARSET, _CHARSET + _policy(source), 1)

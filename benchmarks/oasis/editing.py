@@ -4,7 +4,7 @@
 
 Two measurements on label maps of a prepared data set:
 
-*Change.* The noise of one class, of the left half or of the whole image is drawn anew. Printed is
+*Change.* The noise of one class, of the left half or of the whole image is drawn again. Printed is
 the mean absolute change of pixels (values 0..1) inside and outside, per class and over all.
 
 *Order.* Frames lead from one noise to another. Printed is Spearman's rank correlation of a frame's

@@ -45,10 +45,10 @@ def main(argv):
     args = flags.FLAGS
     model = OASIS.load(args.model_dir)
     model.config.model.check_segments("recreate photographs")
-    painter = FigurePainter(
+    maker = FigureMaker(
         model, read_scenes(model, args.data_dir or model.config.data.data_dir), args.seed
     )
-    for name, rows in painter.figures():
+    for name, rows in maker.figures():
         sheet = images.contact_sheet(rows).repeat(args.scale, axis=0).repeat(args.scale, axis=1)
         path = os.path.join(args.output, f"editing_{name}.webp")
         write_webp(path, sheet)
@@ -69,7 +69,7 @@ def read_scenes(model, data_dir):
     return found.images[order], found.label_maps[order]
 
 
-class FigurePainter:
+class FigureMaker:
     """The figures, each a list of rows of tiles uint8 [H, W, 3].
 
     Args:
@@ -120,7 +120,7 @@ class FigurePainter:
             where = region(name, label_map.shape)
             ends = [self._field(label_map, j) for j in (0, 1)]
             fields = [*ends, self._resampled(ends[0], where, 1)]
-            tiles = self._paint(label_map, fields)
+            tiles = self._images(label_map, fields)
             rows.append([self._marked(label_map, where), *tiles, change_tile(tiles[0], tiles[2])])
         return rows
 
@@ -138,17 +138,17 @@ class FigurePainter:
                 editing.segment_noise(label_map, seed, channels),
                 editing.pixel_noise(*label_map.shape, seed, channels),
             ]
-            rows.append([self._colours(label_map), *self._paint(label_map, fields)])
+            rows.append([self._colours(label_map), *self._images(label_map, fields)])
         return rows
 
     def _global_row(self, label_map):
         fields = [self._field(label_map, k) for k in range(SAMPLES)]
-        return [self._colours(label_map), *self._paint(label_map, fields)]
+        return [self._colours(label_map), *self._images(label_map, fields)]
 
     def _local_row(self, label_map, where):
         base = self._field(label_map, 0)
         fields = [base, *(self._resampled(base, where, k) for k in range(1, SAMPLES))]
-        return [self._marked(label_map, where), *self._paint(label_map, fields)]
+        return [self._marked(label_map, where), *self._images(label_map, fields)]
 
     # === Interpolation ===
 
@@ -176,7 +176,7 @@ class FigurePainter:
 
         ends = [self._field(label_map, 2 * number + k) for k in (0, 1)]
         shares = np.linspace(0, 1, SAMPLES)
-        return self._paint(
+        return self._images(
             label_map, [editing.interpolate(*ends, share, region=where) for share in shares]
         )
 
@@ -235,7 +235,7 @@ class FigurePainter:
 
         return editing.resample(field, where, self._seed + number)
 
-    def _paint(self, label_map, fields):
+    def _images(self, label_map, fields):
         label_maps = np.repeat(label_map[None], len(fields), axis=0)
         return list(_uint8(self._model.generate(label_maps, noise=fields)))
 

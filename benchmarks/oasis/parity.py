@@ -1,8 +1,8 @@
 """Do our networks compute what a recording of a PyTorch OASIS holds?
 
-    python -m benchmarks.oasis.parity        # the official release's recording
-    python -m benchmarks.oasis.parity --recording=FILE.npz
-    python -m benchmarks.oasis.parity --height=64 --width=128 --noise_channels=0 …
+    python -m benchmarks.parity        # the official release's recording
+    python -m benchmarks.parity --recording=FILE.npz
+    python -m benchmarks.parity --height=64 --width=128 --noise_channels=0 …
 
 With a flag for a setting, the recording is made on the spot by the PyTorch peer, the other settings
 at their defaults. Prints a row per item (tolerance, what was measured, where it was largest) and
@@ -15,21 +15,24 @@ peer is then as far from itself in double precision as we are from it. The offic
 single precision and happens to be free of such a place.)
 """
 
-import ast
 import dataclasses
 import sys
-import zipfile
-from pathlib import Path
 
 import numpy as np
 from absl import flags
 
-from oasis_tf.cli import runner
+from benchmarks.oasis.recordings import (
+    GOLDEN,
+    HISTORY,
+    HISTORY_ENTRY,
+    STEPS,
+    Settings,
+    load,
+    part,
+    prefixed,
+)
 from oasis_tf.systems.oasis.official import release_weights
 
-GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden" / "oasis_square.npz"
-STEPS = 3
-HISTORY = ("loss_g", "loss_d_fake", "loss_d_real", "loss_labelmix", "loss_d")
 # Generator biases that only feed batch norms: their gradient is zero but for rounding, so that the
 # sign of every Adam step of theirs is chance.
 CHANCE = {
@@ -38,87 +41,7 @@ CHANCE = {
     *(f"body.{k}.conv_1.bias" for k in range(5)),
     *(f"body.{k}.norm_s.mlp_beta.bias" for k in range(2, 5)),
 }
-_HISTORY = "history_G_Dfake_Dreal_labelmix_D"
 _STATISTICS, _VECTORS = ("running_mean", "running_var"), ("weight_u", "weight_v")
-_MAY_BE_ZERO = ("has_unknown", "noise_channels", "seed")
-_META = {
-    "num_classes": "nc",
-    "noise_channels": "z",
-    "channels": "ch",
-    "discriminator_channels": "dch",
-    "height": "H",
-    "width": "W",
-    "batch_size": "batch",
-    "ema_decay": "ema",
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What a recording is made with, as its entry ``meta`` says.
-
-    Raises:
-        ValueError: sizes not divisible by 64, or numbers too small.
-    """
-
-    num_classes: int = 6
-    has_unknown: bool = True
-    noise_channels: int = 8
-    channels: int = 2
-    discriminator_channels: int = 4
-    height: int = 64
-    width: int = 64
-    batch_size: int = 2
-    seed: int = 0
-    lr_g: float = 1e-4
-    lr_d: float = 4e-4
-    ema_decay: float = 0.9
-    lambda_labelmix: float = 10.0
-    dtype: str = "float64"
-
-    def __post_init__(self):
-        for name, value in dataclasses.asdict(self).items():
-            least = 1 if isinstance(value, int) and name not in _MAY_BE_ZERO else 0
-            if name != "dtype" and value < least:
-                raise ValueError(f"`{name}` must be at least {least}. Received: {value}.")
-        if self.height % 64 or self.width % 64:
-            raise ValueError(
-                f"`height` and `width` must be multiples of 64. Received: {self.height}, "
-                f"{self.width}."
-            )
-
-    @classmethod
-    def of(cls, recording):
-        """The settings of a recording; the official one's does not state all."""
-        meta = {"has_unknown": True, "dtype": "float32"} | ast.literal_eval(str(recording["meta"]))
-        names = [field.name for field in dataclasses.fields(cls)]
-        return cls(**{name: meta[_META.get(name, name)] for name in names})
-
-    def to_meta(self):
-        """The entry ``meta`` of a recording: a dict as text."""
-        meta = {_META.get(name, name): value for name, value in dataclasses.asdict(self).items()}
-        return np.array(str({"ref": "benchmarks/pytorch_peer.py", "steps": STEPS} | meta))
-
-
-def part(recording, prefix):
-    """What a recording holds under ``prefix/``, by official name."""
-    start = f"{prefix}/"
-    return {k.removeprefix(start): v for k, v in recording.items() if k.startswith(start)}
-
-
-def load(path):
-    """A recording from its file: dict from names to NumPy arrays.
-
-    Raises:
-        ValueError: the file is something else.
-    """
-    recording = {}
-    with open(path, "rb") as file:
-        if zipfile.is_zipfile(file):
-            recording = dict(np.load(path))
-    if "meta" not in recording:
-        raise ValueError(f"{path} must be a recording (tests/golden/README.md); it has no `meta`.")
-    return recording
 
 
 def compare(recording):
@@ -212,8 +135,8 @@ def training(model, recording, compiled=True):
         logs, seen = iteration(*_draws(recording, step))
         history.append([float(logs[name]) for name in HISTORY])
         for which, of in zip("GD", seen, strict=True) if step == 0 else ():
-            found |= _prefixed(f"grad{which}", _official_gradients(of))
-    return found | _weights(model) | {_HISTORY: np.array(history)}
+            found |= prefixed(f"grad{which}", _official_gradients(of))
+    return found | _weights(model) | {HISTORY_ENTRY: np.array(history)}
 
 
 def _keep_gradients(optimizer, kept):
@@ -239,7 +162,7 @@ def _weights(model):
     for which, network in networks.items():
         weights = release_weights.to_official(network).items()
         weights = {k: array for k, array in weights if not k.endswith(release_weights.COUNTER)}
-        found |= _prefixed(f"{which}{STEPS}", weights)
+        found |= prefixed(f"{which}{STEPS}", weights)
     return found
 
 
@@ -277,10 +200,6 @@ def _present(label_map, noise):
 
 def _nhwc(array):
     return np.transpose(array, (0, 2, 3, 1))
-
-
-def _prefixed(prefix, arrays):
-    return {f"{prefix}/{name}": array for name, array in arrays.items()}
 
 
 # === The comparison ===
@@ -347,7 +266,7 @@ def loss_rows(recording, computed):
 
 def history_rows(recording, computed):
     """Losses of every iteration: relative errors."""
-    pairs = zip(computed[_HISTORY], recording[_HISTORY], strict=True)
+    pairs = zip(computed[HISTORY_ENTRY], recording[HISTORY_ENTRY], strict=True)
     return [
         _row(
             f"iteration {number}: losses",
@@ -531,7 +450,3 @@ def _recording(args):
     except ImportError as error:
         raise ValueError(str(error)) from error
     return recording.record(settings)
-
-
-if __name__ == "__main__":
-    runner.run(main, define_flags)

@@ -49,7 +49,7 @@ def xavier_(network, gain=0.02, generator=None):
 
 
 class SPADE(nn.Module):
-    """Batch norm whose scale and shift are painted from the condition [B, Z + N, H, W]."""
+    """Batch norm whose scale and shift are computed from the condition [B, Z + N, H, W]."""
 
     def __init__(self, channels, condition_channels, hidden_channels):
         super().__init__()

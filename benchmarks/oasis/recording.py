@@ -7,8 +7,8 @@ others the norms alone, a recording made here holds both for every array.
 import numpy as np
 
 from benchmarks.oasis import pytorch_peer as peer
-from benchmarks.oasis.parity import HISTORY, STEPS, Settings, part
 from benchmarks.oasis.pytorch_peer import torch
+from benchmarks.oasis.recordings import HISTORY, HISTORY_ENTRY, STEPS, Settings, part, prefixed
 
 INPUTS = ("meta", "label", "image", "z", "z3d_local", "labelmix_bits")
 # Kernels are drawn with a gain of 0.4: with the published 0.02 one step of Adam is a large part of
@@ -21,7 +21,7 @@ def record(settings):
     """Draws weights and inputs from a seed and records what the peer computes with them.
 
     Args:
-        settings: ``parity.Settings``.
+        settings: ``recordings.Settings``.
 
     Returns:
         dict from names to NumPy arrays; on one machine a function of the settings.
@@ -31,12 +31,12 @@ def record(settings):
     for prefix, network in _networks(settings).items():
         _draw_weights(network, draws)
         _find_singular_vectors(network)
-        start |= _prefixed(f"{prefix}0", network.state_dict())
+        start |= prefixed(f"{prefix}0", network.state_dict())
     return replay(_draw_inputs(settings, draws) | _as_arrays(start))
 
 
 def replay(recording):
-    """Computes a recording anew from its inputs and starting weights.
+    """Computes a recording again from its inputs and starting weights.
 
     Args:
         recording: dict from names to NumPy arrays. Only ``INPUTS``, ``G0/`` and ``D0/`` are used.
@@ -49,7 +49,7 @@ def replay(recording):
     for which, network in _networks(settings).items():
         weights = part(recording, f"{which}0")
         network.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
-        given |= _prefixed(f"{which}0", weights)
+        given |= prefixed(f"{which}0", weights)
         networks[which] = network
     inputs = {name: torch.tensor(recording[name]) for name in INPUTS if name != "meta"}
     inputs |= {name: inputs[name].long() for name in ("label", "labelmix_bits")}
@@ -170,7 +170,7 @@ def _training(networks, inputs, settings):
     for which, network in (networks | {"EMA": model.average}).items():
         state = {k: v for k, v in network.state_dict().items() if v.is_floating_point()}
         found |= _with_norms(f"{which}{STEPS}", state)
-    return found | {"history_G_Dfake_Dreal_labelmix_D": torch.stack(history)}
+    return found | {HISTORY_ENTRY: torch.stack(history)}
 
 
 def _gradients(network):
@@ -180,11 +180,7 @@ def _gradients(network):
 
 def _with_norms(prefix, tensors):
     norms = {name: torch.linalg.vector_norm(tensor) for name, tensor in tensors.items()}
-    return _prefixed(prefix, tensors) | _prefixed(f"{prefix}_norm", norms)
-
-
-def _prefixed(prefix, values):
-    return {f"{prefix}/{name}": value for name, value in values.items()}
+    return prefixed(prefix, tensors) | prefixed(f"{prefix}_norm", norms)
 
 
 def _as_arrays(tensors):

@@ -6,6 +6,8 @@ import flatbuffers
 import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
+from oasis_tf import systems
+
 NAME = "oasis_tf"
 FORMAT_VERSION = 1
 # Runtimes read weights in place, by instructions that want them aligned.
@@ -16,26 +18,26 @@ def describe(model, network, quantize, height, width):
     """What an application must know to use a file.
 
     Args:
-        model: `OASIS`.
-        network: `generator` or `segmenter`.
+        model: a model with its `config`.
+        network: name that the system's ability `tflite` has for it.
         quantize: as for `conversion.convert`.
         height, width: of the one image, or None.
 
     Returns:
-        dict: `format_version`, `network`, `quantize`, `height`, `width`, `size_multiple`,
-        `noise_channels`, `dataset`, `step`, `has_unknown`, and `classes` in model-id order, each
-        with `id`, `name`, `color` and `raw_id`.
+        dict: `format_version`, `system`, `network`, `quantize`, `height`, `width`, what the system
+        says of the network (of OASIS `size_multiple` and `noise_channels`), `dataset`, `step`,
+        `has_unknown`, and `classes` in model-id order, each with `id`, `name`, `color` and
+        `raw_id`.
     """
-    space, config = model.label_space, model.config.model
-    strides = {"generator": config.generator_stride, "segmenter": config.discriminator_stride}
+    space, system = model.label_space, model.config.SYSTEM
     return {
         "format_version": FORMAT_VERSION,
+        "system": system,
         "network": network,
         "quantize": quantize,
         "height": height,
         "width": width,
-        "size_multiple": strides[network],
-        "noise_channels": config.vector_channels if network == "generator" else 0,
+        **systems.get(system).ability("tflite").facts(model.config, network),
         "dataset": space.dataset,
         "step": int(model.step),
         "has_unknown": space.has_unknown,

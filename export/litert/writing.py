@@ -5,10 +5,10 @@ import sys
 from importlib.metadata import version
 
 from export.litert import conversion, examples, measurement, metadata
-from export.tflite import report_path, sidecar
+from export.litert.planning import report_path, sidecar
+from oasis_tf import systems
 from oasis_tf.data.tfrecord import write_json
 from oasis_tf.io import files
-from oasis_tf.systems.oasis.serving.litert_networks import network as make_network
 
 
 def dataset_for(plan, config, data_dir):
@@ -16,7 +16,7 @@ def dataset_for(plan, config, data_dir):
 
     Args:
         plan: `Plan`.
-        config: `Config` of the model.
+        config: configuration of the model.
         data_dir: folder that was asked for, or None for the one trained on.
 
     Raises:
@@ -39,7 +39,7 @@ def write(
     """Writes the files of a plan, each whole or absent, and prints what was measured.
 
     Args:
-        model: `OASIS`.
+        model: a model with its `config`.
         plan: `Plan`.
         prepared: `PreparedDataset` or None, as from `dataset_for`.
         representative_examples: training examples that calibrate int8.
@@ -51,7 +51,8 @@ def write(
     Returns:
         rows of the table, the engine's first; empty if nothing is measured.
     """
-    network = make_network(model, plan.network, plan.height, plan.width)
+    networks = systems.get(model.config.SYSTEM).ability("tflite")
+    network = networks.network(model, plan.network, plan.height, plan.width)
     size = plan.height or model.config.data.crop_height, plan.width or model.config.data.crop_width
     calibration = None
     if "int8" in plan.paths:

@@ -1,4 +1,4 @@
-"""TensorFlow Serving: warm-up records, settings, client, load test, a loopback server for tests.
+"""TensorFlow Serving: warm-up records, settings, client, load test.
 
 Nothing is imported here: the REST client and the settings need no TensorFlow.
 """

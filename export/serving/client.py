@@ -7,14 +7,14 @@ or `--grpc=HOST:PORT` in the place of `--url`. With `--task`
 
     synthesize   label PNGs (--labels) to images, `STEM_seedSEED.png`
     segment      photographs (--images) to label PNGs of raw ids, `STEM.png`
-    recreate     photographs to label PNGs, `STEM_labels.png`, and to images painted from them
+    recreate     photographs to label PNGs, `STEM_labels.png`, and to images generated from them
 
 Label PNGs hold raw ids or palette colours, as for `python -m oasis_tf.synthesize`; the same label
 map and seed give the same image as there. `--label_space` names what turns them into the model's
 ids: an export's folder (its assets.extra/labels.json) or a model directory.
 
-A file that fails is reported by name; the others are done, and the command ends with 1. Failures of
-the server or the way to it are retried, refusals are not. Nothing that exists is replaced unless
+A file that fails is reported by name; the others are done, and the command ends with 1. A busy or
+unreachable server is asked again, refusals are final. Nothing that exists is replaced unless
 `--overwrite` is given; `--skip_existing` goes on with what is missing. REST needs no TensorFlow.
 """
 
@@ -31,6 +31,7 @@ from oasis_tf.cli import common_flags, runner
 
 TASKS = ("synthesize", "segment", "recreate")
 _SIZE = re.compile(r"(\d+)x(\d+)")
+_PIXELS = 2**26  # most of a picture that comes back
 _SIGNATURES = {"synthesize": "png", "segment": "png_segment", "recreate": "png_recreate"}
 
 
@@ -75,12 +76,18 @@ def define_server_flags(where):
     flags.DEFINE_string("url", None, "The model by REST: http://HOST:PORT/v1/models/NAME.", **where)
     flags.DEFINE_string("grpc", None, "The server by gRPC: HOST:PORT.", **where)
     flags.DEFINE_string("model", "oasis", "Name of the model, for gRPC.", **where)
-    flags.DEFINE_float("timeout_s", 60.0, "Seconds for every try.", lower_bound=0.01, **where)
+    flags.DEFINE_float(
+        "timeout_s",
+        60.0,
+        "REST: longest silence of the server, in seconds. gRPC: seconds for all tries together.",
+        lower_bound=0.01,
+        **where,
+    )
     flags.DEFINE_integer(
         "retries",
         3,
-        "Repetitions after time-outs and failures of the connection or the server; none after "
-        "refusals.",
+        "Repetitions while the server is busy or not reached, after pauses that double; gRPC does "
+        "4 at most.",
         lower_bound=0,
         **where,
     )
@@ -138,15 +145,18 @@ class Sender:
             OSError: an output cannot be written.
         """
         from oasis_tf.io import images, label_files
+        from oasis_tf.web.pictures import decode_ids, decode_image
 
         inputs = self._inputs(job.source)
         if job.seed is not None:
             inputs["seed"] = [job.seed]
-        outputs = self.connection.predict(self.signature, inputs, key=f"{job.source} {job.seed}")
+        outputs = self.connection.predict(self.signature, inputs)
         if job.image:
-            images.write_png(job.image, _picture(outputs["image_bytes"][0]))
+            picture = outputs["image_bytes"][0]
+            images.write_png(job.image, decode_image(picture, "The server's image_bytes", _PIXELS))
         if job.labels:
-            label_map = _ids(outputs["label_map_bytes"][0])
+            ids = outputs["label_map_bytes"][0]
+            label_map = decode_ids(ids, "The server's label_map_bytes", _PIXELS)
             label_files.write_label_map(job.labels, label_map, self.labels.space)
 
     def _inputs(self, source):
@@ -164,21 +174,6 @@ class Sender:
         return {"image_bytes": [encode_png(image)]}
 
 
-def _picture(contents):
-    from oasis_tf.web.pictures import decode_image
-
-    return decode_image(contents, "The server's image_bytes", _MOST_PIXELS)
-
-
-def _ids(contents):
-    from oasis_tf.web.pictures import decode_ids
-
-    return decode_ids(contents, "The server's label_map_bytes", _MOST_PIXELS)
-
-
-_MOST_PIXELS = 2**26
-
-
 def plan(task, sources, output_dir, seeds, *, overwrite=False, skip_existing=False):
     """The jobs that are to be done.
 
@@ -186,7 +181,7 @@ def plan(task, sources, output_dir, seeds, *, overwrite=False, skip_existing=Fal
         task: one of `TASKS`.
         sources: paths of the inputs, each with another stem.
         output_dir: folder of the outputs.
-        seeds: ints, for the tasks that paint.
+        seeds: ints, for the tasks that generate images.
         overwrite: whether existing files may be replaced.
         skip_existing: whether jobs whose files all exist are left out.
 
@@ -197,7 +192,7 @@ def plan(task, sources, output_dir, seeds, *, overwrite=False, skip_existing=Fal
         ValueError: outputs that are in the way of inputs, of each other, or exist.
         NotADirectoryError: the output is a file.
     """
-    from oasis_tf.systems.oasis.synthesis import outputs
+    from oasis_tf.io import output_paths
 
     jobs = []
     for source in sources:
@@ -208,8 +203,8 @@ def plan(task, sources, output_dir, seeds, *, overwrite=False, skip_existing=Fal
         for k, seed in enumerate(seeds):
             label_path = f"{start}_labels.png" if task == "recreate" and k == 0 else None
             jobs.append(Job(source, seed, f"{start}_seed{seed}.png", label_path))
-    outputs.check_folder(output_dir)
-    outputs.check_outputs(
+    output_paths.check_folder(output_dir)
+    output_paths.check_outputs(
         [path for job in jobs for path in job.outputs],
         sources,
         overwrite=overwrite,
@@ -229,7 +224,7 @@ def run_jobs(sender, jobs, concurrency, done=lambda: None):
     Returns:
         dict from the jobs that failed to what they failed from.
     """
-    from export.serving.errors import ServingError
+    from export.serving.connections import ServingError
 
     def attempt(job):
         try:
@@ -281,15 +276,14 @@ def _sources(args):
 
 def server(args):
     """The connection that `define_server_flags`' flags name."""
-    from export.serving import connections
-    from export.serving.retries import Retries
+    from export.serving.connections import connect
 
-    return connections.connect(
+    return connect(
         args.url,
         args.grpc,
         model=args.model,
         timeout_s=args.timeout_s,
-        retries=Retries(args.retries),
+        retries=args.retries,
     )
 
 
@@ -298,7 +292,7 @@ def main(argv):
     del argv
     args = flags.FLAGS
     from export.serving import labels
-    from export.serving.errors import ServingError
+    from export.serving.connections import ServingError
     from oasis_tf.io.progress import progress_bar
 
     served, sources = labels.read(args.label_space), _sources(args)

@@ -1,51 +1,77 @@
-"""Ways to a served model: REST and gRPC behind one interface, with time-outs and retries.
+"""Ways to a served model: REST and gRPC behind one interface.
 
-    with RestConnection("http://localhost:8501/v1/models/oasis") as served:
+    with connect("http://localhost:8501/v1/models/oasis") as served:
         png = served.predict("png", {"label_map_bytes": [contents], "seed": [7]})["image_bytes"][0]
 
 Both take and give dicts of arrays (strings: lists or arrays of bytes objects), may be used by
-several threads at a time, and raise `ServingError` alone. REST needs no TensorFlow; gRPC needs the
-extra `serving`, and its requests and answers are a third of the size for float images.
+several threads at a time, and raise `ServingError` alone. What a busy or unreachable server causes
+is tried again, by urllib3 and by gRPC itself: predictions change nothing on a server. REST needs no
+TensorFlow; gRPC needs the extra `serving`, and its requests and answers are a third of the size for
+float images.
 """
 
+import base64
 import functools
 import json
 import threading
-import time
 from typing import NamedTuple
 
 import numpy as np
 
-from export.serving import rest_rules
-from export.serving.errors import ServingError, code_of_status
-from export.serving.retries import Retries
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 10.0  # seconds before a request is repeated
+_MOST_THREADS = 256
+_OF_THE_LOADER = "__saved_model"  # listed among the signatures, but not for clients
+_STRING = np.dtype(object)
+_DTYPES = {
+    "DT_FLOAT": np.dtype(np.float32),
+    "DT_DOUBLE": np.dtype(np.float64),
+    "DT_INT32": np.dtype(np.int32),
+    "DT_INT64": np.dtype(np.int64),
+    "DT_STRING": _STRING,
+}
+# gRPC's names of what an HTTP status says.
+_CODES = {
+    400: "INVALID_ARGUMENT",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    502: "UNAVAILABLE",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+_TRANSIENT = (429, 502, 503, 504)
 
-MAX_ANSWER = 2**29  # bytes
-_PIECE = 2**16
 
+class ServingError(Exception):
+    """A request that was not answered with a result.
 
-class Tensor(NamedTuple):
-    """NumPy dtype of an input or output (object: strings)."""
+    Attributes:
+        code: gRPC's name of the failure, also over REST.
+        message: what the server (or the way to it) had to say.
+    """
 
-    dtype: np.dtype
+    def __init__(self, code, message):
+        super().__init__(f"{code}: {message}")
+        self.code, self.message = code, message
 
 
 class Signature(NamedTuple):
-    """Dicts of `Tensor` by name."""
+    """NumPy dtypes (object: strings) by name."""
 
     inputs: dict
     outputs: dict
 
 
-def connect(url=None, address=None, *, model="oasis", timeout_s=60.0, retries=None):
+def connect(url=None, address=None, *, model="oasis", timeout_s=60.0, retries=3):
     """A connection by REST (`url`) or gRPC (`address`).
 
     Args:
         url: of the model: http://HOST:PORT/v1/models/NAME, also with /versions/N.
         address: HOST:PORT.
         model: name, for gRPC.
-        timeout_s: of every try.
-        retries: `Retries`.
+        timeout_s: longest silence of the server (REST), or time for an answer with all
+            repetitions (gRPC).
+        retries: most repetitions of a request; gRPC does 4 at most.
 
     Raises:
         ValueError: both or neither, or a URL of another form.
@@ -55,15 +81,13 @@ def connect(url=None, address=None, *, model="oasis", timeout_s=60.0, retries=No
             "Name the server either by --url (REST) or by --grpc. "
             f"Received: {'both' if url else 'neither'}."
         )
-    retries = retries or Retries()
     if url:
         return RestConnection(url, timeout_s, retries)
     return GrpcConnection(address, model, timeout_s, retries)
 
 
 class _Connection:
-    def __init__(self, timeout_s, retries):
-        self._timeout_s, self._retries = timeout_s, retries
+    def __init__(self):
         self._lock = threading.Lock()
 
     def __enter__(self):
@@ -80,15 +104,14 @@ class _Connection:
 
     @functools.cached_property
     def _known_signatures(self):
-        return self._retries.call(self._ask_signatures, "metadata")
+        return self._ask_signatures()
 
-    def predict(self, signature, inputs, key=""):
+    def predict(self, signature, inputs):
         """Outputs of a signature, dict of arrays.
 
         Args:
             signature: its name.
-            inputs: dict from names to arrays, or lists, which get the signature's dtype.
-            key: tells the request from others, for the jitter of retries.
+            inputs: dict from names to arrays or lists, which get the signature's dtypes.
 
         Raises:
             ServingError: refused, or no answer after all retries.
@@ -98,187 +121,174 @@ class _Connection:
                 "NOT_FOUND",
                 f"The model has no signature {signature}. It has: {', '.join(self.signatures)}.",
             )
-        described = self.signatures[signature].inputs
-        inputs = {
-            name: _listed(value, described[name].dtype)
-            if isinstance(value, list) and name in described
-            else value
-            for name, value in inputs.items()
-        }
-        return self._retries.call(lambda: self._predict(signature, inputs), key)
+        known = self.signatures[signature].inputs
+        if set(inputs) != set(known):
+            raise ServingError(
+                "INVALID_ARGUMENT",
+                f"Signature {signature} takes the inputs {', '.join(known)}. "
+                f"Received: {', '.join(inputs) or 'none'}.",
+            )
+        arrays = {name: _array(value, known[name]) for name, value in inputs.items()}
+        return self._predict(signature, arrays)
 
 
-def _listed(values, dtype):
-    if dtype.kind != "O":
-        return np.array(values, dtype)
-    array = np.empty(len(values), object)  # NumPy's own arrays of bytes lose zeros at their ends
-    array[:] = values
+def _array(value, dtype):
+    if dtype != _STRING or isinstance(value, np.ndarray):
+        return np.asarray(value, dtype)
+    array = np.empty(len(value), object)  # NumPy's own arrays of bytes lose zeros at their ends
+    array[:] = value
     return array
 
 
 class RestConnection(_Connection):
     """See `connect`; the module's docstring has an example."""
 
-    def __init__(self, url, timeout_s=60.0, retries=None):
-        super().__init__(timeout_s, retries or Retries())
+    def __init__(self, url, timeout_s=60.0, retries=3):
+        import urllib3
+
+        super().__init__()
         self.url = url.rstrip("/")
         if not self.url.startswith(("http://", "https://")) or "/v1/models/" not in self.url:
             raise ValueError(
                 f"A model's URL has the form http://HOST:PORT/v1/models/NAME. Received: {url}"
             )
-        self._local, self._sessions = threading.local(), []
+        self._errors = urllib3.exceptions
+        repeated = urllib3.Retry(
+            retries,
+            allowed_methods=None,  # POST, too
+            status_forcelist=_TRANSIENT,
+            raise_on_status=False,
+            backoff_factor=_FIRST_PAUSE,
+            backoff_jitter=_FIRST_PAUSE,
+            backoff_max=_LONGEST_PAUSE,
+        )
+        self._pool = urllib3.PoolManager(
+            timeout=timeout_s,
+            retries=repeated,
+            maxsize=_MOST_THREADS,
+            headers={"Content-Type": "application/json"},
+        )
 
     def close(self):
         """Ends the connections."""
-        for session in self._sessions:
-            session.close()
-
-    def status(self):
-        """What the server tells of the model's versions, a list of dicts."""
-        return self._retries.call(lambda: self._ask("GET", ""), "status")["model_version_status"]
+        self._pool.clear()
 
     def _ask_signatures(self):
         answer = self._ask("GET", "/metadata")
         try:
             found = answer["metadata"]["signature_def"]["signature_def"]
             return {
-                name: Signature(_tensors(entry["inputs"]), _tensors(entry["outputs"]))
+                name: Signature(_dtypes(entry["inputs"]), _dtypes(entry["outputs"]))
                 for name, entry in found.items()
-                if not name.startswith("__saved_model")
+                if not name.startswith(_OF_THE_LOADER)
             }
         except (KeyError, TypeError, AttributeError) as error:
             message = f"{self.url}/metadata does not answer like TensorFlow Serving: {error!r}"
             raise ServingError("INTERNAL", message) from error
 
-    def _predict(self, signature, inputs):
-        request = rest_rules.write_request(signature, inputs)
+    def _predict(self, signature, arrays):
+        inputs = {name: _to_json(array) for name, array in arrays.items()}
+        request = {"signature_name": signature, "inputs": inputs}
         answer = self._ask("POST", ":predict", json.dumps(request).encode())
-        return rest_rules.read_answer(answer, self._known_signatures[signature].outputs)
+        outputs = self.signatures[signature].outputs
+        try:
+            columns = answer["outputs"]
+            if len(outputs) == 1:  # an only output stands without its name
+                columns = dict.fromkeys(outputs, columns)
+            return {name: _from_json(columns[name], dtype) for name, dtype in outputs.items()}
+        except (KeyError, TypeError, ValueError) as error:
+            message = f"The answer is not TensorFlow Serving's form: {error!r}"
+            raise ServingError("INTERNAL", message) from error
 
     def _ask(self, method, path, body=None):
         """The parsed answer."""
-        import requests
-        import urllib3
-
-        deadline = time.monotonic() + self._timeout_s
         try:
-            with self._session().request(
-                method, self.url + path, data=body, timeout=self._timeout_s, stream=True,
-                allow_redirects=False,
-            ) as response:  # fmt: skip
-                contents = _read(response, deadline)
-        except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
-            raise self._too_late() from error
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise ServingError("UNAVAILABLE", f"No answer from {self.url}: {error}") from error
-        if contents is None:
-            raise self._too_late()
-        return _parsed(response.status_code, contents)
-
-    def _too_late(self):
-        message = f"No whole answer from {self.url} in {self._timeout_s:g} s."
-        return ServingError("DEADLINE_EXCEEDED", message)
-
-    def _session(self):
-        """Of this thread: `requests` does not promise that threads may share one."""
-        if not hasattr(self._local, "session"):
-            import requests
-
-            session = self._local.session = requests.Session()
-            session.trust_env = False  # neither proxies nor passwords of the environment
-            session.headers["Content-Type"] = "application/json"
-            session.headers["Accept-Encoding"] = "identity"  # pictures are compressed already
-            self._sessions.append(session)
-        return self._local.session
+            response = self._pool.request(method, self.url + path, body=body, redirect=False)
+        except self._errors.HTTPError as error:
+            reason = getattr(error, "reason", None) or error
+            late = isinstance(reason, self._errors.TimeoutError)
+            code = "DEADLINE_EXCEEDED" if late else "UNAVAILABLE"
+            raise ServingError(code, f"No answer from {self.url}: {reason}") from error
+        try:
+            answer = json.loads(response.data)
+        except ValueError:
+            answer = response.data[:200].decode(errors="replace")
+        if response.status == 200 and isinstance(answer, dict):
+            return answer
+        text = answer.get("error", answer) if isinstance(answer, dict) else answer
+        code = _CODES.get(response.status, "UNKNOWN")
+        raise ServingError(code, f"HTTP {response.status}: {text}")
 
 
-def _read(response, deadline):
-    """The body, or None if it takes longer: a time-out of `requests` is for every piece alone."""
-    received = bytearray()
-    while piece := response.raw.read1(_PIECE):  # what has come, without waiting for more
-        received += piece
-        if time.monotonic() > deadline:
-            return None
-        if len(received) > MAX_ANSWER:
-            raise ServingError("INTERNAL", f"The answer has more than {MAX_ANSWER:,} bytes.")
-    return bytes(received)
+def _dtypes(described):
+    return {name: _DTYPES[info["dtype"]] for name, info in described.items()}
 
 
-def _parsed(status, contents):
-    try:
-        answer = json.loads(contents)
-    except ValueError:
-        answer = None
-    if status == 200 and isinstance(answer, dict) and "error" not in answer:
-        return answer
-    known = isinstance(answer, dict) and "error" in answer
-    text = str(answer["error"]) if known else contents[:200].decode(errors="replace")
-    code = code_of_status(status) if status != 200 else "INTERNAL"
-    raise ServingError(code, f"HTTP {status}: {text}")
+def _to_json(array):
+    if array.dtype != _STRING:
+        return array.tolist()
+    return [{"b64": base64.b64encode(contents).decode("ascii")} for contents in array]
 
 
-def _tensors(described):
-    names = {name: dtype for dtype, name in rest_rules.DTYPE_NAMES.items()}
-    return {name: Tensor(np.dtype(names[info["dtype"]])) for name, info in described.items()}
+def _from_json(values, dtype):
+    if dtype != _STRING:
+        return np.array(values, dtype)
+    return _array([base64.b64decode(value["b64"], validate=True) for value in values], dtype)
 
 
 class GrpcConnection(_Connection):
     """See `connect`; needs the extra `serving`."""
 
-    def __init__(self, address, model="oasis", timeout_s=60.0, retries=None):
+    def __init__(self, address, model="oasis", timeout_s=60.0, retries=3):
         from export.serving import protos
 
-        super().__init__(timeout_s, retries or Retries())
-        self._protos, self._grpc, self._model = protos, protos.grpc, model
-        self.address = address
-        self._channel = protos.grpc.insecure_channel(address, options=protos.GRPC_OPTIONS)
-        self._predictions = protos.prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
-        self._models = protos.model_service_pb2_grpc.ModelServiceStub(self._channel)
+        super().__init__()
+        self._protos, self._model, self._timeout_s = protos, model, timeout_s
+        # gRPC's own limit is 4 MiB, less than a float image of 640x640.
+        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        if retries:
+            options.append(("grpc.service_config", json.dumps(_service_config(retries))))
+        self._channel = protos.grpc.insecure_channel(address, options=options)
+        self._stub = protos.prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
     def close(self):
         """Ends the connection."""
         self._channel.close()
 
-    def status(self):
-        """What the server tells of the model's versions, a list of dicts as by REST."""
-        request = self._protos.get_model_status_pb2.GetModelStatusRequest()
-        request.model_spec.name = self._model
-        answer = self._retries.call(lambda: self._ask(self._models.GetModelStatus, request))
-        state = type(answer.model_version_status[0]).State.Name
-        return [
-            {"version": str(version.version), "state": state(version.state)}
-            for version in answer.model_version_status
-        ]
-
     def _ask_signatures(self):
         request = self._protos.get_model_metadata_pb2.GetModelMetadataRequest()
         request.model_spec.name = self._model
         request.metadata_field.append("signature_def")
-        answer = self._ask(self._predictions.GetModelMetadata, request)
+        answer = self._ask(self._stub.GetModelMetadata, request)
         found = self._protos.get_model_metadata_pb2.SignatureDefMap()
         answer.metadata["signature_def"].Unpack(found)
         return {
-            name: Signature(self._tensors(entry.inputs), self._tensors(entry.outputs))
+            name: Signature(self._dtypes(entry.inputs), self._dtypes(entry.outputs))
             for name, entry in found.signature_def.items()
-            if not name.startswith("__saved_model")
+            if not name.startswith(_OF_THE_LOADER)
         }
 
-    def _tensors(self, described):
+    def _dtypes(self, described):
         as_dtype = self._protos.tf.dtypes.as_dtype
-        return {
-            name: Tensor(np.dtype(as_dtype(info.dtype).as_numpy_dtype))
-            for name, info in described.items()
-        }
+        return {k: np.dtype(as_dtype(info.dtype).as_numpy_dtype) for k, info in described.items()}
 
-    def _predict(self, signature, inputs):
-        try:
-            request = self._protos.predict_request(self._model, signature, inputs)
-        except (TypeError, ValueError) as error:
-            raise ServingError("INVALID_ARGUMENT", f"No tensors: {error}") from error
-        return self._protos.arrays(self._ask(self._predictions.Predict, request).outputs)
+    def _predict(self, signature, arrays):
+        request = self._protos.predict_request(self._model, signature, arrays)
+        return self._protos.arrays(self._ask(self._stub.Predict, request).outputs)
 
     def _ask(self, method, request):
         try:
             return method(request, timeout=self._timeout_s)
-        except self._grpc.RpcError as error:
+        except self._protos.grpc.RpcError as error:
             raise ServingError(error.code().name, error.details()) from error
+
+
+def _service_config(retries):
+    policy = {
+        "maxAttempts": retries + 1,
+        "initialBackoff": f"{_FIRST_PAUSE}s",
+        "maxBackoff": f"{_LONGEST_PAUSE}s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
+    }
+    return {"methodConfig": [{"name": [{}], "retryPolicy": policy}]}

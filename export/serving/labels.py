@@ -30,16 +30,13 @@ def write(folder, config):
 
     Args:
         folder: with `saved_model.pb`.
-        config: `Config` of the model.
+        config: configuration of the model, with a label space.
     """
     contents = {
         "format_version": FORMAT_VERSION,
         "label_space": config.label_space.to_json(),
         "height": config.data.crop_height,
         "width": config.data.crop_width,
-        "size_multiple": config.model.generator_stride,
-        "photograph_multiple": config.model.discriminator_stride,
-        "noise_channels": config.model.vector_channels,
     }
     with files.written_aside(Path(folder) / PLACE) as aside:
         Path(aside).write_text(json.dumps(contents, indent=1) + "\n", encoding="utf-8")

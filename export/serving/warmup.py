@@ -4,19 +4,19 @@
 
 TensorFlow Serving answers the records in `assets.extra/tf_serving_warmup_requests` before it calls
 a version available, so that the first visitor does not wait for lazy initialisation. One failing
-record, and the server refuses the version: `--replay` runs them all through the C++ loader.
+record, and the server refuses the version: `--replay` runs them all with TensorFlow.
 `python -m export.savedmodel` writes them unless told `--nowarmup`.
 
 There is one record a signature: one example at the size trained on.
 """
 
-import contextlib
+import importlib.util
 import os
 import time
 from pathlib import Path
 
 import numpy as np
-from absl import flags
+from absl import flags, logging
 
 from oasis_tf.cli import runner
 
@@ -37,20 +37,32 @@ def define_flags(flag_values):
 
 def check_extra():
     """Raises ValueError, before any work, where records cannot be written."""
-    from export.serving import extra
+    if importlib.util.find_spec("tensorflow_serving") is None:
+        raise ValueError(
+            "Writing warm-up records needs tensorflow-serving-api: pip install "
+            '"oasis-tf[serving]". Or export with --nowarmup.'
+        )
 
-    extra.check("Writing warm-up records", "Or export with --nowarmup.")
+
+def load(folder):
+    """Signatures of a SavedModel by name, as concrete functions."""
+    import tensorflow as tf
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)  # that gradients were not saved, for dozens of functions
+    try:
+        return tf.saved_model.load(folder).signatures
+    finally:
+        logging.set_verbosity(verbosity)
 
 
-def write(folder, name="oasis"):
+def write(folder, signatures, name="oasis"):
     """Writes the records of all signatures of a SavedModel that has its labels.json.
 
     Args:
         folder: with `saved_model.pb`.
+        signatures: dict of concrete functions by name.
         name: of the model, as servers will know it; only logs tell it.
-
-    Returns:
-        names of the signatures.
 
     Raises:
         ValueError: the extra is missing, or labels.json, or a signature has an unknown input.
@@ -58,36 +70,37 @@ def write(folder, name="oasis"):
     check_extra()
     import tensorflow as tf
 
-    from export.c_api import SavedModelSession
     from export.serving import labels, protos
-
-    served = labels.read(Path(folder) / labels.PLACE)
-    with SavedModelSession(folder) as session:
-        signatures = session.signatures
     from oasis_tf.io import files
 
+    served = labels.read(Path(folder) / labels.PLACE)
     with (
         files.written_aside(Path(folder) / PLACE) as aside,
         tf.io.TFRecordWriter(aside) as writer,
     ):
-        for signature in signatures:
-            inputs = example(signatures[signature], served)
+        for signature, function in sorted(signatures.items()):
+            inputs = example(input_specs(function), served)
             log = protos.prediction_log_pb2.PredictionLog()
             log.predict_log.request.CopyFrom(protos.predict_request(name, signature, inputs))
             writer.write(log.SerializeToString())
-    return list(signatures)
 
 
-def example(signature, served, seed=0):
+def input_specs(function):
+    """Dict of `tf.TensorSpec`s by input of a concrete function."""
+    positional, named = function.structured_input_signature
+    return {spec.name: spec for spec in positional} | named
+
+
+def example(specs, served, seed=0):
     """Inputs of a signature for one example.
 
     Args:
-        signature: `export.c_api.Signature`.
+        specs: dict of its `tf.TensorSpec`s by input.
         served: `labels.ServedLabels`.
         seed: int, of the noise.
 
     Returns:
-        dict of arrays by input, batch size 1; strings in lists.
+        dict of arrays by input, batch size 1; strings as arrays of bytes objects.
 
     Raises:
         ValueError: an input that is not known here.
@@ -111,19 +124,18 @@ def example(signature, served, seed=0):
         "region_seed": seed + 1,
         "other_seed": seed + 1,
     }
-    return {key: _batch(key, info, values, seed) for key, info in signature.inputs.items()}
+    return {name: _batch(name, spec, values, seed) for name, spec in specs.items()}
 
 
-def _batch(name, info, values, seed):
+def _batch(name, spec, values, seed):
+    dtype = spec.dtype.as_numpy_dtype  # object: strings
     if name == "noise":
-        shape = [1 if side == -1 else side for side in info.shape]
-        return np.random.default_rng(seed).normal(size=shape).astype(info.dtype)
+        shape = [side or 1 for side in spec.shape]
+        return np.random.default_rng(seed).normal(size=shape).astype(dtype)
     if name not in values:
         raise ValueError(f"No warm-up value is known for the input `{name}`. Add one here.")
-    if info.dtype == object:
-        return [values[name]]
-    value = np.asarray(values[name], info.dtype)
-    missing = len(info.shape) - value.ndim  # the batch; and a list of seeds, for some signatures
+    value = np.asarray(values[name], dtype)
+    missing = spec.shape.rank - value.ndim  # the batch; and a list of seeds, for some signatures
     return value.reshape((1,) * missing + value.shape)
 
 
@@ -152,31 +164,41 @@ def read(folder):
     return logs
 
 
-def replay(folder, session=None, only=None):
+def replay(folder, only=None):
     """Runs the records as the server does when it loads the model.
 
     Args:
         folder: with `saved_model.pb`.
-        session: `SavedModelSession` of it; default: it is loaded.
         only: names of the signatures whose records are run; default: all.
 
     Returns:
         list of (name of the signature, seconds).
 
     Raises:
-        ValueError: records that cannot be read, or have other inputs than their signature.
-        TensorFlowError: one that fails; TensorFlow Serving would refuse the version.
+        ValueError: records that cannot be read, have other inputs than their signature, or fail:
+            TensorFlow Serving would refuse the version.
     """
-    from export.c_api import SavedModelSession
+    requests, signatures, timings = read(folder), load(folder), []
+    import tensorflow as tf
+
     from export.serving import protos
 
-    requests, timings = read(folder), []
-    with contextlib.nullcontext(session) if session else SavedModelSession(folder) as loaded:
-        for request in requests:
-            signature, start = request.model_spec.signature_name, time.perf_counter()
-            if only is None or signature in only:
-                loaded.run(signature, protos.arrays(request.inputs))
-                timings.append((signature, time.perf_counter() - start))
+    for request in requests:
+        name, start = request.model_spec.signature_name, time.perf_counter()
+        if only is not None and name not in only:
+            continue
+        inputs, wanted = protos.arrays(request.inputs), input_specs(signatures[name])
+        if set(inputs) != set(wanted):
+            raise ValueError(
+                f"Signature {name} takes the inputs {', '.join(sorted(wanted))}. The record has "
+                f"{', '.join(inputs) or 'none'}."
+            )
+        try:
+            signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})
+        except (tf.errors.OpError, TypeError, ValueError) as error:
+            message = f"{folder}: the record of {name} fails, a server would refuse it: {error}"
+            raise ValueError(message) from error
+        timings.append((name, time.perf_counter() - start))
     return timings
 
 
@@ -185,16 +207,13 @@ def main(argv):
     del argv
     args = flags.FLAGS
     check_extra()
-    from export.c_api import TensorFlowError
-
-    try:
-        if not args.replay:
-            print(f"Wrote records of {', '.join(write(args.saved_model))}")
-            return
-        for signature, seconds in replay(args.saved_model):
-            print(f"{signature}: {seconds:.3f} s")
-    except TensorFlowError as error:
-        raise ValueError(f"{args.saved_model}: a server would refuse this: {error}") from error
+    if not args.replay:
+        signatures = load(args.saved_model)
+        write(args.saved_model, signatures)
+        print(f"Wrote records of {', '.join(sorted(signatures))}")
+        return
+    for signature, seconds in replay(args.saved_model):
+        print(f"{signature}: {seconds:.3f} s")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Which records of a split a stream reads, as `tf.data`, and decoding that never fails.
 
 What cannot be read becomes an empty record and what cannot be decoded an empty example, so that
-damage does not break a stream where it is read, far ahead of where it is used. Whoever uses the
+damage does not break a stream where it is read, far ahead of where it is used. What uses the
 example refuses it by name (`damage.checked`).
 """
 
@@ -21,7 +21,7 @@ _PNG_TYPE_AT = 24  # bit depth and colour type of a PNG lie here
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """Records that lie one behind the other in a shard.
+    """Records that follow each other in a shard.
 
     Attributes:
         shard: place of the shard in its split.
@@ -41,8 +41,7 @@ class Records:
     """The records of a split that a stream reads.
 
     As a data set, a record is (shard int64, index in the shard int64, contents string). If it
-    cannot be read, its contents are empty; so are those of the records behind it in its run, and
-    their index is that of the one which could not be read.
+    cannot be read, its contents are empty, and so are those of the records after it in its run.
 
     Attributes:
         paths: every shard of the split.
@@ -96,10 +95,10 @@ def _run(shard, path, offset, first, count) -> tf.data.Dataset:
         .ignore_errors()
         .take(tf.where(probe == "", tf.constant(0, tf.int64), count))
     )
-    nothing = tf.data.Dataset.from_tensors("").repeat()
+    shards = tf.data.Dataset.from_tensors(shard).repeat()
     indices = tf.data.Dataset.range(first, first + count)
-    run = tf.data.Dataset.zip(indices, contents.concatenate(nothing))
-    return run.scan(tf.constant(-1, tf.int64), lambda *state: _stopped(shard, *state))
+    nothing = tf.data.Dataset.from_tensors("").repeat()
+    return tf.data.Dataset.zip(shards, indices, contents.concatenate(nothing))
 
 
 def _reader(path: tf.Tensor, offset: tf.Tensor) -> tf.data.Dataset:
@@ -113,13 +112,6 @@ def _reader(path: tf.Tensor, offset: tf.Tensor) -> tf.data.Dataset:
         byte_offsets=tf.reshape(offset, [1]),
     )
     return tf.data.experimental.from_variant(reader, tf.TensorSpec([], tf.string))
-
-
-def _stopped(shard, stop, record):
-    """A record of a run, and the index at which reading has stopped (-1: it has not)."""
-    index, contents = record
-    stop = tf.where((stop < 0) & (contents == ""), index, stop)
-    return stop, (shard, tf.where(stop < 0, index, stop), contents)
 
 
 def decode(contents: tf.Tensor, space: LabelSpace) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -15,10 +15,7 @@ behaviour, seconds = sys.argv[1], float(sys.argv[2])
 for line in sys.stdin:
     request = json.loads(line)
     if "setup" in request:
-        if behaviour == "not ready":
-            answer(json.dumps({"ready": "soon"}))
-        else:
-            answer(json.dumps({"ready": True, "state_bytes": 2**20, "setup": request["setup"]}))
+        answer(json.dumps({"state_bytes": 2**20, "setup": request["setup"]}))
     elif behaviour == "dies":
         print("out of luck", file=sys.stderr)
         sys.exit(3)
@@ -26,10 +23,6 @@ for line in sys.stdin:
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         print(f"child {child.pid}", file=sys.stderr, flush=True)
         time.sleep(600)
-    elif behaviour == "prints":
-        answer("Compiling kernels ...")
-    elif behaviour == "nothing":
-        answer(json.dumps({"seconds": 0.0, "peak_bytes": None}))
     else:
         answer(json.dumps({"seconds": seconds * request["run"], "peak_bytes": 3 * 2**20}))
 """

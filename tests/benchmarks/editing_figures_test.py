@@ -37,7 +37,7 @@ def scenes():
 
 @pytest.fixture(scope="module")
 def figures(model, scenes):
-    return dict(editing_figures.FigurePainter(model, scenes, 7).figures())
+    return dict(editing_figures.FigureMaker(model, scenes, 7).figures())
 
 
 def test_figures_have_their_tiles(figures):
@@ -58,13 +58,13 @@ def changed(first, second):
 def test_local_rows_differ_where_they_are_red(figures):
     rows = figures["figure_2"][2:] + figures["figure_f"][1::2] + figures["figure_j"]
     for marked, first, *others in rows:
-        where, last = red(marked), others[SAMPLES_BEHIND]
+        where, last = red(marked), others[SAMPLES_AFTER]
         assert where.any() and not where.all()
         difference = changed(first, last)
         assert difference[where].mean() > difference[~where].mean()
 
 
-SAMPLES_BEHIND = editing_figures.SAMPLES - 2  # the last image behind the first
+SAMPLES_AFTER = editing_figures.SAMPLES - 2  # the last image after the first
 
 
 def test_global_rows_are_the_seeds(figures, model, scenes):
@@ -120,14 +120,14 @@ def test_change_is_shown_in_grey():
 
 
 def test_command(monkeypatch, model_dir, figures, tmp_path, capsys):
-    """The figures are painted once only, for all tests."""
-    painters = []
+    """The figures are made once only, for all tests."""
+    makers = []
 
-    def painted(painter):
-        painters.append(painter)
+    def made(maker):
+        makers.append(maker)
         return figures.items()
 
-    monkeypatch.setattr(editing_figures.FigurePainter, "figures", painted)
+    monkeypatch.setattr(editing_figures.FigureMaker, "figures", made)
     values = flags.FlagValues()
     editing_figures.define_flags(values)
     values(["figures", f"--model_dir={model_dir}", f"--output={tmp_path / 'out'}", "--scale=2"])
@@ -135,7 +135,7 @@ def test_command(monkeypatch, model_dir, figures, tmp_path, capsys):
     editing_figures.main([])
     found = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert found == sorted(f"editing_{name}.webp" for name in TILES)
-    assert len(painters) == 1
+    assert len(makers) == 1
     with Image.open(tmp_path / "out" / "editing_figure_k.webp") as picture:
         pixels = np.asarray(picture)
     assert pixels.shape == (2 * (3 * 66 - 2), 2 * (6 * 66 - 2), 3)

@@ -28,10 +28,10 @@ class NoisePictures:
 
     def __init__(self, leak=0.0):
         self._leak = leak
-        self.painted = []
+        self.generated = []
 
     def generate(self, label_map, noise):
-        self.painted.append(noise)
+        self.generated.append(noise)
         assert label_map.shape == (len(noise), 32, 32)
         dense = np.stack([field.dense() for field in noise]).astype(np.float64)
         return dense + self._leak * dense.mean(axis=(1, 2), keepdims=True)
@@ -63,7 +63,7 @@ def vector(seed):
 
 
 def difference(map_number):
-    """Change of a pixel in the units of images in 0..1 when the noise of a map is drawn anew."""
+    """Change of a pixel in the units of images in 0..1 when the noise of a map is drawn again."""
     first = SEED + 2 * map_number
     return np.abs(vector(first) - vector(first + 1)).mean() / 2
 
@@ -111,7 +111,7 @@ def test_steady_interpolation_is_in_order():
 def test_interpolation_goes_from_seed_to_seed_where_it_should():
     model = NoisePictures()
     editing.measure_orders(model, LABEL_MAPS[1:], AbsoluteDistance(), 3, SEED)
-    linear, linear_region, spherical, _ = model.painted
+    linear, linear_region, spherical, _ = model.generated
     ends = vector(SEED), vector(SEED + 1)
     for fields in (linear, spherical):
         for field, end in zip((fields[0], fields[-1]), ends, strict=True):

@@ -60,6 +60,3 @@ def test_measurement():
     assert found.median == statistics.median([3, 1, 8, 2])
     assert (found.peak, found.activations) == (50, 35)
     assert measurement(1, peaks=(7,), facts={"state_bytes": 15}).activations == 0
-    assert measurement(1, peaks=(7,)).activations is None
-    unknown = measurement(1, 2, peaks=(None, 7), facts={"state_bytes": 1})
-    assert unknown.peak is unknown.activations is None

@@ -85,11 +85,10 @@ def exported(shallow_model, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def session(exported):
-    """`exported`, loaded as TensorFlow Serving loads it."""
-    from export.c_api import SavedModelSession
+    """`exported`, loaded."""
+    from tests.export.loading import LoadedModel
 
-    with SavedModelSession(exported) as session:
-        yield session
+    return LoadedModel(exported)
 
 
 @pytest.fixture(scope="session")

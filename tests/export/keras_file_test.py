@@ -35,6 +35,12 @@ def test_a_model_without_a_discriminator(shallow_plain_model, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_other_networks_are_refused(shallow_model, tmp_path):
+    with pytest.raises(ValueError, match="generator or discriminator. Received: network=encoder"):
+        keras_file.export(shallow_model, str(tmp_path / "e.keras"), "encoder")
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_failed_export_leaves_what_was_there(shallow_plain_model, tmp_path, monkeypatch):
     path = tmp_path / "g.keras"
     path.write_text("old")

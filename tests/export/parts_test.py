@@ -42,7 +42,7 @@ def exported(request, write_model, tmp_path_factory):
     """Live model, what is loaded of its export, and names of signatures that it should have."""
     settings, names = OF_PARTS[request.param]
     model = OASIS.load(write_model(**(SMALL | settings)))
-    # The fixture's weights saturate tanh, behind which differences grow or vanish.
+    # The fixture's weights saturate tanh, after which differences grow or vanish.
     kernel = model.generator_ema.to_rgb.kernel
     kernel.assign(kernel * 1e-5)
     kernel.assign(kernel * (0.3 / np.abs(model.generate(label_maps(), SEEDS)).mean()))
@@ -83,12 +83,14 @@ def test_two_discriminators_segment_by_the_finer_one(exported):
     np.testing.assert_array_equal(found, model.known_argmax(finest(image)))
 
 
-def test_tflite_paints_the_same(exported, tmp_path):
+def test_tflite_generates_the_same(exported, tmp_path):
     interpreter = pytest.importorskip("ai_edge_litert.interpreter", reason="needs `tflite`")
     model, _, _ = exported
     network = litert_networks.network(model, "generator", 64, 64)
     contents = conversion.convert(network, "none")
-    paint = interpreter.Interpreter(model_content=contents).get_signature_runner("serving_default")
+    generate = interpreter.Interpreter(model_content=contents).get_signature_runner(
+        "serving_default"
+    )
     noise = model.sample_noise(SEEDS[:1], 1).numpy()
-    image = paint(label_map=label_maps()[:1], noise=noise)["image"]
+    image = generate(label_map=label_maps()[:1], noise=noise)["image"]
     np.testing.assert_allclose(image, model.generate(label_maps()[:1], SEEDS[:1]), atol=1e-4)

@@ -6,9 +6,9 @@ import zlib
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
-from export.c_api import TensorFlowError
 from oasis_tf.io.images import to_uint8
 from oasis_tf.systems.oasis.demo.signatures import Signatures
 from oasis_tf.web.pictures import decode_image
@@ -237,9 +237,8 @@ BAD_PHOTOS = {
 
 
 def assert_refused(session, name, inputs, message):
-    with pytest.raises(TensorFlowError, match=message) as error:
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         session.run(name, inputs)
-    assert error.value.code == 3
 
 
 @pytest.mark.parametrize("kind", BAD_MAPS)
@@ -300,6 +299,6 @@ def test_it_answers_after_everything_that_it_refused(session):
     inputs = {"label_map_bytes": MAPS[:1], "seed": np.array([SEED])}
     before = session.run("png", inputs)["image_bytes"][0]
     for contents, _ in BAD_MAPS.values():
-        with pytest.raises(TensorFlowError):
+        with pytest.raises(tf.errors.InvalidArgumentError):
             session.run("png", inputs | {"label_map_bytes": [contents]})
     assert session.run("png", inputs)["image_bytes"][0] == before

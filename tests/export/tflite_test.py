@@ -9,13 +9,13 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from export import tflite
-from export.litert import conversion, examples, metadata, writing
+from export.litert import conversion, examples, metadata, planning, writing
 from oasis_tf.systems.oasis.serving import litert_networks
 
 
 def plan(config, output, network="generator", quantize=("none",), **options):
     defaults = {"height": None, "width": None, "dynamic_size": False, "overwrite": False}
-    return tflite.plan_export(config, str(output), network, list(quantize), **(defaults | options))
+    return planning.plan_export(config, str(output), network, list(quantize), **defaults | options)
 
 
 def test_names_and_sizes(model, tmp_path):
@@ -46,6 +46,7 @@ def test_names_and_sizes(model, tmp_path):
         ({"height": 48, "width": 64}, "`height` must be a positive multiple of 32 .*height=48"),
         ({"height": 64, "width": 96, "network": "segmenter"}, "multiple of 64 for a segmenter"),
         ({"height": 0, "width": 64}, "positive multiple"),
+        ({"network": "encoder"}, "generator or segmenter. Received: network=encoder"),
     ],
 )
 def test_refused(model, tmp_path, options, message):

@@ -6,14 +6,12 @@ are read entry by entry, and only masks that count are kept.
 
 import dataclasses
 import json
-import math
 from array import array
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
-from oasis_tf.metrics.lvis.json_list import stream_list
 from oasis_tf.metrics.lvis.masks import Mask, run_length_size
 
 Detections = dict[int, dict[int, list[tuple[float, Mask]]]]
@@ -150,12 +148,13 @@ def read_detections(path: str, truth: LvisTruth, max_per_image: int = 300) -> tu
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is no JSON list, or empty; an entry lacks a key, has an unknown id, a score
-            that is no finite number, or a damaged mask; sizes are inconsistent.
+        ValueError: ijson is not installed; the file is no JSON list, or empty; an entry lacks a
+            key, has an unknown id, a score that is no number, or a damaged mask; sizes are
+            inconsistent.
     """
     images, scores, judged, sizes = array("q"), array("d"), {}, _Sizes(path)
     k = -1
-    for k, entry in enumerate(stream_list(path)):
+    for k, entry in enumerate(_entries(path)):
         where = f"{path}: entry {k}"
         _check_entry(entry, truth, where)
         image, category = entry["image_id"], entry["category_id"]
@@ -181,6 +180,33 @@ def read_detections(path: str, truth: LvisTruth, max_per_image: int = 300) -> tu
             category, mask = judged[index]
             found[category][int(images[index])].append((float(scores[index]), mask))
     return found, len(np.unique(images))
+
+
+def _entries(path: str) -> Iterator:
+    """Yields the entries of the list that a JSON file holds, one at a time."""
+    ijson = json_reader()
+    with open(path, "rb") as file:
+        if not file.read(1024).lstrip().startswith(b"["):
+            raise ValueError(f"{path} is not a JSON list.")
+        file.seek(0)
+        try:
+            yield from ijson.items(file, "item", use_float=True)
+        except ijson.JSONError as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"{path} is not a JSON list ({reason}).") from error
+
+
+def json_reader():
+    """The module `ijson`.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    try:
+        import ijson
+    except ImportError as error:
+        raise ValueError('LVIS needs ijson: run `pip install "oasis-tf[lvis]"`.') from error
+    return ijson
 
 
 def _highest(images: np.ndarray, scores: np.ndarray, count: int) -> np.ndarray:
@@ -226,9 +252,8 @@ def _check_entry(entry, truth: LvisTruth, where: str) -> None:
         )
     _check_known("image", entry["image_id"], truth.all_images, where)
     _check_known("category", entry["category_id"], truth.class_names, where)
-    score = entry["score"]
-    if type(score) not in (int, float) or not math.isfinite(score):
-        raise ValueError(f"{where}: `score` must be a finite number. Received: {score!r}.")
+    if type(entry["score"]) not in (int, float):
+        raise ValueError(f"{where}: `score` must be a number. Received: {entry['score']!r}.")
 
 
 def _entry_size(segmentation, annotated: tuple[int, int], where: str) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from oasis_tf.data.examples import pycocotools_mask
-from oasis_tf.metrics.lvis.files import LvisTruth, read_detections, read_truth
+from oasis_tf.metrics.lvis.files import LvisTruth, json_reader, read_detections, read_truth
 from oasis_tf.metrics.lvis.masks import Mask, mask_iou
 
 # As in the public COCO evaluation, so that numbers can be compared with published ones.
@@ -75,10 +75,10 @@ def lvis_average_precision(
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: pycocotools (extra `lvis`) is not installed, or a file is not as described; see
-            `files.read_truth` and `files.read_detections`.
+        ValueError: pycocotools or ijson (extra `lvis`) is not installed, or a file is not as
+            described; see `files.read_truth` and `files.read_detections`.
     """
-    pycocotools_mask()  # missing, it should be said before minutes of reading
+    _ = pycocotools_mask(), json_reader()  # a missing one is reported before minutes of reading
     truth = read_truth(annotations_path, images)
     detections, num_images_with_detections = read_detections(detections_path, truth)
     class_ap = {

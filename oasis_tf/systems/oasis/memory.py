@@ -3,17 +3,16 @@
 Counted are the tensors that live until the end of the larger of the two backward passes, and what
 the largest block needs besides while its gradient is taken. How many tensors of a kind a block
 keeps was read off the code; the few factors marked below were measured on a CPU. How far the sum is
-from measured peaks stands in `docs/distributed.md`; for other parts than those of OASIS it is
-rougher, and the line that a user sees says so.
+from measured peaks stands in `docs/distributed.md`. Only the parts and losses of OASIS were
+compared with such peaks; of others the weights alone are counted, and the estimate says so.
 """
 
 from oasis_tf.systems.oasis.losses.chunked import CHUNK_PIXELS
-from oasis_tf.systems.oasis.model_settings import PATCH_GANS
 
 _BYTES = {"none": 4, "bfloat16": 2, "float16": 2}
 # Weights, gradients, velocity, average: counted. Normalised kernels, their gradients and copies in
 # the layouts of convolutions: measured, as a multiple of what is counted. Under activation
-# checkpointing blocks run back one after the other, and fewer of these exist at a time.
+# checkpointing gradients are taken block by block, and fewer of these exist at a time.
 _WEIGHT_OVERHEAD, _WEIGHT_OVERHEAD_REMAT = 1.8, 1.4
 # Tables of the distinct surroundings, numbers per pixel and modulated channel: measured on scenes
 # of squares; how many surroundings a pixel has to itself depends on the label maps.
@@ -48,7 +47,7 @@ def generator_activations(config):
     for fan_in, fan_out, upsample in fans:
         pixels *= 4 if upsample else 1
         middle, shortcut = min(fan_in, fan_out), fan_in != fan_out
-        # The input before the upsampling, centred, and behind it; what goes into every convolution;
+        # The input before the upsampling, centred, and after it; what goes into every convolution;
         # the first one's output, centred too; the block's output.
         kept = fan_in // 2 + (2 + shortcut) * fan_in + 3 * middle + fan_out
         tables = _TABLE_NUMBERS * ((1 + shortcut) * fan_in + middle)
@@ -58,16 +57,8 @@ def generator_activations(config):
 
 
 def discriminator_activations(config):
-    """Numbers that one training pass of the discriminator keeps per image."""
-    model, data = config.model, config.data
-    pixels = data.crop_height * data.crop_width
-    scales = [pixels, pixels // 4] if model.discriminator in ("oasis_x2", "ms_patch") else [pixels]
-    of_scale = _patch_activations if model.discriminator in PATCH_GANS else _block_activations
-    return sum(of_scale(config, pixels) for pixels in scales)
-
-
-def _block_activations(config, pixels):
-    """Of down blocks and, in a U-Net, up blocks and logits."""
+    """Numbers that one training pass of the U-Net keeps per image: blocks down and up, logits."""
+    pixels = config.data.crop_height * config.data.crop_width
     model = config.model
     widths = [width * model.discriminator_channels for width in model.discriminator_widths]
     fan_in, inner, outer = 3, [], []
@@ -78,8 +69,6 @@ def _block_activations(config, pixels):
         inner.append(full + pixels * (fan_in + fan_out))
         outer.append(pixels * fan_out)
         fan_in = fan_out
-    if model.discriminator == "resnet_patch":
-        return _kept(config, inner, outer)
     outputs = [*widths[-2::-1], model.discriminator_channels]
     for index, fan_out in enumerate(outputs):
         fan_in = widths[-1] if index == 0 else outputs[index - 1] + widths[-1 - index]
@@ -88,48 +77,8 @@ def _block_activations(config, pixels):
         # Input, its activation and that padded; the second convolution's input and output.
         inner.append(3 * small + pixels * 2 * fan_out)
         outer.append(small + pixels * fan_out)
-    channels = model.num_classes + 1 if model.segments else 1
-    logits = 0 if config.training.chunk_logits else pixels * 3 * channels
+    logits = 0 if config.training.chunk_logits else pixels * 3 * (model.num_classes + 1)
     return _kept(config, inner, outer) + logits
-
-
-def _patch_activations(config, pixels):
-    """Of the rows of a PatchGAN: output of the convolution, normalised, behind the activation."""
-    model = config.model
-    inner, outer = [], []
-    for row in range(model.patch_layers):
-        pixels //= 4 if row < model.patch_layers - 1 else 1
-        fan_out = model.discriminator_channels * min(2**row, 8)
-        inner.append(3 * pixels * fan_out)
-        outer.append(pixels * fan_out)
-    return _kept(config, inner, outer)
-
-
-def encoder_activations(config):
-    """Numbers that a training pass of the image encoder keeps per image; 0 without one."""
-    model = config.model
-    if model.encoder == "none":
-        return 0
-    side, total = model.encoder_size, 3 * model.encoder_size**2
-    for row in range(side.bit_length() - 3):
-        side //= 2
-        total += 3 * side**2 * model.encoder_channels * min(2**row, 8)
-    return total
-
-
-def perceptual_activations(config):
-    """Numbers that the VGG loss keeps per image; 0 without it.
-
-    All convolutions up to the first of the fifth block, each before and behind its activation, of
-    the generated image; of the real one the five layers alone that are compared.
-    """
-    if not config.training.lambda_vgg:
-        return 0
-    pixels, total = config.data.crop_height * config.data.crop_width, 0
-    for channels, convolutions in ((64, 2), (128, 2), (256, 4), (512, 4), (512, 1)):
-        total += pixels * channels * (2 * convolutions + 1)
-        pixels //= 4
-    return total
 
 
 def _kept(config, inner, outer):
@@ -154,15 +103,14 @@ def step_bytes(config, parameters):
         config: ``Config``.
         parameters: (int, int), trainable parameters of generator and discriminator.
     """
-    size = _BYTES[config.training.mixed_precision] * config.training.batch_size
-    one_pass = discriminator_activations(config)
-    # Feature matching looks at the real images, too.
-    passes = 2 if config.training.lambda_feature_matching else 1
-    generator_step = generator_activations(config) + passes * one_pass
-    generator_step += encoder_activations(config) + perceptual_activations(config)
-    # The passes of the D step run back at the same time.
-    discriminator_step = (2 if config.training.consistency == "none" else 3) * one_pass
     fixed = fixed_bytes(*parameters, config.training.remat) + _chunk_bytes(config)
+    if not is_measured(config):
+        return fixed
+    one_pass = discriminator_activations(config)
+    # The passes of the D step keep their activations at the same time.
+    discriminator_step = (2 if config.training.consistency == "none" else 3) * one_pass
+    generator_step = generator_activations(config) + one_pass
+    size = _BYTES[config.training.mixed_precision] * config.training.batch_size
     return fixed + size * max(generator_step, discriminator_step)
 
 
@@ -174,18 +122,21 @@ def describe(config, counts):
         counts: trainable parameters of every network in training, by name.
     """
     parameters = counts["generator"] + counts.get("encoder", 0), counts["discriminator"]
-    total = step_bytes(config, parameters)
-    fixed = fixed_bytes(*parameters, config.training.remat)
-    text = (
-        f"memory: about {total / 2**30:.2f} GiB for a batch of {config.training.batch_size} on one "
-        f"device ({fixed / 2**30:.2f} GiB of it whatever the batch)"
+    total = step_bytes(config, parameters) / 2**30
+    if not is_measured(config):
+        return (
+            f"memory: about {total:.2f} GiB whatever the batch, and the activations: these are "
+            "estimated for the parts and losses of OASIS alone"
+        )
+    fixed = fixed_bytes(*parameters, config.training.remat) / 2**30
+    return (
+        f"memory: about {total:.2f} GiB for a batch of {config.training.batch_size} on one device "
+        f"({fixed:.2f} GiB of it whatever the batch)"
     )
-    if _is_oasis(config):
-        return text
-    return f"{text}; rougher than for OASIS, whose estimate was compared with measured peaks"
 
 
-def _is_oasis(config):
+def is_measured(config):
+    """Whether the estimate was compared with measured peaks: the parts and losses of OASIS."""
     model, training = config.model, config.training
     parts = model.generator, model.encoder, model.discriminator, model.segments
     return parts == ("oasis", "none", "oasis", True) and not (

@@ -63,12 +63,12 @@ def segmenter(model):
     return network, conversion.convert(network, "none")
 
 
-def test_float32_paints_what_the_engine_paints(model, generator):
+def test_float32_gives_what_the_engine_gives(model, generator):
     network, contents = generator("none")
     inputs = generator_inputs(model, (64, 64))
     image, want = runner(contents)(**inputs)["image"], network.reference(**inputs)["image"]
     assert image.shape == (1, 64, 64, 3) and image.dtype == np.float32
-    assert want.std() > 0.05 and np.abs(want).mean() < 0.9  # something is painted
+    assert want.std() > 0.05 and np.abs(want).mean() < 0.9  # the image is not flat
     np.testing.assert_allclose(image, want, rtol=0, atol=1e-4)
     np.testing.assert_allclose(image, model.generate(**inputs), rtol=0, atol=1e-4)
     other = runner(contents)(**inputs | {"noise": inputs["noise"][:, ::-1]})["image"]

@@ -68,6 +68,7 @@ def test_a_model_is_described(model):
     assert found.pop("classes") == model.label_space.classes()
     assert found == {
         "format_version": 1,
+        "system": "oasis",
         "network": "generator",
         "quantize": "float16",
         "height": 64,

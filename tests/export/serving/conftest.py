@@ -6,30 +6,28 @@ import numpy as np
 import pytest
 
 from export import savedmodel
-from export.c_api import Signature, TensorFlowError, TensorInfo
-from export.serving.local_server import LocalServer
-from export.serving.servable import Servable
 from oasis_tf.data.datasets import folder_label_space
 from oasis_tf.web.pictures import decode_ids, decode_image, encode_png
+from tests.export.loading import Info, LoadedModel, Signature
+from tests.export.serving.peers import Refused, RestServer, grpc_server
 
-METHOD = "tensorflow/serving/predict"
 BYTES, INT64 = np.dtype(object), np.dtype(np.int64)
 
 
 def signature(inputs, outputs):
     def described(dtypes):
-        return {name: TensorInfo(f"{name}:0", dtype, (-1,)) for name, dtype in dtypes.items()}
+        return {name: Info(dtype, (-1,)) for name, dtype in dtypes.items()}
 
-    return Signature(described(inputs), described(outputs), METHOD)
+    return Signature(described(inputs), described(outputs))
 
 
 def picture_of(label_map, seed):
-    """What the stand-in paints: uint8 [H, W, 3]."""
+    """What the stand-in answers: uint8 [H, W, 3]."""
     return np.stack([label_map * 40, np.full_like(label_map, seed), label_map], -1).astype(np.uint8)
 
 
 class StandIn:
-    """A session without a network, whose failures are planned.
+    """A model without a network, whose failures are planned.
 
     Attributes:
         failures: codes that the next runs fail with.
@@ -37,7 +35,6 @@ class StandIn:
         most: most runs at a time so far; asked: all of them.
     """
 
-    meta_graph = b""
     signatures = {
         "png": signature({"label_map_bytes": BYTES, "seed": INT64}, {"image_bytes": BYTES}),
         "png_segment": signature({"image_bytes": BYTES}, {"label_map_bytes": BYTES}),
@@ -62,7 +59,7 @@ class StandIn:
         try:
             self.gate.wait(30)
             if failure:
-                raise TensorFlowError(failure, "a planned failure")
+                raise Refused(failure, "a planned failure")
             return getattr(self, f"_{name}")(**inputs)
         finally:
             with self._lock:
@@ -71,7 +68,7 @@ class StandIn:
     def _png(self, label_map_bytes, seed):
         label_map = decode_ids(label_map_bytes[0], "label_map_bytes", 2**20)
         if label_map.max() > 4:
-            raise TensorFlowError(3, "label_map must hold model ids in 0..4")
+            raise Refused("INVALID_ARGUMENT", "label_map must hold model ids in 0..4")
         return {"image_bytes": as_strings(encode_png(picture_of(label_map, seed[0])))}
 
     def _png_segment(self, image_bytes):
@@ -96,8 +93,8 @@ def stand_in():
 
 @pytest.fixture
 def served_stand_in(stand_in):
-    """A `LocalServer` by REST over the stand-in; model "oasis", version 3."""
-    with LocalServer(Servable(stand_in, "oasis", 3, running=64)) as server:
+    """A `RestServer` of the stand-in."""
+    with RestServer(stand_in) as server:
         yield server
 
 
@@ -115,13 +112,13 @@ def exported(model, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def servable(exported):
-    """The export, loaded through the C API."""
-    return Servable.load(exported)
+def loaded(exported):
+    """The export, loaded."""
+    return LoadedModel(exported)
 
 
 @pytest.fixture(scope="session")
-def served(servable):
-    """A `LocalServer` of the export, by REST and gRPC."""
-    with LocalServer(servable, grpc_port=0) as server:
-        yield server
+def served(loaded):
+    """(URL by REST, address by gRPC) of the export."""
+    with RestServer(loaded) as rest, grpc_server(loaded) as address:
+        yield rest.url, address

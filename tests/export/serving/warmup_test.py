@@ -10,11 +10,10 @@ from absl import flags
 from tensorflow_serving.apis import prediction_log_pb2
 
 from export import savedmodel
-from export.c_api import TensorFlowError
-from export.serving import extra, labels, warmup
+from export.serving import labels, warmup
 
 
-def test_one_record_a_signature_as_the_server_reads_it(exported, servable):
+def test_one_record_a_signature_as_the_server_reads_it(exported, loaded):
     path = exported / "assets.extra" / "tf_serving_warmup_requests"
     logs = [
         prediction_log_pb2.PredictionLog.FromString(record)
@@ -22,10 +21,10 @@ def test_one_record_a_signature_as_the_server_reads_it(exported, servable):
     ]
     assert len(logs) <= 1000
     requests = {log.predict_log.request.model_spec.signature_name: log for log in logs}
-    assert set(requests) == set(servable.signatures)
+    assert set(requests) == set(loaded.signatures)
     for name, log in requests.items():
         inputs = log.predict_log.request.inputs
-        assert set(inputs) == set(servable.signatures[name].inputs)
+        assert set(inputs) == set(loaded.signatures[name].inputs)
         for key, tensor in inputs.items():
             assert tensor.tensor_shape.dim[0].size == 1, (name, key)
     sizes = [dim.size for dim in requests["serving_default"].predict_log.request.inputs[
@@ -37,9 +36,9 @@ USUAL = ("serving_default", "png")  # every further signature takes seconds when
 
 
 @pytest.mark.parametrize("names", [USUAL, pytest.param(None, marks=pytest.mark.slow)])
-def test_replay(exported, servable, names):
-    replayed = warmup.replay(exported, servable.session, names)
-    wanted = [name for name in servable.signatures if names is None or name in names]
+def test_replay(exported, loaded, names):
+    replayed = warmup.replay(exported, names)
+    wanted = [name for name in loaded.signatures if names is None or name in names]
     assert [name for name, _ in replayed] == wanted
 
 
@@ -47,19 +46,19 @@ def copy(exported, folder):
     return shutil.copytree(exported, folder / "1")
 
 
-def test_a_record_that_fails_is_told(exported, servable, tmp_path):
+def test_a_record_that_fails_is_told(exported, tmp_path):
     path = copy(exported, tmp_path)
     requests = {request.model_spec.signature_name: request for request in warmup.read(path)}
     request = requests["serving_default"]
     beyond = tf.make_ndarray(request.inputs["label_map"]) + 99
     request.inputs["label_map"].CopyFrom(tf.make_tensor_proto(beyond))
     write(path, request)
-    with pytest.raises(TensorFlowError, match="model ids"):
-        warmup.replay(path, servable.session)
+    with pytest.raises(ValueError, match=r"(?s)serving_default fails, a server .*model ids"):
+        warmup.replay(path)
     del request.inputs["seed"]
     write(path, request)
     with pytest.raises(ValueError, match="takes the inputs label_map, seed"):
-        warmup.replay(path, servable.session)
+        warmup.replay(path)
 
 
 def write(path, *requests):
@@ -90,7 +89,7 @@ def test_files_that_the_server_would_refuse(exported, tmp_path):
 
 
 def test_an_export_without_records(exported, model, tmp_path, monkeypatch):
-    monkeypatch.setattr(warmup, "write", lambda folder: pytest.fail("not asked for"))
+    monkeypatch.setattr(warmup, "write", lambda *_: pytest.fail("not asked for"))
     monkeypatch.setattr(
         tf.saved_model, "save", lambda module, path, **_: os.makedirs(path, exist_ok=True)
     )
@@ -100,7 +99,7 @@ def test_an_export_without_records(exported, model, tmp_path, monkeypatch):
 
 
 def test_failing_records_leave_no_export(model, tmp_path, monkeypatch):
-    def fails(folder):
+    def fails(folder, signatures):
         raise OSError("disk full")
 
     monkeypatch.setattr(warmup, "write", fails)
@@ -111,7 +110,7 @@ def test_failing_records_leave_no_export(model, tmp_path, monkeypatch):
 
 
 def test_without_the_extra_the_command_stops_at_the_start(tmp_path, monkeypatch):
-    monkeypatch.setattr(extra.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(warmup.importlib.util, "find_spec", lambda name: None)
     values = flags.FlagValues()
     savedmodel.define_flags(values)
     monkeypatch.setattr(flags, "FLAGS", values)

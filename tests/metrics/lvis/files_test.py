@@ -1,6 +1,7 @@
 """What the two files may hold, what is kept of them, and what is refused."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -207,10 +208,11 @@ def test_inconsistent_sizes_are_refused(written, truth, sizes, message):
             lambda e: e.update(category_id=0),
             r"entry 1: category id 0 is not among .* \(1…2\)",
         ),
-        (lambda e: e.update(score=float("nan")), "entry 1: `score` must be a finite .*: nan"),
-        (lambda e: e.update(score=float("-inf")), "`score` must be a finite .*: -inf"),
-        (lambda e: e.update(score="0.5"), "`score` must be a finite .*: '0.5'"),
-        (lambda e: e.update(score=None), "`score` must be a finite .*: None"),
+        (lambda e: e.update(score=float("nan")), r"is not a JSON list \(.*invalid char"),
+        (lambda e: e.update(score=float("-inf")), r"is not a JSON list \("),
+        (lambda e: e.update(score="0.5"), "entry 1: `score` must be a number.*: '0.5'"),
+        (lambda e: e.update(score=None), "`score` must be a number.*: None"),
+        (lambda e: e.update(score=True), "`score` must be a number.*: True"),
         (lambda e: e.update(segmentation={"size": [8, 8]}), "entry 1: .* with `size` and `counts`"),
         (lambda e: e["segmentation"].update(counts=[63]), "entry 1: the runs must fill 8×8 = 64"),
         (lambda e: e.update(segmentation=[[1, 2]]), "entry 1: every mask needs a polygon"),
@@ -231,3 +233,19 @@ def test_files_without_detections(written, truth):
         read_detections(written({"annotations": []}), truth)
     with pytest.raises(ValueError, match="entry 0 must be a JSON object with `image_id`"):
         read_detections(written([1]), truth)
+    whole = json.dumps([detection()])
+    for text in ("", "[", whole[:-1], whole[:-1] + ",", whole + "]", "[1e999]"):
+        with pytest.raises(ValueError, match=r"\.json is not a JSON list"):
+            read_detections(written(text), truth)
+
+
+def test_numbers_are_those_of_the_file(written, truth):
+    score = 0.1234567890123456789
+    found, _ = read_detections(written(f" \n{json.dumps([detection(score=score)])}\n"), truth)
+    assert scores_of(found) == {(2, 5): [score]}
+
+
+def test_without_ijson(written, truth, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ijson", None)
+    with pytest.raises(ValueError, match=r'needs ijson: run `pip install "oasis-tf\[lvis\]"`'):
+        read_detections(written([detection()]), truth)

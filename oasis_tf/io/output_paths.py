@@ -1,0 +1,43 @@
+"""Refusals of output files before any work: nothing is replaced unasked."""
+
+import os
+
+
+def check_outputs(outputs, inputs, *, overwrite=False, skip_existing=False):
+    """Refuses outputs in each other's, in an input's or in an earlier file's way.
+
+    Args:
+        outputs: paths to be written.
+        inputs: paths that are read.
+        overwrite: whether existing files may be replaced.
+        skip_existing: whether existing files may stay as they are.
+
+    Raises:
+        ValueError: two files of one path, or files that exist.
+    """
+    if overwrite and skip_existing:
+        raise ValueError(
+            "--overwrite replaces files that exist, --skip_existing keeps them. Give one."
+        )
+    seen = {os.path.realpath(path) for path in inputs}
+    for path in outputs:
+        place = os.path.realpath(path)
+        if place in seen:
+            raise ValueError(
+                f"Two outputs, or an output and an input, have the same path: {place}. "
+                "Choose another output folder, contact sheet or name."
+            )
+        seen.add(place)
+    existing = [path for path in outputs if os.path.exists(path)]
+    if existing and not (overwrite or skip_existing):
+        raise ValueError(
+            f"{len(existing)} of {len(outputs)} output files exist, the first: {existing[0]}. "
+            "Nothing was written. Choose another folder, replace them with --overwrite, or go on "
+            "with what is missing with --skip_existing."
+        )
+
+
+def check_folder(path):
+    """Raises NotADirectoryError if a file lies where the folder of the outputs should."""
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise NotADirectoryError(f"The output must be a folder. Received the file {path}")
