@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,25 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when TensorFlow is first imported
 
 import oasis_tf
+
+_PEAKS = {}  # process of the tests -> KiB
+
+
+def pytest_sessionfinish(session):
+    """Each process of the tests reports its highest memory use."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    getattr(session.config, "workeroutput", _PEAKS)["main"] = peak
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    if hasattr(node, "workeroutput"):  # not if the process died
+        _PEAKS[node.gateway.id] = node.workeroutput["main"]
+
+
+def pytest_terminal_summary(terminalreporter):
+    peaks = ", ".join(f"{name} {peak / 2**20:.1f} GiB" for name, peak in sorted(_PEAKS.items()))
+    terminalreporter.write_line(f"Most memory held: {peaks}")
 
 
 @pytest.fixture

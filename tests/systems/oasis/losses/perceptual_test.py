@@ -222,6 +222,7 @@ def test_files_that_are_not_the_published_ones_cause_a_warning(h5_file, caplog, 
     assert not caplog.text
 
 
+@pytest.mark.slow
 def test_reads_files_written_by_pytorch(state_dict, weights, tmp_path):
     pytest.importorskip("torch", reason="PyTorch writes the file")
     path = str(tmp_path / "vgg19.pth")

@@ -24,6 +24,7 @@ TOLERANCES = {"float64": 3e-6, "float32": 1e-3}
 LEFT_OUT = {f"gradient/{name}/bias" for name in ("vector/conv_0", "field/conv_0", "half")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", DTYPES)
 def test_computes_and_learns_the_same(tmp_path, backend):
     """Outputs, gradients, statistics and spectral vectors: sharing work changes none of them."""
