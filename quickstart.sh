@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up and runs the whole way on the procedural `shapes` scenes: prepare, train, evaluate, paint,
+# Sets up and runs all steps on the procedural `shapes` scenes: prepare, train, evaluate, generate,
 # export. Usage: bash quickstart.sh [OUTPUT]   (default: ./quickstart_run)
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -17,4 +17,4 @@ run oasis_tf.evaluate --model_dir="$out/model" --metrics=fid,segmentation,alignm
 run oasis_tf.synthesize --model_dir="$out/model" --labels="$out/labels" --num_samples=4 \
   --output="$out/images" --grid="$out/grid.png" --overwrite
 run export.savedmodel --model_dir="$out/model" --output="$out/serving/oasis"
-echo "Pictures: $out/grid.png, $out/model/samples/   SavedModel: $out/serving/oasis/"
+echo "Images: $out/grid.png, $out/model/samples/   SavedModel: $out/serving/oasis/"

@@ -5,7 +5,7 @@ from setuptools import find_packages, setup
 # The flagfiles lie in `configs/` at the top of the repository, where people look for them, and are
 # installed as data of the package: a wheel carries them as `oasis_tf/configs/`, so that
 # `--flagfile=ade.flags` works outside the repository. In an editable install the package stays in
-# the checkout and finds the folder beside it (`oasis_tf.cli.runner.shipped_configs`).
+# the checkout and finds the folder beside it (`oasis_tf.cli.flagfiles.shipped_configs`).
 setup(
     packages=[
         *find_packages(include=["oasis_tf", "oasis_tf.*", "export", "export.*"]),

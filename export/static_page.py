@@ -77,10 +77,10 @@ class Serving:
         )
 
     def facts(self):
-        """What model.json says of where predictions come from."""
+        """What model.json says of the backend."""
         return {
             "origin": "TensorFlow Serving",
-            "painter": {"kind": "rest", "url": self.url, "own": False},
+            "backend": {"kind": "rest", "url": self.url, "own": False},
         }
 
     def policy(self):
@@ -144,11 +144,11 @@ class Tflite:
         return self.sidecar["noise_channels"]
 
     def facts(self):
-        """What model.json says of where predictions come from."""
+        """What model.json says of the backend."""
         numbers = planning.QUANTIZATIONS[self.sidecar["quantize"]]
         return {
             "origin": f"step {self.sidecar['step']}, {numbers}, in this browser",
-            "painter": {
+            "backend": {
                 "kind": "litert",
                 "generator": "generator.tflite",
                 "segmenter": "segmenter.tflite" if self.segmenter else None,

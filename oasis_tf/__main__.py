@@ -7,7 +7,7 @@ from oasis_tf import systems
 
 
 def _commands() -> dict[str, str]:
-    """Returns the first line of every command's docstring by its name."""
+    """Returns the first line of every command's docstring, by name of the command."""
     found = {}
     for path in sorted(Path(__file__).parent.glob("*.py")):
         text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""

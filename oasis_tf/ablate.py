@@ -1,4 +1,4 @@
-"""Command: train variants of a system on one data set, measure all alike, print the table.
+"""Command: train variants of a system on one data set, evaluate all alike, print a table.
 
     python -m oasis_tf.ablate --variants=A,B --data_dir=DATA --output=DIR …
 

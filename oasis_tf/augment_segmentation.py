@@ -1,4 +1,4 @@
-"""Command: how much a segmentation network gains from the images of models.
+"""Command: measure how much a segmentation network gains from generated images.
 
     python -m oasis_tf.augment_segmentation --data_dir=DATA --model_dirs=A,B …
 

@@ -1,14 +1,18 @@
-"""Command: paint label maps in the browser and see the image change.
+"""Command: draw label maps in the browser and see the generated image change.
 
     python -m oasis_tf.demo --model_dir=DIR
     python -m oasis_tf.demo --model_dir=DIR --serving_url=http://HOST:8501/v1/models/NAME
 
 Serves one page that needs no other host. It listens on this machine alone unless `--host` says
 otherwise. Needs the extra `demo`.
+
+The ability "demo" of a system is a module with `application(model_dir, *, checkpoint, serving_url,
+example_path, host)`: an ASGI application, its model ready; `oasis_tf.web` has what demos share.
 """
 
 from absl import flags
 
+from oasis_tf import systems
 from oasis_tf.cli import common_flags, runner
 
 
@@ -20,7 +24,7 @@ def define_flags(flag_values):
     flags.DEFINE_string(
         "serving_url",
         None,
-        "Model behind TensorFlow Serving, http://HOST:8501/v1/models/NAME, that paints in place of "
+        "Model in TensorFlow Serving, http://HOST:8501/v1/models/NAME, that generates in place of "
         "the weights in --model_dir, of which only config.json is read.",
         **where,
     )
@@ -51,44 +55,24 @@ def define_flags(flag_values):
 def main(argv):
     """Checks everything, loads the model or asks for it, serves until interrupted."""
     del argv
-    from oasis_tf.systems.oasis.config import Config
-    from oasis_tf.web import server  # here: bad flags answer without TensorFlow
+    from oasis_tf.web import server  # here: bad flags answer without an extra
 
     args = flags.FLAGS
     if args.serving_url and args.checkpoint:
         raise ValueError("--checkpoint must be left out: with --serving_url no weights are loaded.")
-    config = Config.load(args.model_dir)
+    demo = systems.of_model_dir(args.model_dir).ability("demo")
     with server.listen(args.host, args.port) as listening:
-        found = _examples(args, config)
-        signatures = _served(args, config) if args.serving_url else _loaded(args)
-        signatures.warm_up()
-        app = server.application(config.label_space, signatures, found, args.host)
+        app = demo.application(
+            args.model_dir,
+            checkpoint=common_flags.checkpoint(args.checkpoint),
+            serving_url=args.serving_url,
+            example_path=args.examples,
+            host=args.host,
+        )
         print(server.address(listening), flush=True)
         if not server.is_loopback(args.host):
             print(server.WARNING, flush=True)
         server.serve(app, listening)
-
-
-def _served(args, config):
-    from oasis_tf.web.serving import TensorFlowServing
-
-    return TensorFlowServing(args.serving_url, config)
-
-
-def _loaded(args):
-    from oasis_tf import OASIS
-    from oasis_tf.systems.oasis.demo.signatures import Signatures
-
-    return Signatures(OASIS.load(args.model_dir, common_flags.checkpoint(args.checkpoint)))
-
-
-def _examples(args, config):
-    from oasis_tf.systems.oasis.demo import examples
-
-    size = config.data.crop_height, config.data.crop_width
-    if args.examples:
-        return examples.from_folder(args.examples, config.label_space, *size)
-    return examples.from_data(config.data.data_dir, config.label_space, *size)
 
 
 if __name__ == "__main__":

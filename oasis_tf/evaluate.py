@@ -3,15 +3,17 @@
     python -m oasis_tf.evaluate --model_dir=DIR --data_dir=DIR --metrics=fid,segmentation,alignment
     python -m oasis_tf.evaluate --compare=DIR1,DIR2
 
-Metrics, one generated image for each validation label map unless said otherwise:
+Metrics, of one generated image for each validation label map (or image, of a model without label
+maps) unless said otherwise:
     fid, kid, precision_recall: features of generated against real images. The network is part of
         every value's name: fid_inception2015 with --inception, fid_seeded64 without.
     segmentation: the discriminator as a segmenter of the real validation images.
-    alignment: generated images under a segmenter: IoU with the label maps they were made from.
+    alignment: generated images under a segmenter: IoU with the label maps that they are made from.
     diversity, class_diversity: MS-SSIM and LPIPS among images of one label map.
     colour, texture: distances of histograms, class by class.
     lvis: average precision of --lvis_detections, which an external detector found on generated
         images.
+A metric that a model cannot have is refused by name.
 
 Values, and all that they depend on, are printed and kept in DIR/evaluations/. docs/evaluation.md
 says what is comparable with published numbers.
@@ -21,10 +23,10 @@ import dataclasses
 
 from absl import flags
 
+from oasis_tf import systems
 from oasis_tf.cli import common_flags, runner
 from oasis_tf.metrics.settings import EvaluationConfig
 from oasis_tf.settings import setting_flags
-from oasis_tf.systems.oasis import config
 
 
 def define_flags(flag_values):
@@ -73,7 +75,8 @@ def main(argv):
         return
     if not args.model_dir:
         raise ValueError("`model_dir` must be given: --model_dir=DIR, or --compare=DIR1,DIR2.")
-    settings = setting_flags.section_settings(config.Config.load(args.model_dir).evaluation)
+    config = systems.of_model_dir(args.model_dir).config.load(args.model_dir)
+    settings = setting_flags.section_settings(config.evaluation)
     from oasis_tf.metrics import evaluation
     from oasis_tf.metrics.reports import table  # here: bad flags answer without TensorFlow
 

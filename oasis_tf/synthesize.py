@@ -1,8 +1,8 @@
-"""Command: generate files with a model: images, edits, recreated photographs, data sets.
+"""Command: generate with a model: images, edits, recreated photographs, data sets.
 
     python -m oasis_tf.synthesize --model_dir=DIR --output=DIR …
 
-What a model generates from, and so the other flags, depends on its system; `--help` lists them.
+The input of a model, and so the other flags, depend on its system; `--help` lists them.
 """
 
 from oasis_tf.cli import system_runner

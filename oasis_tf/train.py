@@ -2,10 +2,11 @@
 
     python -m oasis_tf.train --flagfile=ade.flags --data_dir=DIR --model_dir=DIR
 
-A bare flagfile name is looked up in the working directory, then among the shipped ones. `--system`
-chooses what is trained; flagfiles set it. Flags not given come from config.json of the model
-directory if there is one, else from the defaults. Steps or epochs, cadences, --strategy,
---jit_compile and the place of the data may change on a restart; other settings may not.
+A flagfile name is searched in the working directory, then among the shipped ones. `--system`
+chooses the kind of model. To continue a run, name its model directory: config.json gives the values
+of flags that are left out. A restart may change steps or epochs, the steps between log lines,
+images, checkpoints and evaluations, --strategy, --jit_compile and the folder of the data. Most
+other settings are fixed, and an attempt to change one is refused.
 """
 
 import os
@@ -19,12 +20,12 @@ from oasis_tf.systems.system import System
 
 
 def define_flags(system: System, flag_values: flags.FlagValues) -> None:
-    """Defines the flags of this command with a system."""
+    """Defines the flags that this command has with a system."""
     setting_flags.define_train_flags(system.config, flag_values)
 
 
 def main(argv: list[str], system: System) -> None:
-    """Resolves the configuration, then trains or describes."""
+    """Resolves the configuration, then trains; with --dry_run, prints a description instead."""
     del argv
     config = resolve_config(system, flags.FLAGS.model_dir)
     if flags.FLAGS.dry_run:
@@ -36,16 +37,16 @@ def main(argv: list[str], system: System) -> None:
 
 
 def resolve_config(system: System, model_dir: str | None) -> RunConfig:
-    """Returns the configuration that flags, model directory and data decide together.
+    """Returns the configuration that follows from flags, model directory and data.
 
     Raises:
-        ValueError: a directory is missing, a setting impossible, or flags contradict the model
+        ValueError: a directory is missing, a setting is invalid, or flags contradict the model
             directory or its data.
         OSError: the data cannot be read.
     """
     given = setting_flags.given_flags(system.config)
     if not model_dir and not flags.FLAGS.dry_run:
-        raise ValueError("`model_dir` must be given: --model_dir=DIR, new or to be continued.")
+        raise ValueError("`model_dir` must be given: --model_dir=DIR, a new or an existing run.")
     previous = None
     if model_dir and os.path.exists(os.path.join(model_dir, CONFIG_FILE)):
         previous = system.config.load(model_dir)

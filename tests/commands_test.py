@@ -1,4 +1,4 @@
-"""The commands that use a trained model, from their flags to their files."""
+"""The commands that use a trained model, from their flags to the files they write."""
 
 import json
 import os
@@ -26,13 +26,13 @@ SPACE = published_label_space("shapes")
 
 @pytest.fixture(scope="module")
 def data_dir(write_shapes):
-    """Eight scenes to train on and five to evaluate with."""
+    """Eight training scenes and five validation scenes."""
     return write_shapes(8, 5)
 
 
 @pytest.fixture(scope="module")
 def model_dir(data_dir, write_model):
-    """A model directory as training leaves it, with weights drawn at random."""
+    """A model directory as after training, with random weights."""
     small = {"generator_channels": 2, "discriminator_channels": 2, "spade_channels": 4}
     return write_model(data_dir, noise_channels=4, **small)
 
@@ -68,7 +68,7 @@ def test_synthesize(run_module, model, model_dir, labels, tmp_path):
     assert Image.open(tmp_path / "grid.png").size == (3 * 98 - 2, 2 * 66 - 2)
 
 
-def test_synthesize_refuses_without_a_trace(run_module, model_dir, labels, tmp_path):
+def test_synthesize_refuses_before_it_writes(run_module, model_dir, labels, tmp_path):
     Image.new("RGB", (64, 64)).save(labels / "photo.png")
     arguments = [f"--model_dir={model_dir}", f"--labels={labels}", f"--output={tmp_path / 'out'}"]
     done = run_module("oasis_tf.synthesize", *arguments)
@@ -79,13 +79,13 @@ def test_synthesize_refuses_without_a_trace(run_module, model_dir, labels, tmp_p
 
 @pytest.fixture(scope="module")
 def model(model_dir):
-    """Loaded, and its graphs traced, once for all tests in this process."""
+    """Loaded, and its graphs traced, once for all tests of this module."""
     return OASIS.load(model_dir)
 
 
 @pytest.fixture
 def synthesize_here(model, model_dir, tmp_path, monkeypatch, capsys):
-    """function(*flags) that runs `synthesize` in this process; returns what it prints."""
+    """function(*flags) that runs `synthesize` in this process and returns its output."""
     monkeypatch.setattr(OASIS, "load", lambda *_: model)
 
     def run(*arguments):
@@ -120,7 +120,7 @@ def test_synthesize_edits_from_its_flags(synthesize_here, labels, tmp_path):
     assert (tmp_path / "out" / "scene0_seed0_sky-tree_to_seed1_spherical.gif").exists()
 
 
-def test_synthesize_other_work_from_its_flags(synthesize_here, data_dir, tmp_path):
+def test_synthesize_other_modes_from_their_flags(synthesize_here, data_dir, tmp_path):
     assert "Wrote 3 files" in synthesize_here("--labelmix", "--num_scenes=3")
     photographs = f"--from_images={tmp_path / 'photos'}"
     (tmp_path / "photos").mkdir()
@@ -182,7 +182,7 @@ def test_evaluate_refuses_before_it_reads_the_model(data_dir, tmp_path):
         evaluation.evaluate_model(tmp_path, data_dir, ["segmentation"], EvaluationConfig())
 
 
-def test_evaluate_refuses_what_is_no_data_set(model_dir, tmp_path):
+def test_evaluate_refuses_a_folder_that_is_not_a_data_set(model_dir, tmp_path):
     with pytest.raises(FileNotFoundError, match="not a prepared data set"):
         evaluation.evaluate_model(model_dir, str(tmp_path), ["segmentation"], EvaluationConfig())
 

@@ -1,4 +1,4 @@
-"""Every shipped flagfile resolves to its column of the published settings."""
+"""Every shipped flagfile resolves to the published settings."""
 
 import pytest
 from absl import flags
@@ -31,8 +31,8 @@ def resolve(*arguments, dataset="shapes", num_examples=1000):
     )
 
 
-# Every ablation of the papers by its base among the above, and what it sets: generator, encoder,
-# noise, discriminator, label encoding, consistency, weights of VGG and feature matching.
+# Every shipped ablation: its base in the table above, then its generator, encoder, noise,
+# discriminator, label encoding, consistency, and weights of the VGG and feature matching losses.
 SPADE = ("spade", "none", "none", "ms_patch", "concat", "none")
 OASIS = ("oasis", "none", "image", "oasis", "balanced", "labelmix")
 PLAIN = ("oasis", "none", "none", "oasis", "balanced", "none")
@@ -179,14 +179,14 @@ def test_quickstart():
     assert (model.generator_widths, model.discriminator_widths) == WIDTHS
 
 
-def test_flags_behind_a_flagfile_overrule_it():
+def test_flags_after_a_flagfile_override_it():
     assert resolve("--flagfile=ade.flags", "--lr_g=0.5").training.lr_g == 0.5
     assert resolve("--flagfile=ade.flags", "--steps=7").training.steps == 7
     assert resolve("--flagfile=quickstart.flags", "--epochs=2").training.steps == 500
 
 
 @pytest.mark.parametrize("name", flagfiles.shipped_configs())
-def test_every_flagfile_opens_with_paper_command_hardware_and_score(name):
+def test_every_flagfile_starts_with_paper_command_hardware_and_score(name):
     lines = flagfiles.shipped_configs()[name].read_text().splitlines()
     heading = " ".join(line.lstrip("# ") for line in lines[: lines.index("")])
     assert all(line.startswith("# ") for line in lines[: lines.index("")])

@@ -1,8 +1,9 @@
-"""What all tests share."""
+"""Fixtures of all tests."""
 
 import inspect
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -14,15 +15,34 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when TensorFlow is fi
 
 import oasis_tf
 
+_PEAKS = {}  # process of the tests -> KiB
+
+
+def pytest_sessionfinish(session):
+    """Each process of the tests reports its highest memory use."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    getattr(session.config, "workeroutput", _PEAKS)["main"] = peak
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    if hasattr(node, "workeroutput"):  # not if the process died
+        _PEAKS[node.gateway.id] = node.workeroutput["main"]
+
+
+def pytest_terminal_summary(terminalreporter):
+    peaks = ", ".join(f"{name} {peak / 2**20:.1f} GiB" for name, peak in sorted(_PEAKS.items()))
+    terminalreporter.write_line(f"Most memory held: {peaks}")
+
 
 @pytest.fixture
 def run_module(tmp_path):
-    """Runs `python -m MODULE ARGUMENTS…` in a process of its own, outside the repository.
+    """Runs `python -m MODULE ARGUMENTS…` in a new process, outside the repository.
 
     Returns:
         function(module, *arguments, cwd=tmp_path, timeout=300) -> CompletedProcess with text in
-        `stdout` and `stderr`. The `oasis_tf` and `export` under test are the ones found, whether
-        installed or not.
+        `stdout` and `stderr`. It uses the `oasis_tf` and `export` under test, even if they are not
+        installed.
     """
     source = str(Path(oasis_tf.__file__).resolve().parents[1])
 
@@ -44,8 +64,8 @@ def write_shapes(tmp_path_factory):
     """Prepares procedural scenes.
 
     Returns:
-        function(train, val, size=64) -> folder of a prepared data set with so many scenes, the
-        k-th of key `SPLIT_k` and, in the training split, seed 0, in the other seed 1.
+        function(train, val, size=64) -> folder of a prepared data set with so many scenes. The
+        k-th has the key `SPLIT_k`. Training scenes have seed 0, validation scenes seed 1.
     """
     from oasis_tf.data.datasets import published_label_space
     from oasis_tf.data.examples import ShapesScene
@@ -64,7 +84,7 @@ def write_shapes(tmp_path_factory):
 
 
 def _weights_at_random(variables, rng):
-    """Values that keep features in proportion, so that images are neither flat nor saturated."""
+    """Samples weights that keep the scale of features: images are neither flat nor saturated."""
     values = {}
     for name, variable in variables.items():
         stem, shape = name.rsplit("/", 1)[0], variable.shape
@@ -84,11 +104,11 @@ def _weights_at_random(variables, rng):
 
 @pytest.fixture(scope="session")
 def write_model(tmp_path_factory):
-    """Writes model directories of `shapes` at 64x64 as training leaves them, weights at random.
+    """Writes model directories for `shapes` at 64x64, as after training, with random weights.
 
     Returns:
-        function(data_dir="nowhere", step=2, **settings of the model) -> folder. Statistics that
-        were re-estimated for use are not those that training averages on.
+        function(data_dir="nowhere", step=2, **settings of the model) -> folder. The batch
+        statistics for inference differ from those of training.
     """
     from oasis_tf.data.datasets import published_label_space
     from oasis_tf.systems.oasis.build import build_model, networks
@@ -132,7 +152,7 @@ def golden():
 
 @pytest.fixture(scope="session")
 def state_dict(golden):
-    """function(prefix) -> what `golden` holds under `prefix/`, by official name."""
+    """function(prefix) -> entries `prefix/…` of `golden`, by official name."""
 
     def under(prefix):
         start = f"{prefix}/"
@@ -145,13 +165,13 @@ POLICIES = ("float32", "float64", "mixed_bfloat16", "mixed_float16")
 
 
 def _call(layer, inputs, training):
-    """Calls a layer, be it one that takes no `training`."""
+    """Calls a layer, also one that does not take `training`."""
     takes_training = "training" in inspect.signature(layer.call).parameters
     return layer(*inputs, **({"training": training} if takes_training else {}))
 
 
 def _randomise(layer, inputs):
-    """Random weights, so that none is hidden by zeros, and state that belongs to them."""
+    """Assigns random weights, so that zeros hide nothing, and updates the state for them."""
     rng = np.random.default_rng(0)
     layer(*inputs)
     for variable in layer.trainable_variables:
@@ -172,7 +192,7 @@ def _check_config(layer):
 
 
 def _check_symbolic(make, inputs, path):
-    """A functional model of the layer, before and after a .keras file, equals the eager call."""
+    """Checks that a functional model, and its .keras file, give the values of the eager call."""
     import keras
 
     layer = make()
@@ -199,7 +219,7 @@ def _check_policy(make, inputs, policy):
 
     layer = make(dtype=policy)
     kind = keras.DTypePolicy(policy)
-    whole = isinstance(layer, keras.Model)  # networks hand out their variables' type
+    whole = isinstance(layer, keras.Model)  # networks return the type of their variables
     for output in keras.tree.flatten(_call(layer, inputs, training=True)):
         assert output.dtype == (kind.variable_dtype if whole else kind.compute_dtype)
         assert np.isfinite(keras.ops.cast(output, "float64")).all()
@@ -225,13 +245,13 @@ def _check_gradients(make, inputs):
 
 @pytest.fixture
 def keras_contract(tmp_path):
-    """Checks what every Keras layer owes its users.
+    """Checks what every Keras layer must do.
 
     Returns:
-        function(make, *inputs, policies=POLICIES): `make(**options)` gives a new layer or network,
-        `inputs` are arrays to call it with. Checked are the configuration's round trip, symbolic
-        against eager calls, .keras files, types under every policy, and that a gradient reaches
-        every trainable weight.
+        function(make, *inputs, policies=POLICIES): `make(**options)` creates a layer or network,
+        `inputs` are arrays to call it with. The function checks the round trip of the
+        configuration, symbolic against eager calls, .keras files, types under every policy, and
+        that every trainable weight has a gradient.
     """
 
     def check(make, *inputs, policies=POLICIES):
@@ -251,11 +271,11 @@ def rng():
 
 @pytest.fixture
 def check_same(rng):
-    """Checks that two ways give the same values, and to all sources the same gradients.
+    """Checks that two computations give the same values and the same gradients of all sources.
 
     Returns:
-        function(fast, slow, sources, tolerance=1e-10): ``fast`` and ``slow`` take nothing and give
-        (nested) tensors computed from ``sources``, tensors or variables that both depend on.
+        function(fast, slow, sources, tolerance=1e-10): ``fast`` and ``slow`` take no arguments and
+        return (nested) tensors computed from ``sources``, which are tensors or variables.
     """
     import tensorflow as tf
 
@@ -264,7 +284,7 @@ def check_same(rng):
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(sources)
             got, want = (tf.nest.flatten(way()) for way in (fast, slow))
-            # Any upstream gradient does; a random one reaches every value with another weight.
+            # Any upstream gradient would do; a random one gives every value its own weight.
             targets = [rng.normal(size=y.shape) for y in want]
             losses = [
                 sum(tf.reduce_sum(y * t) for y, t in zip(ys, targets, strict=True))

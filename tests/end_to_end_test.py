@@ -1,4 +1,4 @@
-"""The whole way through the command line on tiny data: prepare, train, resume, paint, export."""
+"""All steps on the command line with tiny data: prepare, train, resume, generate, export."""
 
 import json
 
@@ -57,7 +57,7 @@ def test_from_raw_data_to_a_served_model(run_module, work):
     assert "step 3/3" in printed and "ETA" in printed
     assert CheckpointStore(model).steps() == [2, 3]
 
-    # Repeating the command with more steps continues; contradicting it is refused.
+    # The same command with more steps continues; contradictory flags are refused.
     assert "lr_g" in fail(run_module("oasis_tf.train", f"--model_dir={model}", "--lr_g=1e-5"))
     printed = succeed(run_module("oasis_tf.train", f"--model_dir={model}", "--steps=5"))
     assert "Continuing from step 3" in printed
@@ -71,12 +71,12 @@ def test_from_raw_data_to_a_served_model(run_module, work):
     labels.mkdir()
     label_map = scene(9, 0, 64, 64)[1]
     Image.fromarray(label_map).save(labels / "one.png")
-    paint = ("--num_samples=2", "--seed=7", f"--output={work}/images")
-    succeed(run_module("oasis_tf.synthesize", f"--model_dir={model}", f"--labels={labels}", *paint))
+    flags = ("--num_samples=2", "--seed=7", f"--output={work}/images")
+    succeed(run_module("oasis_tf.synthesize", f"--model_dir={model}", f"--labels={labels}", *flags))
     loaded = OASIS.load(model)
-    painted = [np.array(Image.open(work / "images" / f"one_seed{s}.png")) for s in (7, 8)]
+    written = [np.array(Image.open(work / "images" / f"one_seed{s}.png")) for s in (7, 8)]
     wanted = images.to_uint8(loaded.generate(np.stack([label_map] * 2), seed=[7, 8]))
-    np.testing.assert_allclose(np.stack(painted).astype(int), wanted.astype(int), atol=1)
+    np.testing.assert_allclose(np.stack(written).astype(int), wanted.astype(int), atol=1)
 
     succeed(run_module("export.savedmodel", f"--model_dir={model}", f"--output={work}/served"))
     served = tf.saved_model.load(f"{work}/served/1").signatures["serving_default"]
@@ -87,7 +87,7 @@ def test_from_raw_data_to_a_served_model(run_module, work):
 
 
 def test_dry_run(run_module, work):
-    """Runs on the data of the test before; writes nothing."""
+    """Runs on the data of the test above; writes nothing."""
     printed = succeed(
         run_module("oasis_tf.train", *TINY, f"--data_dir={work}/data", "--steps=3", "--dry_run")
     )

@@ -1,4 +1,4 @@
-"""Public names keep importing from where they were."""
+"""Public names can still be imported from their former places."""
 
 import importlib
 import subprocess

@@ -1,4 +1,4 @@
-"""The package as it is installed, not as it lies in the repository."""
+"""The package as it is installed, not as it is in the repository."""
 
 import os
 import shutil
@@ -13,10 +13,10 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 CHECK = """
 import pathlib, export, oasis_tf
-from oasis_tf import commandline
+from oasis_tf.cli import flagfiles
 print(pathlib.Path(oasis_tf.__file__).parent)
 print(pathlib.Path(export.__file__).parent)
-print(*commandline.shipped_configs())
+print(*flagfiles.shipped_configs())
 """
 
 
@@ -29,11 +29,11 @@ def run(*arguments, cwd):
 
 @pytest.fixture
 def python(tmp_path):
-    """A fresh virtual environment that also sees the packages of this one, but not oasis_tf."""
+    """A new virtual environment with the packages of this one, except oasis_tf."""
     run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
     python = tmp_path / "venv" / "bin" / "python"
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    # Appended behind the environment's own packages; editable installs of this one do not follow.
+    # Appended after the environment's own packages, without editable installs of this one.
     paths = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     (tmp_path / "venv" / "lib" / version / "site-packages" / "dependencies.pth").write_text(
         "\n".join(sorted(paths))
@@ -43,7 +43,7 @@ def python(tmp_path):
 
 @pytest.fixture
 def source(tmp_path):
-    """A copy of what is built, so that no build leaves anything in the repository."""
+    """A copy of the sources, so that a build leaves no files in the repository."""
     source = tmp_path / "source"
     source.mkdir()
     for name in ("oasis_tf", "export", "configs"):
@@ -77,7 +77,7 @@ def test_installed_outside_the_repository(python, source, tmp_path, mode):
 
 @pytest.mark.slow
 def test_the_wheel_holds_every_file_of_the_packages(python, source, tmp_path):
-    """What git does not ignore below the packages, and nothing else, is installed."""
+    """Exactly the files of the packages that git does not ignore are installed."""
     install = run(python, "-m", "pip", "install", "--no-deps", "-q", source, cwd=tmp_path)
     assert install.returncode == 0, install.stderr
     (site,) = tmp_path.glob("venv/lib/*/site-packages")
@@ -88,7 +88,7 @@ def test_the_wheel_holds_every_file_of_the_packages(python, source, tmp_path):
 
 
 def shipped():
-    """Flagfiles of the repository, as from its folder of them."""
+    """Returns the flagfiles of the repository, by path in their folder."""
     folder = REPOSITORY / "configs"
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*.flags")}
 

@@ -1,4 +1,4 @@
-"""The command `python -m oasis_tf.prepare`, run as users run it."""
+"""The command `python -m oasis_tf.prepare`, as users run it."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ def contents(folder):
 
 
 def test_shapes_and_a_second_run(run_module, tmp_path):
-    wanted = ("--output=out", "--num_shards=2", "--label_files=labels")
+    wanted = ("--system=oasis", "--output=out", "--num_shards=2", "--label_files=labels")
     done = run_module("oasis_tf.prepare", *SHAPES, *wanted)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "out: 12 classes, 24 train, 3 val images.\n"
@@ -78,13 +78,14 @@ def test_help_names_every_flag(run_module):
         "num_shards",
         "num_workers",
         "overwrite",
+        "system",
     ):
         assert f"--{flag}:" in done.stdout.replace("--[no]", "--")
 
 
 @pytest.mark.slow
 def test_killed_again_and_again(run_module, tmp_path):
-    """Both the main process and its workers, whatever they are doing."""
+    """The main process and its workers are killed at random moments."""
     sizes = ("--num_train=3000", "--num_val=200", "--num_shards=40")
     command = ("oasis_tf.prepare", SHAPES[0], *sizes, "--num_workers=2", "--label_files=labels")
     killed, whole = tmp_path / "killed", tmp_path / "whole"
@@ -108,7 +109,7 @@ def test_killed_again_and_again(run_module, tmp_path):
         kills += process.wait() == -signal.SIGKILL
         assert process.returncode in (0, -signal.SIGKILL), (tmp_path / "log").read_text()
     assert kills > 1
-    done = run_module(*command, "--output=data", cwd=killed)  # may have the last word to say
+    done = run_module(*command, "--output=data", cwd=killed)  # removes the journal, if needed
     assert "holds a prepared data set already" in done.stderr
     for name in ("data", "labels"):
         assert contents(killed / name) == contents(whole / name)
@@ -145,4 +146,4 @@ def test_killed_and_run_again(run_module, tmp_path):
         assert ("shards that are finished" in done.stderr) == (output == "killed")
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
     kept = [path.stat().st_ino == inode for path, inode in finished.items()]
-    assert sum(kept) >= len(kept) - 1  # the last may have come after its journal entry
+    assert sum(kept) >= len(kept) - 1  # the last one may not be in the journal yet

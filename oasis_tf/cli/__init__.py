@@ -1,1 +1,1 @@
-"""What every command shares: flagfiles by name, errors as one line, exit codes."""
+"""Shared by all commands: flagfiles by name, errors as one message, exit codes."""

@@ -1,4 +1,4 @@
-"""Flags that several commands share, and what their values mean."""
+"""Flags of several commands, and the meaning of their values."""
 
 from absl import flags
 
@@ -8,28 +8,28 @@ def define_checkpoint_flag(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "checkpoint",
         None,
-        "Checkpoint to use: a step, or best by the evaluations while training (default: the "
-        "newest).",
+        "Checkpoint to use: a step, or best, which the evaluations during training chose. "
+        "(default: the newest)",
         flag_values=flag_values,
     )
 
 
 def define_label_format_flag(flag_values: flags.FlagValues) -> None:
-    """Defines `--label_format` for commands that read label PNGs."""
+    """Defines --label_format for commands that read label PNGs."""
     flags.DEFINE_enum(
         "label_format",
         "auto",
         ["auto", "ids", "colors"],
-        "What label PNGs hold. auto: colours in RGB and RGBA files, raw ids in others.",
+        "Contents of label PNGs. auto: colours in RGB and RGBA files, raw ids in others.",
         flag_values=flag_values,
     )
 
 
 def checkpoint(text: str | None) -> int | str | None:
-    """Returns what `OASIS.load` takes for a value of --checkpoint.
+    """Converts a value of --checkpoint to the argument of `oasis_tf.load`.
 
     Raises:
-        ValueError: neither a step nor "best".
+        ValueError: the value is neither a step nor "best".
     """
     if text in (None, "best"):
         return text

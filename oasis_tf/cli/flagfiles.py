@@ -1,4 +1,4 @@
-"""Flagfiles: found by name, also among the shipped ones, and replaced by their flags."""
+"""Finds flagfiles by name, shipped ones too, and expands them to their flags."""
 
 import re
 from collections.abc import Sequence
@@ -11,9 +11,8 @@ _FLAG_LINE = re.compile(r"--?\w[\w-]*(=.*)?")
 def shipped_configs() -> dict[str, Path]:
     """Returns the shipped flagfiles, name (such as "ade.flags") to path, sorted by name.
 
-    Those of the ablations are called "ablations/NAME.flags". An installed wheel holds them inside
-    the package (`setup.py` puts them there); in a checkout or an editable install they lie beside
-    it.
+    Those of the ablations are called "ablations/NAME.flags". A wheel has them inside the package
+    (see `setup.py`); in a checkout or an editable install their folder is next to the package.
     """
     for folder in (_PACKAGE_DIR / "configs", _PACKAGE_DIR.parent / "configs"):
         files = [*sorted(folder.glob("*.flags")), *sorted(folder.glob("ablations/*.flags"))]
@@ -23,7 +22,7 @@ def shipped_configs() -> dict[str, Path]:
 
 
 def listed_configs() -> str:
-    """Returns the names of the shipped flagfiles, those of the ablations in short."""
+    """Returns the names of the shipped flagfiles; those of the ablations are only counted."""
     names = list(shipped_configs())
     listed = [name for name in names if "/" not in name]
     if len(listed) < len(names):
@@ -35,11 +34,11 @@ def find_flagfile(name: str, beside: Path | None = None) -> Path:
     """Finds a flagfile: as a path from the working directory, then among the shipped ones.
 
     Args:
-        name: what follows `--flagfile=`; the folder of a shipped ablation may be left out.
-        beside: folder looked in first; for a flagfile named inside another one, its folder.
+        name: value of `--flagfile`; the folder of a shipped ablation may be left out.
+        beside: folder to search first: that of the flagfile which includes this one.
 
     Raises:
-        ValueError: there is no such file; lists the shipped ones.
+        ValueError: there is no such file. The error lists the shipped ones.
     """
     path = Path(name).expanduser()
     candidates = [path] if beside is None else [beside / path, path]
@@ -56,14 +55,27 @@ def find_flagfile(name: str, beside: Path | None = None) -> Path:
     )
 
 
+def published_scores(path: Path) -> tuple[str | None, str | None]:
+    """Returns the published scores in the heading of a flagfile, and the first table in it.
+
+    The scores are stated only there: `# Expected score: FID 28.3, mIoU 48.8 as published.`
+    """
+    lines = path.read_text(encoding="utf-8").splitlines()
+    heading = " ".join(line.strip("# ") for line in lines if line.startswith("#"))
+    scores = re.search(r"Expected score: (.+?) as published", heading)
+    table = re.search(r"table \w+", heading)
+    return scores and scores[1], table and table[0]
+
+
 def expand_flagfiles(arguments: Sequence[str]) -> list[str]:
     """Replaces every `--flagfile=NAME` or `--flagfile NAME` by the flags of that file.
 
     Args:
-        arguments: the command line without the program name. What follows `--` stays as it is.
+        arguments: the command line without the program name. Arguments after `--` stay unchanged.
 
     Raises:
-        ValueError: unknown flagfile, a line that is not `--name=value`, or a circle of flagfiles.
+        ValueError: a flagfile is unknown, has a line that is not `--name=value`, or includes
+            itself.
     """
     expanded: list[str] = []
     rest = list(arguments)
@@ -84,7 +96,7 @@ def expand_flagfiles(arguments: Sequence[str]) -> list[str]:
 
 
 def _read_flagfile(path: Path, opened_from: tuple[Path, ...]) -> list[str]:
-    """Returns the flags of a file, those of flagfiles named in it included."""
+    """Returns the flags of a file and of the flagfiles that it includes."""
     path = path.resolve()
     if path in opened_from:
         chain = " -> ".join(str(p) for p in (*opened_from, path))
@@ -96,8 +108,8 @@ def _read_flagfile(path: Path, opened_from: tuple[Path, ...]) -> list[str]:
             continue
         if not _FLAG_LINE.fullmatch(line):
             raise ValueError(
-                f"{path}, line {number}: must be one `--name=value` (comments stand on lines of "
-                f"their own that begin with #). Received: {line!r}."
+                f"{path}, line {number}: must be one `--name=value`. Comments need separate lines "
+                f"that begin with #. Received: {line!r}."
             )
         name, _, value = line.partition("=")
         if name.lstrip("-") == "flagfile":

@@ -1,22 +1,22 @@
-"""Runs a command: flags parsed, errors as one clear line, exit codes.
+"""Runs a command: parses flags, prints errors as one clear message, sets the exit code.
 
-A command is a module with a `main(argv)`, and a function that defines its flags when the command
-runs, never at import (two commands imported by one process would define `--seed` twice):
+A command is a module with `main(argv)` and a function that defines its flags. Flags are defined
+when the command runs, not at import: a process can import two commands that both define `--seed`.
 
     def define_flags(flag_values: flags.FlagValues) -> None:
         flags.DEFINE_string("model_dir", None, "Model directory.", flag_values=flag_values)
 
     def main(argv: list[str]) -> None:
-        from oasis_tf.data import preparation  # TensorFlow is loaded here: bad flags answer at once
+        from oasis_tf.data import preparation  # here: it loads TensorFlow; flags are checked first
         preparation.prepare(..., flags.FLAGS.output)
 
     if __name__ == "__main__":
         runner.run(main, define_flags)
 
-Commands whose flags depend on the system run by `cli/system_runner.py`.
+`cli/system_runner.py` runs commands whose flags depend on the system.
 
-Importing this module does not import TensorFlow; import it before TensorFlow, whose native
-log lines below "error" it silences unless `TF_CPP_MIN_LOG_LEVEL` is set.
+This module does not import TensorFlow. Import it before TensorFlow: unless `TF_CPP_MIN_LOG_LEVEL`
+is set, it silences TensorFlow's native log messages below "error".
 """
 
 import os
@@ -38,17 +38,16 @@ DefineFlags = Callable[[flags.FlagValues], None]
 
 
 def run(main: MainFunction, define_flags: DefineFlags | None = None) -> None:
-    """Runs a command and exits: 0 done, 1 failed, 130 interrupted.
+    """Runs a command and exits with code 0 (done), 1 (failed) or 130 (interrupted).
 
-    `ValueError`, `OSError`, `FloatingPointError` and TensorFlow's run-time errors become
-    `ERROR: <message>` on standard error (with `--show_traceback`, the stack trace before it); any
-    other exception is a defect of the program and keeps its stack trace. `--help` lists all flags
-    of the command, `flagfiles.find_flagfile` looks up `--flagfile`, and arguments that are not
-    flags are refused.
+    `ValueError`, `OSError`, `FloatingPointError` and TensorFlow's run-time errors are printed as
+    `ERROR: <message>` on standard error; `--show_traceback` adds the stack trace. Any other
+    exception is a defect of the program and keeps its stack trace. `--help` lists all flags of the
+    command. Arguments that are not flags are refused.
 
     Args:
-        main: called with the program name alone, once the flags are parsed.
-        define_flags: defines the command's flags on the `FlagValues` it is given.
+        main: called with a list of the program name, after the flags are parsed.
+        define_flags: defines the command's flags on its argument, a `FlagValues`.
     """
     if define_flags is not None:
         define_own(define_flags, flags.FLAGS)
@@ -61,24 +60,24 @@ def run(main: MainFunction, define_flags: DefineFlags | None = None) -> None:
 
 
 def define_common_flags(flag_values: flags.FlagValues) -> None:
-    """Defines what every command has; `--flagfile` for --help only, see `expand_flagfiles`."""
+    """Defines the flags of every command. `--flagfile` is only for --help: see `flagfiles.py`."""
     flags.DEFINE_string(
         "flagfile",
         "",
-        "File of flags, one --name=value a line; looked up in the working directory, then among "
-        f"the shipped ones: {listed_configs()}.",
+        "File of flags, one --name=value per line. It is searched in the working directory, then "
+        f"among the shipped ones: {listed_configs()}.",
         flag_values=flag_values,
     )
     flags.DEFINE_boolean(
         "show_traceback",
         False,
-        "Show where in the program an error arose.",
+        "Print the stack trace of an error.",
         flag_values=flag_values,
     )
 
 
 def define_own(define_flags: DefineFlags, flag_values: flags.FlagValues) -> None:
-    """Defines flags and declares them the running program's own, which is what --help lists."""
+    """Defines flags and declares them the running program's own, so that --help lists them."""
     before = set(flag_values)
     define_flags(flag_values)
     for name in set(flag_values) - before:
@@ -86,7 +85,7 @@ def define_own(define_flags: DefineFlags, flag_values: flags.FlagValues) -> None
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:
-    """Parses the command line; like `app.parse_flags_with_usage`, but asked-for help exits 0."""
+    """Parses the command line as `app.parse_flags_with_usage` does, but --help exits with 0."""
     try:
         arguments = expand_flagfiles(argv[1:])
     except (ValueError, OSError) as error:
@@ -108,9 +107,9 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
 
 
 def _guarded(main: MainFunction, argv: list[str]) -> None:
-    """Calls `main`, turning the errors a user can mend into one message and exit code 1."""
+    """Calls `main`. Errors that a user can correct become one message and exit code 1."""
     if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)  # TensorFlow logs each file that it writes
+        logging.set_verbosity(logging.WARNING)  # TensorFlow logs every file that it writes
     try:
         main(argv)
     except Exception as error:
@@ -122,9 +121,9 @@ def _guarded(main: MainFunction, argv: list[str]) -> None:
 
 
 def _is_explained(error: Exception) -> bool:
-    """Whether the message says what to do: ours do, and so do TensorFlow's (full disk, memory).
+    """Returns whether the message says what to do: ours do, and TensorFlow's (disk or memory full).
 
-    A `FloatingPointError` is how training reports a loss that is no longer finite.
+    Training raises `FloatingPointError` for a loss that is not finite.
     """
     if isinstance(error, (ValueError, OSError, FloatingPointError)):
         return True

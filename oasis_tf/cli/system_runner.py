@@ -1,8 +1,9 @@
-"""Runs a command whose flags depend on the system: `train`, and what each system does its own way.
+"""Runs a command whose flags depend on the system: `train` and the systems' own commands.
 
-The system is that of `--model_dir` if a model lies there, else `--system`, on the command line or
-in a flagfile. Its flags alone are defined: a given flag that it does not have is refused, with the
-systems that have it. `--help` lists the flags of all systems, grouped.
+If `--model_dir` holds a model, the system is that of the model. Otherwise `--system` chooses it, on
+the command line or in a flagfile. Only the flags of this system are defined. Another system's flag
+is refused, and the error names the systems that have it. `--help` lists the flags of all systems,
+in groups.
 """
 
 import os
@@ -21,9 +22,9 @@ DefineFlags = Callable[[System, flags.FlagValues], None]
 
 
 def run_ability(ability: str) -> None:
-    """Runs the command that a system's module of an ability holds, and exits; see `runner.run`.
+    """Runs the command of an ability of the chosen system, and exits; see `runner.run`.
 
-    The module has `define_flags(flag_values)` and `main(argv)`.
+    The module of the ability has `define_flags(flag_values)` and `main(argv)`.
     """
 
     def define_flags(system: System, flag_values: flags.FlagValues) -> None:
@@ -40,10 +41,10 @@ def run(
     define_flags: DefineFlags,
     names: Sequence[str] = systems.NAMES,
 ) -> None:
-    """Runs a command for the system that the command line names, and exits; see `runner.run`.
+    """Runs a command for the system that the command line chooses, and exits; see `runner.run`.
 
     Args:
-        main: called with the program name alone and the system, once the flags are parsed.
+        main: called with a list of the program name, and the system, after the flags are parsed.
         define_flags: defines the flags that the command has with a system.
         names: systems whose flags `--help` lists.
     """
@@ -63,13 +64,13 @@ def run(
 
 
 def chosen_system(arguments: Sequence[str]) -> System:
-    """Returns the system that arguments choose.
+    """Returns the system that a command line chooses.
 
     Args:
-        arguments: the command line without the program name, flagfiles expanded.
+        arguments: the command line without the program name, with flagfiles expanded.
 
     Raises:
-        ValueError: no such system, or another one than that of the model directory.
+        ValueError: there is no such system, or the model directory is of another one.
     """
     given = _value(arguments, "system")
     model_dirs = _value(arguments, "model_dir") or _value(arguments, "model_dirs") or ""
@@ -87,7 +88,7 @@ def chosen_system(arguments: Sequence[str]) -> System:
 
 
 def _value(arguments: Sequence[str], name: str) -> str | None:
-    """Returns the last value of a flag of text, None if it is not given."""
+    """Returns the last value of a string flag, or None if the flag is not given."""
     value = None
     for number, argument in enumerate(arguments, start=1):
         if argument == "--":
@@ -103,7 +104,7 @@ def _define(system: System, define_flags: DefineFlags, flag_values: flags.FlagVa
         "system",
         None,
         list(systems.NAMES),
-        f"System; default: that of --model_dir, else {systems.DEFAULT}.",
+        f"System, the kind of model. (default: that of --model_dir, else {systems.DEFAULT})",
         flag_values=flag_values,
     )
     define_flags(system, flag_values)
@@ -118,7 +119,7 @@ def _flags_of(system: System, define_flags: DefineFlags) -> flags.FlagValues:
 def _check_flags(
     arguments: Sequence[str], system: System, define_flags: DefineFlags, names: Sequence[str]
 ) -> None:
-    """Refuses flags that other systems have and this one has not."""
+    """Refuses flags that only other systems have."""
     own, others = _flags_of(system, define_flags), {}
     for argument in arguments:
         if argument == "--":

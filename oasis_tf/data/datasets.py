@@ -1,8 +1,8 @@
-"""Label spaces: what a model must know about its data set, and the published ones by name.
+"""Label spaces: the classes of a data set. Those of published data sets are found by name.
 
-*Raw* ids are what the files of a data set hold, *model* ids are 0…N−1. Where a data set has an
-unknown label it is model id 0 and the known classes keep their order as 1…N−1; without one, raw
-and model ids agree. Class counts follow the OASIS paper (ICLR 2021, section 4) and its official
+*Raw* ids are the values in the files of a data set. *Model* ids are 0…N−1. If a data set has an
+unknown label, it is model id 0, and the known classes keep their order as 1…N−1. Without one, raw
+and model ids are equal. Class counts follow the OASIS paper (ICLR 2021, section 4) and its official
 release; LVIS follows the supplementary section on long-tailed synthesis.
 """
 
@@ -45,11 +45,11 @@ class LabelSpace:
         class_names: N names; the first is "unknown" if `has_unknown`.
         palette: N RGB colours, 0…255.
         has_unknown: whether model id 0 is the unknown label.
-        raw_ids: raw value of each model id. A negative one never occurs in files.
+        raw_ids: raw value of each model id; negative for a class that files cannot hold.
         others_are_unknown: raw values that are not listed become model id 0 instead of an error.
 
     Raises:
-        ValueError: the parts contradict each other.
+        ValueError: the attributes contradict each other.
     """
 
     dataset: str
@@ -81,12 +81,12 @@ class LabelSpace:
 
     @property
     def num_classes(self) -> int:
-        """N, counting the unknown class where there is one."""
+        """N, the unknown class included."""
         return len(self.class_names)
 
     @property
     def dtype(self) -> np.dtype:
-        """Integer type that stored label maps need: uint8, or uint16 for more than 256 classes."""
+        """Integer type of stored label maps: uint8, or uint16 for more than 256 classes."""
         return np.dtype(np.uint8 if self.num_classes <= 256 else np.uint16)
 
     def to_model_ids(self, raw: np.ndarray, source: str) -> np.ndarray:
@@ -94,19 +94,19 @@ class LabelSpace:
 
         Args:
             raw: integers of any shape.
-            source: file or argument named in the error.
+            source: file or argument that the error names.
 
         Returns:
-            Array of the same shape in `dtype`.
+            Array of the same shape, of type `dtype`.
 
         Raises:
-            ValueError: values outside the classes; names `source` and the first ten of them.
+            ValueError: values outside the classes. The error names `source` and the first ten.
         """
         raw = np.asarray(raw)
         if raw.dtype.kind not in "iu":
             raise ValueError(f"{source}: label maps hold integers. Received: dtype={raw.dtype}.")
         index = raw
-        if raw.dtype != np.uint8:  # the last entry stands for everything that no file can hold
+        if raw.dtype != np.uint8:  # the last entry is for all values that no file can hold
             index = np.clip(raw.astype(np.int64), -1, MAX_RAW_ID + 1)
         model_ids = self._model_id_table[index]
         invalid = model_ids < 0
@@ -115,7 +115,7 @@ class LabelSpace:
         return model_ids.astype(self.dtype)
 
     def to_raw_ids(self, label_map: np.ndarray) -> np.ndarray:
-        """Maps model ids to raw values, uint8 or (where they need it) uint16, same shape.
+        """Maps model ids to raw values of the same shape: uint8, or uint16 if one exceeds 255.
 
         A class without a raw value (negative raw id) becomes the unknown label.
 
@@ -128,7 +128,7 @@ class LabelSpace:
         return raw_ids.astype(np.uint8 if raw_ids.max() < 256 else np.uint16)[label_map]
 
     def colorize(self, label_map: np.ndarray) -> np.ndarray:
-        """Paints a label map [...] of model ids in palette colours: uint8 [..., 3].
+        """Converts model ids [...] to the colours of the palette, uint8 [..., 3].
 
         Raises:
             ValueError: model ids outside 0…N−1.
@@ -136,7 +136,7 @@ class LabelSpace:
         return np.asarray(self.palette, np.uint8)[self._checked(label_map)]
 
     def classes(self) -> list[dict]:
-        """One dict for every class, in model-id order: `id`, `name`, `color` and `raw_id`."""
+        """Returns one dict per class, in model-id order: `id`, `name`, `color` and `raw_id`."""
         rows = zip(self.class_names, self.palette, self.raw_ids, strict=True)
         return [
             {"id": i, "name": name, "color": list(color), "raw_id": raw_id}
@@ -144,12 +144,12 @@ class LabelSpace:
         ]
 
     def to_json(self) -> dict:
-        """Plain lists and values for `json.dump`; `from_json` is the inverse."""
+        """Returns plain lists and values for `json.dump`; `from_json` is the inverse."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, values: dict) -> "LabelSpace":
-        """Rebuilds a label space from `to_json` (tuples may have become lists).
+        """Creates a label space from what `to_json` returned (tuples may have become lists).
 
         Raises:
             ValueError: fields are missing or unknown.
@@ -190,20 +190,20 @@ class LabelSpace:
         more = f" and {len(values) - 10} more" if len(values) > 10 else ""
         return (
             f"{source}: label values {shown}{more} are outside the classes; allowed are "
-            f"{_ranges(self.raw_ids)}. Correct the label map, or name the classes it holds "
+            f"{_ranges(self.raw_ids)}. Correct the label map, or give the classes that it holds "
             "(--num_classes, --unknown_label)."
         )
 
 
 def published_label_space(dataset: str) -> LabelSpace:
-    """Label space of a data set known by name.
+    """Returns the label space of a published data set.
 
-    Cityscapes keeps the 35 channels of the official release (label ids −1…33): the last one,
-    "license plate", is never drawn in label files and so stays unused. LVIS gets its names from
-    its annotation file when it is prepared; until then they are numbers.
+    Cityscapes keeps the 35 channels of the official release (label ids −1…33). The last one,
+    "license plate", does not occur in label files, so its channel is unused. LVIS gets the names of
+    its classes from the annotation file when it is prepared; here they are numbered.
 
     Raises:
-        ValueError: `dataset` is not one of them ("folder" has no fixed classes).
+        ValueError: `dataset` is not a published one ("folder" has no fixed classes).
     """
     if dataset in ("ade20k", "ade_outdoors"):
         names, palette = _shipped_classes("ade20k")
@@ -225,7 +225,7 @@ def published_label_space(dataset: str) -> LabelSpace:
 
 
 def lvis_label_space(category_names: Sequence[str]) -> LabelSpace:
-    """LVIS: background is the ordinary class 0, category k is class k."""
+    """Returns the label space of LVIS: class 0 is background, class k is category k."""
     names = ("background", *category_names)
     return LabelSpace("lvis", names, generate_palette(len(names)), False, tuple(range(len(names))))
 
@@ -233,21 +233,22 @@ def lvis_label_space(category_names: Sequence[str]) -> LabelSpace:
 def folder_label_space(
     num_classes: int, unknown_label: int | None = None, class_names: Sequence[str] | None = None
 ) -> LabelSpace:
-    """Label space of a folder of label PNGs.
+    """Returns the label space of a folder of label PNGs.
 
     Args:
-        num_classes: N, counting the unknown class.
-        unknown_label: raw value of the unknown label or None. Inside 0…N−1 the other raw values
-            of that range are the known classes; outside (such as 255) 0…N−2 are.
+        num_classes: N, the unknown class included.
+        unknown_label: raw value of the unknown label, or None. If it lies in 0…N−1, the known
+            classes are the other values of that range. If it lies outside (such as 255), they are
+            0…N−2.
         class_names: N names in raw-id order, or N−1 names of the known classes.
 
     Raises:
-        ValueError: numbers out of range, or names that do not fit them.
+        ValueError: a number is out of range, or there are too few or too many names.
     """
     least = 1 if unknown_label is None else 2
     if not least <= num_classes <= MAX_RAW_ID + 1:
         raise ValueError(
-            f"`num_classes` must lie in {least}…{MAX_RAW_ID + 1} and count the unknown class. "
+            f"`num_classes` must lie in {least}…{MAX_RAW_ID + 1}, the unknown class included. "
             f"Received: num_classes={num_classes}."
         )
     if unknown_label is not None and not 0 <= unknown_label <= MAX_RAW_ID:
@@ -266,7 +267,7 @@ def read_class_names(path: str) -> list[str]:
     """Reads one class name per line (empty lines are skipped).
 
     Raises:
-        ValueError: the file has none, or names a class twice.
+        ValueError: the file has no name, or one name twice.
     """
     with open(path, encoding="utf-8") as file:
         names = [line.strip() for line in file if line.strip()]
@@ -279,14 +280,14 @@ def read_class_names(path: str) -> list[str]:
 
 @functools.cache
 def generate_palette(num_colors: int) -> tuple[tuple[int, int, int], ...]:
-    """Distinct colours, black first: each next one is the farthest in CIELAB from all before.
+    """Returns distinct colours: black, then each time the farthest from all so far (CIELAB).
 
-    Deterministic; a longer palette begins with the shorter one. There are `DISTINCT_COLORS`, after
-    which they repeat.
+    Deterministic. A longer palette begins with the shorter one. After `DISTINCT_COLORS` colours
+    they repeat.
     """
     levels = np.round(np.linspace(0, 255, 17)).astype(np.int64)
     candidates = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
-    # Rounded, so that the order never hangs on the last bits of a platform's powers.
+    # Rounded, so that the order does not depend on the last bits of a platform's `pow`.
     lab = np.round(_rgb_to_lab(candidates / 255.0), 3)
     chosen = [0]
     distance = ((lab - lab[0]) ** 2).sum(1)
@@ -298,7 +299,7 @@ def generate_palette(num_colors: int) -> tuple[tuple[int, int, int], ...]:
 
 
 def _rgb_to_lab(rgb: np.ndarray) -> np.ndarray:
-    """sRGB [..., 3] in 0…1 to CIELAB, white point D65."""
+    """Converts sRGB [..., 3] in 0…1 to CIELAB, white point D65."""
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     to_xyz = np.array(
         [
@@ -314,7 +315,7 @@ def _rgb_to_lab(rgb: np.ndarray) -> np.ndarray:
 
 
 def _shipped_classes(name: str) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
-    """Names and colours (where the file has them) of a published data set, in model-id order."""
+    """Returns names and colours (if the file has them) of a data set, in model-id order."""
     file = importlib.resources.files(__package__).joinpath("class_names", f"{name}.txt")
     rows = [line.split("\t") for line in file.read_text(encoding="utf-8").splitlines()]
     palette = tuple(tuple(map(int, row[1].split())) for row in rows if len(row) > 1)
@@ -345,7 +346,7 @@ def _folder_class_names(raw_ids, unknown_label, class_names) -> tuple[str, ...]:
 
 
 def _ranges(values: Sequence[int]) -> str:
-    """Sorted values ≥ 0 as "0…10, 255"."""
+    """Returns the values ≥ 0, sorted, as in "0…10, 255"."""
     values = sorted(map(operator.index, (value for value in values if value >= 0)))
     starts = [v for i, v in enumerate(values) if i == 0 or values[i - 1] != v - 1]
     ends = [v for i, v in enumerate(values) if i == len(values) - 1 or values[i + 1] != v + 1]

@@ -1,11 +1,10 @@
-"""One image and its label map, read, checked and encoded for a TFRecord.
+"""Reads, checks and encodes one image and its label map for a TFRecord.
 
-This is the work that `preparation` spreads over processes. Nothing here imports TensorFlow, so
-that a worker process starts in a fraction of a second.
+`preparation` spreads this work over processes. Nothing here imports TensorFlow, so that a worker
+process starts in a fraction of a second.
 """
 
 import dataclasses
-import io
 import os
 import struct
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from PIL import Image
 
 from oasis_tf.data import shapes
 from oasis_tf.data.datasets import LabelSpace
+from oasis_tf.io.images import encode_png
 from oasis_tf.io.label_files import ONE_CHANNEL_MODES, read_label_file
 
 # Files of these formats are stored byte for byte; others are stored as PNG.
@@ -24,7 +24,7 @@ _STORED_FORMATS = {"JPEG": "jpeg", "PNG": "png"}
 
 @dataclasses.dataclass(frozen=True)
 class EncodedExample:
-    """Contents of a record (see `tfrecord`), and how many of its pixels each class has."""
+    """Contents of a record (see `tfrecord`), and its number of pixels of each class."""
 
     key: str
     image: bytes
@@ -36,21 +36,21 @@ class EncodedExample:
 
 
 class Source(Protocol):
-    """Where one example comes from. Pickled to worker processes."""
+    """The source of one example. It is pickled to worker processes."""
 
     key: str
 
     def check(self) -> str | None:
-        """Looks at file headers only; what is wrong with them, or None."""
+        """Returns what is wrong with the file headers, or None. Reads nothing else."""
 
     def encode(self, label_space: LabelSpace) -> EncodedExample:
-        """Reads and encodes the example; ValueError names the file at fault."""
+        """Reads and encodes the example. A ValueError names the file at fault."""
 
     def identity(self) -> str:
-        """Changes whenever the example may have changed; compared when work is resumed."""
+        """Returns a text that changes when the example may have changed; see `preparation`."""
 
     def num_bytes(self) -> int:
-        """About how much its record will take on disk."""
+        """Returns the approximate size of its record on disk."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +89,7 @@ class AnnotatedImage:
     """An image file and instance annotations in COCO style, as LVIS has them.
 
     Attributes:
-        size: (height, width) that the annotations are made for.
+        size: (height, width) of the annotated image.
         instances: (area, annotation id, class, segmentation) of each instance; a segmentation is
             a list of polygons or a run-length encoding.
     """
@@ -112,7 +112,7 @@ class AnnotatedImage:
         if mismatch:
             raise ValueError(mismatch)
         raw = np.zeros(self.size, np.uint16)
-        # Larger instances first, so that small ones stay visible in front of them.
+        # Larger instances first, so that they do not cover smaller ones.
         for _, _, class_id, segmentation in sorted(self.instances, key=lambda x: (-x[0], x[1])):
             raw[instance_mask(segmentation, *self.size)] = class_id
         label_map = label_space.to_model_ids(raw, f"annotations of {self.image_path}")
@@ -142,7 +142,7 @@ class ShapesScene:
     def encode(self, label_space: LabelSpace) -> EncodedExample:
         image, raw = shapes.scene(self.seed, self.index, self.height, self.width)
         label_map = label_space.to_model_ids(raw, self.key)
-        return _encoded(self.key, _png(image), "png", label_map, label_space)
+        return _encoded(self.key, encode_png(image), "png", label_map, label_space)
 
     def identity(self) -> str:
         return repr(self)
@@ -152,7 +152,7 @@ class ShapesScene:
 
 
 def read_image(path: str) -> tuple[bytes, str, tuple[int, int]]:
-    """Reads and fully decodes an image once, so that no damaged one gets any further.
+    """Reads an image and decodes it fully, so that a damaged one is found here.
 
     Returns:
         (file contents, "jpeg" or "png", (width, height)). Other formats are converted to PNG.
@@ -168,13 +168,13 @@ def read_image(path: str) -> tuple[bytes, str, tuple[int, int]]:
                 f"{path} is damaged ({error}). Replace it or remove the pair."
             ) from error
         if image.format not in _STORED_FORMATS:
-            return _png(np.asarray(image.convert("RGB"))), "png", image.size
+            return encode_png(np.asarray(image.convert("RGB"))), "png", image.size
         with open(path, "rb") as file:
             return file.read(), _STORED_FORMATS[image.format], image.size
 
 
 def instance_mask(segmentation, height: int, width: int) -> np.ndarray:
-    """Mask bool [height, width] of polygons or a run-length encoding in COCO style.
+    """Decodes polygons or a run-length encoding in COCO style to a mask, bool [height, width].
 
     Raises:
         ValueError: pycocotools is not installed.
@@ -190,7 +190,7 @@ def instance_mask(segmentation, height: int, width: int) -> np.ndarray:
 
 
 def pycocotools_mask():
-    """The module `pycocotools.mask`, which only LVIS needs.
+    """Returns the module `pycocotools.mask`, which only LVIS needs.
 
     Raises:
         ValueError: it is not installed.
@@ -207,13 +207,7 @@ def _encoded(
 ) -> EncodedExample:
     height, width = label_map.shape
     pixels = np.bincount(label_map.ravel(), minlength=label_space.num_classes)
-    return EncodedExample(key, image, image_format, _png(label_map), height, width, pixels)
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
+    return EncodedExample(key, image, image_format, encode_png(label_map), height, width, pixels)
 
 
 def _opened(path: str) -> Image.Image:
@@ -251,7 +245,7 @@ def _size_mismatch(
         return None
     return (
         f"{image_path} is {image_size[0]}×{image_size[1]} but {label_name} is "
-        f"{label_size[0]}×{label_size[1]} (width×height); they must agree."
+        f"{label_size[0]}×{label_size[1]} (width×height); sizes must be equal."
     )
 
 

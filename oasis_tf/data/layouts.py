@@ -1,7 +1,7 @@
-"""Where the files of each data set lie: finds every example of a split and pairs its files.
+"""Folder layouts of the data sets: finds every example of a split and pairs its files.
 
-Nothing is read but directory listings and annotation files. All missing files are counted and
-the first ten are named.
+Only directory listings and annotation files are read. Errors count all missing files and name the
+first ten.
 """
 
 import json
@@ -32,7 +32,7 @@ _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _LABEL_SUFFIXES = (".png",)
 
 
-# What each data set takes besides `source`.
+# Options of each data set besides `source`.
 OPTIONS = {
     "folder": (
         "image_dir",
@@ -53,15 +53,15 @@ def find_examples(dataset: str, source: str | None, **options) -> tuple[Splits, 
 
     Args:
         dataset: name in `DATASETS`.
-        source: its folder ("shapes" has none).
+        source: its folder; None for "shapes", which has none.
         **options: of that data set, see `OPTIONS`; `class_names` is a file.
 
     Returns:
         (examples of each split, label space).
 
     Raises:
-        ValueError: unknown data set, options missing or of another data set, files missing,
-            unpaired or ambiguous.
+        ValueError: the data set is unknown; an option is missing or of another data set; files are
+            missing, unpaired or ambiguous.
         OSError: a file or folder cannot be read.
     """
     _check_options(dataset, source, options)
@@ -87,10 +87,10 @@ def find_examples(dataset: str, source: str | None, **options) -> tuple[Splits, 
 
 
 def pair_folders(image_dir: str, label_dir: str) -> list[Source]:
-    """Pairs images and label PNGs with the same stem (folders are searched recursively).
+    """Pairs images and label PNGs of the same stem. Folders are searched recursively.
 
     Raises:
-        ValueError: a folder is missing or empty, files are unpaired or stems ambiguous.
+        ValueError: a folder is missing or empty, files are unpaired, or stems are ambiguous.
     """
     images = _files_by_key(image_dir, _IMAGE_SUFFIXES, "images")
     labels = _files_by_key(label_dir, _LABEL_SUFFIXES, "label PNGs")
@@ -104,15 +104,15 @@ def folder(
     val_image_dir: str | None = None,
     val_label_dir: str | None = None,
 ) -> Splits:
-    """Any folders of images and label PNGs; the validation split may be absent.
+    """Finds examples in folders of images and label PNGs. The validation split is optional.
 
     Args:
-        source: holds train/images, train/labels and, if there is one, val/images, val/labels.
-        image_dir, label_dir, val_image_dir, val_label_dir: used instead if given, relative to
+        source: holds train/images and train/labels; for validation also val/images and val/labels.
+        image_dir, label_dir, val_image_dir, val_label_dir: replace these folders; relative to
             `source` if that is given too.
 
     Raises:
-        ValueError: folders are not named in pairs, or see `pair_folders`.
+        ValueError: a folder is given without the other of its pair; or see `pair_folders`.
     """
     given = {"train": (image_dir, label_dir), "val": (val_image_dir, val_label_dir)}
     if not any(image_dir or label_dir for image_dir, label_dir in given.values()):
@@ -148,11 +148,11 @@ def ade20k(source: str) -> Splits:
 
 
 def ade_outdoors(source: str, scene_list: str) -> Splits:
-    """The part of ADE20K whose scene is named in `scene_list` (one scene a line).
+    """The images of ADE20K that show a scene of the file `scene_list` (one scene per line).
 
     Raises:
-        ValueError: a scene does not occur in `sceneCategories.txt`, a split comes out empty, or
-            see `ade20k`.
+        ValueError: a scene does not occur in `sceneCategories.txt`, a split has no images; or see
+            `ade20k`.
     """
     categories_path = os.path.join(source, "sceneCategories.txt")
     with open(categories_path, encoding="utf-8") as file:
@@ -164,7 +164,7 @@ def ade_outdoors(source: str, scene_list: str) -> Splits:
         problem = "no scene"
         if strange:
             problem = f"scenes that {categories_path} does not have: {_counted(strange)}"
-        raise ValueError(f"{scene_list} names {problem}. Write one scene a line.")
+        raise ValueError(f"{scene_list} names {problem}. Write one scene per line.")
     splits = {
         split: [pair for pair in pairs if scene_of.get(pair.key) in scenes]
         for split, pairs in ade20k(source).items()
@@ -198,16 +198,16 @@ def coco_stuff(source: str) -> Splits:
 
 
 def lvis(source: str) -> tuple[Splits, LabelSpace]:
-    """LVIS: COCO images below `source` and `lvis_v1_{train,val}.json` (or in `annotations/`).
+    """LVIS: COCO images and `lvis_v1_{train,val}.json` (or `annotations/lvis_v1_…`) in `source`.
 
-    An image is looked for where its `coco_url` says, such as `train2017/000000000009.jpg` (or
-    below `images/`); validation images come from both COCO folders.
+    `coco_url` gives the path of an image, such as `train2017/000000000009.jpg`, in `source` or in
+    its folder `images`. Validation images come from both COCO folders.
 
     Raises:
-        ValueError: annotation files disagree about the categories, or images are missing.
+        ValueError: the annotation files have different categories, or images are missing.
         FileNotFoundError: an annotation file is missing.
     """
-    pycocotools_mask()  # missing, it should be said before minutes of reading
+    pycocotools_mask()  # if it is missing, fail before minutes of reading
     splits, names = {}, None
     for split in ("train", "val"):
         path = _lvis_annotations(source, f"lvis_v1_{split}.json")
@@ -224,7 +224,7 @@ def lvis(source: str) -> tuple[Splits, LabelSpace]:
 def shapes_scenes(
     num_train: int = 2000, num_val: int = 200, height: int = 64, width: int = 64, seed: int = 0
 ) -> Splits:
-    """Scenes of the procedural data set; the validation ones do not depend on `num_train`.
+    """Scenes of the procedural data set. Validation scenes do not depend on `num_train`.
 
     Raises:
         ValueError: a number is out of range.
@@ -271,7 +271,7 @@ def _check_options(dataset: str, source: str | None, options: Mapping[str, objec
 
 
 def _files_by_key(directory: str, suffixes: tuple[str, ...], kind: str) -> dict[str, str]:
-    """Files below a folder by relative path without suffix."""
+    """Returns the files in a folder and its subfolders, by relative path without suffix."""
     if not os.path.isdir(directory):
         raise ValueError(f"{directory} is not a folder; {kind} are expected there.")
     found = defaultdict(list)
@@ -306,13 +306,13 @@ def _paired(
     if problems:
         raise ValueError(
             f"Unpaired files: {'; '.join(problems)}. Every image needs a label PNG of the same "
-            "name; add or remove the files named."
+            "name; add or remove these files."
         )
     return [FilePair(key, images[key], labels[key]) for key in sorted(images)]
 
 
 def _counted(items: Iterable[str]) -> str:
-    """ "3 files: a, b, c", naming ten at most."""
+    """Returns "3 of them (a, b, c)", with ten items at most."""
     items = list(items)
     more = f" and {len(items) - 10} more" if len(items) > 10 else ""
     return f"{len(items)} of them ({', '.join(items[:10])}{more})"
@@ -366,8 +366,8 @@ def _annotated_images(source: str, path: str, values: dict, num_categories: int)
         found.append(AnnotatedImage(key, image_path, size, tuple(instances[image["id"]])))
     if missing:
         raise ValueError(
-            f"Images that {path} annotates are missing: {_counted(missing)}. Put COCO's train2017 "
-            f"and val2017 below {source}."
+            f"Images that {path} annotates are missing: {_counted(missing)}. Put COCO's folders "
+            f"train2017 and val2017 into {source}."
         )
     if not found:
         raise ValueError(f"{path} annotates no image.")

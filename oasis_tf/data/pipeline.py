@@ -1,16 +1,16 @@
 """Batches for training and evaluation with `tf.data`.
 
-The training stream is endless and a pure function of (seed, step): stream position p lies in
-epoch p // n, the order of an epoch is keyed on (seed, epoch), crop and flip on (seed, p). So
-element k is the same whether one starts at step 0 or at step k, and for any slice of rows.
-Global seeds (`tf.random.set_seed`) have no influence. Training resizes, crops and flips as the
-OASIS paper does (ICLR 2021, section 4); see the size table of each data set there.
+The training stream is endless and a pure function of (seed, step). With n examples, stream position
+p lies in epoch p // n. The order of an epoch depends on (seed, epoch), crop and flip on (seed, p).
+So batch k is the same whether the stream starts at step 0 or at step k, and a slice of its rows has
+the same examples. Global seeds (`tf.random.set_seed`) have no effect. Training resizes, crops and
+flips as in the OASIS paper (ICLR 2021, section 4, with the sizes of each data set).
 
-A record that cannot be read or decoded, or that contradicts itself, fails the batch it belongs to,
-with `tf.errors.InvalidArgumentError`: the message names shard, record and remedy, and
-`damage.plain_errors` makes one line of it. Batches before it are not affected. With `skip_corrupt`
-the records are verified before the stream begins (once in a process), and n counts the sound ones
-alone (`verification`).
+A record that cannot be read or decoded, or whose parts contradict each other, fails its batch with
+`tf.errors.InvalidArgumentError`. The message names shard, record and remedy;
+`damage.plain_errors` turns it into one line. Earlier batches are not affected. With `skip_corrupt`
+the records are verified before the stream begins (once per process), and n counts only the usable
+ones (`verification`).
 """
 
 import tensorflow as tf
@@ -20,13 +20,13 @@ from oasis_tf.data.datasets import LabelSpace
 from oasis_tf.data.reading import Records
 from oasis_tf.data.tfrecord import PreparedDataset
 
-# Undecoded records are permuted together in windows of at most so many records and bytes. A data
-# set that fits is one window: an epoch is a full permutation. Of a larger one, a window holds
-# records of 16 shards drawn anew every epoch, and `prepare` stores records in random order.
+# Records are shuffled before they are decoded, in windows of at most this many records and bytes.
+# If the data set fits into one window, an epoch is a full permutation. Otherwise a window holds
+# records of 16 shards, chosen again for every epoch, and `prepare` stores records in random order.
 SHUFFLE_RECORDS = 4096
 SHUFFLE_BYTES = 512 * 2**20
 _OPEN_SHARDS = 16  # read in turns; fixed, because the order of records depends on it
-_ORDER, _AUGMENTATION = 1, 2  # keep the two families of random numbers apart
+_ORDER, _AUGMENTATION = 1, 2  # separate keys for the two kinds of random numbers
 
 
 def training_batches(
@@ -43,26 +43,26 @@ def training_batches(
     rows: tuple[int, int] | None = None,
     skip_corrupt: bool = False,
 ) -> tf.data.Dataset:
-    """Endless training batches, starting with that of step `start_step`.
+    """Returns endless training batches, starting with the batch of step `start_step`.
 
     Args:
         data_dir: prepared data set.
         crop_height, crop_width: size of the random crop.
-        resize_height, resize_width: size before the crop; default: the crop's.
-        flip: mirror half of the examples.
-        batch_size: B, of the global batch.
-        seed: all random choices follow from it.
-        start_step: batches before it are skipped without being decoded.
-        rows: (a, b), decode rows a…b−1 of each global batch only; default: all.
-        skip_corrupt: leave out records that cannot be used, instead of failing on them.
+        resize_height, resize_width: size before the crop; default: the size of the crop.
+        flip: whether to mirror half of the examples.
+        batch_size: B, size of the global batch.
+        seed: seed of all random choices.
+        start_step: first step; earlier batches are skipped without decoding them.
+        rows: (a, b): decode only rows a…b−1 of each global batch; default: all.
+        skip_corrupt: skip records that cannot be used instead of failing on them.
 
     Returns:
-        Data set of (image uint8 [B, H, W, 3], label map [B, H, W] of model ids), B = b − a if
+        Data set of (image uint8 [B, H, W, 3], label map [B, H, W] of model ids), with B = b − a if
         `rows` is given. Label maps are uint8, or int32 for more than 256 classes.
 
     Raises:
-        ValueError, OSError: bad arguments, `data_dir` is not a complete prepared data set, or no
-            record can be used.
+        ValueError, OSError: an argument is invalid, `data_dir` is not a complete prepared data set,
+            or no record can be used.
     """
     resize = (resize_height or crop_height, resize_width or crop_width)
     crop = (crop_height, crop_width)
@@ -102,23 +102,23 @@ def evaluation_batches(
     every: int = 1,
     skip_corrupt: bool = False,
 ) -> tf.data.Dataset:
-    """Every example of a split once, in file order, resized; the last batch may be smaller.
+    """Returns every example of a split once, in file order, resized.
 
     Args:
         data_dir: prepared data set.
         split: one of its splits.
         height, width: size of the examples.
-        batch_size: most examples in a batch.
-        every: with k, each k-th example only, from the first on; others are not decoded.
-        skip_corrupt: leave out records that cannot be used, instead of failing on them.
+        batch_size: examples per batch; the last batch may be smaller.
+        every: k: only every k-th example, starting with the first; the others are not decoded.
+        skip_corrupt: skip records that cannot be used instead of failing on them.
 
     Returns:
         Data set of (image uint8 [B, height, width, 3], label map uint8 or int32
         [B, height, width]).
 
     Raises:
-        ValueError, OSError: bad arguments, no such split, `data_dir` is not a complete prepared
-            data set, or no record can be used.
+        ValueError, OSError: an argument is invalid, there is no such split, `data_dir` is not a
+            complete prepared data set, or no record can be used.
     """
     size = (height, width)
     _check_sizes(size, size)
@@ -145,20 +145,20 @@ def _window(prepared: PreparedDataset, split: str) -> int:
 
 
 def _training_stream(records: Records, window: int, seed: int, start: int) -> tf.data.Dataset:
-    """Endless (stream position int64, record as `Records` has it) from position `start` on."""
+    """Returns endless (stream position int64, record as in `Records`), starting at `start`."""
     count = records.count
     windows = tf.data.Dataset.range(start // count, tf.int64.max).flat_map(
         lambda epoch: _epoch_windows(records, window, _seed(seed, _ORDER, epoch))
     )
-    # The next window, be it of the next epoch, is read while this one is in use.
+    # While one window is in use the next one is read, also across the end of an epoch.
     stream = windows.prefetch(1).unbatch().skip(start % count)
     return tf.data.Dataset.zip(tf.data.Dataset.range(start, tf.int64.max), stream)
 
 
 def _epoch_windows(records: Records, window: int, seed: tf.Tensor) -> tf.data.Dataset:
-    """The records of all shards in the order of one epoch, cut into windows."""
-    # Dataset.shuffle would mix in the global seed, and holds state that a resumed stream cannot
-    # have; permuting whole windows with stateless random numbers does neither.
+    """Returns the records of all shards in the order of one epoch, cut into windows."""
+    # Dataset.shuffle would use the global seed, and its state could not be restored when training
+    # is resumed. Whole windows are permuted with stateless random numbers instead.
     shards = tf.range(len(records.paths), dtype=tf.int64)
     taken = tf.data.Dataset.from_tensor_slices(_shuffle(shards, seed)).interleave(
         records.in_shard,
@@ -171,7 +171,7 @@ def _epoch_windows(records: Records, window: int, seed: tf.Tensor) -> tf.data.Da
 
 
 def _shuffled(parts: tuple[tf.Tensor, ...], seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """Tensors of equal length in one new order."""
+    """Permutes tensors of equal length in the same way."""
     order = _shuffle(tf.range(tf.shape(parts[0])[0]), seed)
     return tuple(tf.gather(part, order) for part in parts)
 
@@ -181,7 +181,7 @@ def _shuffle(values: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def _seed(seed: int, family: int, index: tf.Tensor) -> tf.Tensor:
-    """Seed [2] for stateless random numbers of one family (`_ORDER` or `_AUGMENTATION`)."""
+    """Returns the seed [2] of random numbers of one kind (`_ORDER` or `_AUGMENTATION`)."""
     return _fold(_fold(tf.constant([seed, 0], tf.int64), family), index)
 
 
@@ -193,24 +193,24 @@ def _fold(seed: tf.Tensor, index: tf.Tensor | int) -> tf.Tensor:
 
 
 def _decode(record, records: Records, space: LabelSpace) -> tuple[tf.Tensor, tf.Tensor]:
-    """Image uint8 [h, w, 3] and label map [h, w] of a record."""
+    """Returns image uint8 [h, w, 3] and label map [h, w] of a record."""
     image, label_map, sound = reading.decode(record[-1], space)
     return damage.checked((image, label_map), sound, record, records)
 
 
 def _augmentation(seed: int, position, resize, crop, flip: bool):
-    """Top and left of the crop (int32) and whether to mirror (bool), drawn for a position."""
+    """Samples top and left of the crop (int32) and whether to mirror (bool) for a position."""
     words = tf.random.stateless_uniform(
         [3], _seed(seed, _AUGMENTATION, position), None, None, tf.uint32, alg="philox"
     )
-    # A remainder of 32 random bits is uniform to one part in a million for any image size.
+    # The remainder of 32 random bits is uniform to one part in a million for any image size.
     choices = tf.constant([resize[0] - crop[0] + 1, resize[1] - crop[1] + 1, 2], tf.uint32)
     top, left, mirrored = tf.unstack(tf.cast(words % choices, tf.int32))
     return top, left, (mirrored == 1) & flip
 
 
 def _resize_image(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """Bicubic with antialiasing, rounded: uint8 [*size, 3]. Nothing to do, nothing done."""
+    """Resizes with antialiased bicubic interpolation and rounds: uint8 [*size, 3]."""
 
     def resample():
         resized = tf.image.resize(image, size, method="bicubic", antialias=True)
@@ -226,10 +226,10 @@ def _crop_image(image: tf.Tensor, top, left, crop: tuple[int, int], mirrored) ->
 
 
 def _resize_labels(label_map: tf.Tensor, size, top, left, crop, mirrored) -> tf.Tensor:
-    """Nearest resize to `size`, crop and flip of a label map [h, w] in one lookup: [*crop].
+    """Resizes a label map [h, w] to `size` (nearest), crops and flips it in one lookup: [*crop].
 
-    Only the needed pixels are touched, for any integer type, with the geometry of the image's
-    resize (half-pixel centres). uint16 becomes int32, which every device can compute with.
+    Takes any integer type and reads only the pixels it needs. Pixel centres lie as in the resized
+    image (half-pixel centres). uint16 becomes int32, which every device can compute with.
     """
     row_index = _nearest(tf.shape(label_map)[0], size[0])[top : top + crop[0]]
     column_index = _nearest(tf.shape(label_map)[1], size[1])[left : left + crop[1]]
@@ -240,7 +240,7 @@ def _resize_labels(label_map: tf.Tensor, size, top, left, crop, mirrored) -> tf.
 
 
 def _nearest(source: tf.Tensor, target: int) -> tf.Tensor:
-    """Source index under the centre of each of `target` pixels, in exact integers."""
+    """Returns the source index under the centre of each of `target` pixels, in exact integers."""
     return (2 * tf.range(target) + 1) * source // (2 * target)
 
 
@@ -250,7 +250,7 @@ def _nearest(source: tf.Tensor, target: int) -> tf.Tensor:
 def _finish(batches: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.deterministic = True
-    # Workers take their rows of each global batch themselves.
+    # Workers select their rows of each global batch themselves.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
 

@@ -1,14 +1,14 @@
-"""Turns the examples of a data set into shards and `dataset.json`.
+"""Converts the examples of a data set to shards and `dataset.json`.
 
-Shards are written one after the other by this process, from examples that worker processes have
-read, checked and encoded. Workers hand back finished bytes in order, so shards do not depend on
-how many there are; and only this process needs TensorFlow, whose import would cost every worker
-seconds and hundreds of megabytes. Memory is bounded by the examples under way.
+Worker processes read, check and encode the examples. This process writes the shards one after the
+other. Workers return encoded bytes in order, so the shards do not depend on the number of workers.
+Only this process needs TensorFlow, whose import would cost every worker seconds and hundreds of
+megabytes. The number of examples in progress bounds the memory.
 
-What is finished is noted in `preparation.json`. After an interruption, be it a SIGKILL or a full
-disk, the folder is not a data set: `dataset.json` comes last. The same command then keeps every
-shard whose file is intact and whose sources are unchanged, writes the others, and removes what was
-left half-written; the result has the bytes of an undisturbed run.
+`preparation.json`, the journal, lists the finished shards. `dataset.json` is written last, so that
+after an interruption (even SIGKILL or a full disk) the folder is not a data set. The same command
+then keeps every shard whose file is intact and whose sources are unchanged, writes the others, and
+removes half-written files. The result has the same bytes as an uninterrupted run.
 """
 
 import dataclasses
@@ -31,15 +31,16 @@ from oasis_tf.data.datasets import LabelSpace
 from oasis_tf.data.examples import EncodedExample, Source
 from oasis_tf.data.tfrecord import PreparedDataset, ShardInfo, SplitInfo
 from oasis_tf.io import files
+from oasis_tf.io.files import file_sha256
 from oasis_tf.io.label_files import raw_picture
 from oasis_tf.io.progress import progress_bar
 
 JOURNAL_FILE = "preparation.json"
-# Where --num_shards is not given, shards are at most about so long. Small ones mix better in
-# training, where windows of records are drawn from several shards.
+# Approximate limits of a shard if --num_shards is not given. Small shards are shuffled better in
+# training, where a window holds records of several shards.
 EXAMPLES_PER_SHARD = 512
 BYTES_PER_SHARD = 64 * 2**20
-_CHUNK = 8  # examples a worker takes at once
+_CHUNK = 8  # examples per task of a worker
 _PICTURE_ASIDE = re.compile(r"\.(.+)\.\d+\.tmp\.png")
 _OWN_FILES = re.compile(
     r"dataset\.json|preparation\.json|(train|val)-\d{5}-of-\d{5}\.tfrecord"
@@ -49,14 +50,14 @@ _OWN_FILES = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class _Shard:
-    """One shard to be: its split, its file and what goes into it."""
+    """A planned shard: its split, its file and its examples."""
 
     split: str
     file: str
     sources: Sequence[Source]
 
     def digest(self, label_space: LabelSpace) -> str:
-        """Changes whenever the contents of the shard may."""
+        """Returns a hash that changes when the contents of the shard may have changed."""
         identities = [source.identity() for source in self.sources]
         values = [tfrecord.FORMAT_VERSION, label_space.to_json(), identities]
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()
@@ -64,7 +65,7 @@ class _Shard:
 
 @dataclasses.dataclass(frozen=True)
 class _Finished:
-    """A written shard as the journal notes it."""
+    """A finished shard, as the journal lists it."""
 
     digest: str
     info: ShardInfo
@@ -85,32 +86,33 @@ def prepare(
     """Writes a prepared data set to the folder `output`.
 
     Args:
-        splits: examples of "train" and, if there is one, "val" (see `layouts.find_examples`).
+        splits: examples of "train" and optionally "val" (see `layouts.find_examples`).
         label_space: their classes.
-        output: folder, made when needed.
-        num_shards: files of each split (at most one an example); 0 chooses by size.
-        num_workers: processes that read and check; 0 takes what the machine has, 1 uses none.
-        overwrite: replace a data set that `output` holds.
+        output: folder; created if needed.
+        num_shards: files per split, at most one per example; 0 chooses by size.
+        num_workers: processes that read and check; 0 chooses, 1 uses this process alone.
+        overwrite: whether to replace a data set in `output`.
         label_files: folder for the label maps of "val" (see `write_label_files`), or None.
-        synthetic: where generated images come from, noted in `dataset.json`; None: they are real.
+        synthetic: origin of generated images, stored in `dataset.json`; None: the images are real.
 
     Returns:
-        The data set, complete and loaded again.
+        The complete data set, loaded from its files.
 
     Raises:
-        ValueError: damaged or contradicting files (all are checked before anything is written,
-            label values when they are read), or `output` holds something already.
-        OSError: a folder cannot be written or has too little room; run again to continue.
+        ValueError: files are damaged or contradict each other, or `output` is not empty. All files
+            are checked before anything is written; label values when they are read.
+        OSError: a folder cannot be written or has too little room. Run again to continue.
     """
     if num_shards < 0 or num_workers < 0:
         raise ValueError(
-            "--num_shards and --num_workers must be at least 0 (0: chosen). "
+            "--num_shards and --num_workers must be at least 0 (0: automatic). "
             f"Received: --num_shards={num_shards}, --num_workers={num_workers}."
         )
     if label_files and "val" not in splits:
         raise ValueError(
             f"--label_files={label_files} is for label maps of the validation split, and there are "
-            "no validation images. Give some (--val_image_dir, --val_label_dir), or drop it."
+            "no validation images. Give some (--val_image_dir, --val_label_dir), or leave the flag "
+            "out."
         )
     _end_complete_run(output)
     _check_output(output, overwrite)
@@ -124,7 +126,7 @@ def prepare(
     prepared = dataclasses.replace(prepared, synthetic=synthetic)
     if label_files:
         write_label_files(prepared, "val", label_files)
-    prepared.save()  # makes the folder a data set
+    prepared.save()  # from here on the folder is a data set
     os.remove(os.path.join(output, JOURNAL_FILE))
     return PreparedDataset.load(output)
 
@@ -133,11 +135,11 @@ def prepare(
 
 
 def _plan(split: str, sources: Sequence[Source], num_shards: int) -> list[_Shard]:
-    """Cuts a split into shards of nearly equal length."""
+    """Divides a split into shards of nearly equal length."""
     sources = sorted(sources, key=lambda source: source.key)
     if split == "train":
-        # A random order that is the same everywhere: what lies together in the source (a city, a
-        # film) is spread, so that shuffling within a window at training time is enough.
+        # A random order, the same on every machine. It separates similar neighbours (of one city
+        # or film), so that shuffling within a window is enough in training.
         sources.sort(key=lambda source: hashlib.sha256(source.key.encode()).digest())
     count = min(num_shards or _default_shards(sources), len(sources))
     bounds = [len(sources) * k // count for k in range(count + 1)]
@@ -153,7 +155,7 @@ def _default_shards(sources: Sequence[Source]) -> int:
 
 
 def _default_workers(num_examples: int) -> int:
-    """As many as there are processors, but none to be started for a small data set."""
+    """Returns the number of processors, or less for a small data set."""
     return min(
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         1 + num_examples // 200,
@@ -164,7 +166,7 @@ def _default_workers(num_examples: int) -> int:
 
 
 def _end_complete_run(output: str) -> None:
-    """Does the last act of a run that was killed when its data set was complete already."""
+    """Removes the journal of a run that was killed after its data set was complete."""
     journal = os.path.join(output, JOURNAL_FILE)
     if os.path.isfile(os.path.join(output, tfrecord.METADATA_FILE)) and os.path.isfile(journal):
         os.remove(journal)
@@ -176,8 +178,8 @@ def _check_output(output: str, overwrite: bool) -> None:
     names = os.listdir(output) if os.path.isdir(output) else []
     if tfrecord.METADATA_FILE in names and not overwrite:
         raise ValueError(
-            f"{output} holds a prepared data set already. Choose another --output, or replace it "
-            "with --overwrite."
+            f"{output} holds a prepared data set already. Choose another --output, or replace the "
+            "data set with --overwrite."
         )
     if not any(map(_OWN_FILES.fullmatch, names)):
         foreign = sorted(name for name in names if not name.startswith("."))
@@ -189,7 +191,7 @@ def _check_output(output: str, overwrite: bool) -> None:
 
 
 def _check_sources(sources: Sequence[Source], ordered_map) -> None:
-    """Compares the headers of all files; reports every problem at once."""
+    """Checks the headers of all files. One error reports all problems."""
     chunks = _chunked(sources, 8 * _CHUNK)
     with progress_bar(len(sources), "images", "checking") as progress:
         problems = []
@@ -205,7 +207,7 @@ def _check_sources(sources: Sequence[Source], ordered_map) -> None:
 
 
 def _make_room(output: str, shards: Sequence[_Shard]) -> None:
-    """Makes the folder, sees whether the shards will fit, and removes leftovers."""
+    """Creates the folder, checks the free space, and removes files of earlier runs."""
     planned = {shard.file for shard in shards} | {JOURNAL_FILE}
     needed = sum(source.num_bytes() for shard in shards for source in shard.sources)
     try:
@@ -217,7 +219,7 @@ def _make_room(output: str, shards: Sequence[_Shard]) -> None:
             raise tfrecord.unwritable(
                 output, f"about {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free"
             )
-        # dataset.json first: from here on the folder is not a data set.
+        # dataset.json first, so that the folder is not a data set from here on.
         for name in sorted(own, key=lambda name: name != tfrecord.METADATA_FILE):
             if name not in planned:
                 os.remove(os.path.join(output, name))
@@ -233,7 +235,7 @@ def _make_room(output: str, shards: Sequence[_Shard]) -> None:
 def _write_shards(
     output: str, shards: Sequence[_Shard], label_space: LabelSpace, ordered_map
 ) -> dict[str, _Finished]:
-    """Writes every shard that is not finished yet; all of them by file name."""
+    """Writes the shards that are not finished yet. Returns all of them by file name."""
     digests = {shard.file: shard.digest(label_space) for shard in shards}
     finished = _still_good(output, digests)
     if finished:
@@ -255,7 +257,7 @@ def _write_shards(
 def _records(
     encoded: Iterator[EncodedExample], count: int, class_pixels: np.ndarray, progress: tqdm
 ) -> Iterator[bytes]:
-    """The next `count` records; their pixels are added to `class_pixels`."""
+    """Yields the next `count` records and adds their pixels to `class_pixels`."""
     for _ in range(count):
         example = next(encoded)
         class_pixels += example.class_pixels
@@ -276,7 +278,7 @@ def _assembled(
     finished: dict[str, _Finished],
     label_space: LabelSpace,
 ) -> PreparedDataset:
-    """The data set that all shards make, not yet declared one."""
+    """Returns the data set of all shards; its `dataset.json` is not written yet."""
     splits = {}
     for split in dict.fromkeys(shard.split for shard in shards):
         parts = [finished[shard.file] for shard in shards if shard.split == split]
@@ -289,14 +291,14 @@ def _assembled(
 
 
 def _still_good(output: str, digests: dict[str, str]) -> dict[str, _Finished]:
-    """Finished shards that have the planned contents and whose files are intact."""
+    """Returns the finished shards with the planned contents and intact files."""
     kept = {}
     for finished in _load_journal(output):
         path = os.path.join(output, finished.info.file)
         if (
             digests.get(finished.info.file) == finished.digest
             and os.path.isfile(path)
-            and tfrecord.file_sha256(path) == finished.info.sha256
+            and file_sha256(path) == finished.info.sha256
         ):
             kept[finished.info.file] = finished
     return kept
@@ -314,7 +316,7 @@ def _load_journal(output: str) -> list[_Finished]:
             for entry in entries
         ]
     except (ValueError, KeyError, TypeError):
-        _say(f"{path} is damaged; all shards are written anew.")
+        _say(f"{path} is damaged; all shards are written again.")
         return []
 
 
@@ -335,18 +337,18 @@ def _say(line: str) -> None:
 
 
 def write_label_files(prepared: PreparedDataset, split: str, folder: str) -> int:
-    """Writes the label maps of a split as palette PNGs of raw ids, KEY.png each.
+    """Writes the label maps of a split as palette PNGs of raw ids, named KEY.png.
 
-    Palettes have 256 entries: data sets with larger raw ids get 16-bit grey PNGs.
+    A palette has 256 entries. Data sets with larger raw ids get 16-bit grey PNGs.
 
     Args:
-        prepared: the data set; its shards are enough, `dataset.json` need not exist yet.
+        prepared: the data set. Only its shards are needed; `dataset.json` need not exist yet.
         split: one of its splits.
-        folder: made when needed; files of the same names are replaced, and what a killed run left
-            half-written of them is removed.
+        folder: created if needed. Files of the same names are replaced, and their half-written
+            copies of a killed run are removed.
 
     Returns:
-        How many were written.
+        Number of files written.
 
     Raises:
         ValueError: no such split. OSError: the folder cannot be written.

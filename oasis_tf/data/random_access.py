@@ -12,7 +12,7 @@ from oasis_tf.data import tfrecord
 
 @dataclasses.dataclass(frozen=True)
 class RecordPlace:
-    """Where a record lies: bytes [start, end) of a shard of this SHA-256."""
+    """The place of a record: bytes [start, end) of a shard with this SHA-256."""
 
     shard_path: str
     shard_sha256: str
@@ -20,16 +20,16 @@ class RecordPlace:
     end: int
 
     def fields(self):
-        """Key (str), image and label map files (bytes) of the record.
+        """Key (str), image file and label file (bytes) of the record.
 
         Raises:
-            ValueError: the record is damaged; its shard and place are named.
+            ValueError: the record is damaged; the error names its shard and place.
         """
         parsed = self._parsed()
         return parsed["key"].decode(), parsed["image"], parsed["label"]
 
     def size(self):
-        """(height, width) as the record has them; nothing is decoded."""
+        """(height, width) as stored in the record. Nothing is decoded."""
         parsed = self._parsed()
         return int(parsed["height"]), int(parsed["width"])
 
@@ -44,7 +44,7 @@ class RecordPlace:
             ) from error
 
     def read(self):
-        """(key, image uint8 [H, W, 3], label map of model ids [H, W]) of the record.
+        """Decodes the record: (key, image uint8 [H, W, 3], label map of model ids [H, W]).
 
         Raises:
             ValueError: the record is damaged.
@@ -53,7 +53,7 @@ class RecordPlace:
         return key, self._decoded(image, "RGB"), self._decoded(label, None)
 
     def read_label(self):
-        """(key, label map of model ids [H, W]) of the record; its image is not decoded."""
+        """Decodes all but the image of the record: (key, label map of model ids [H, W])."""
         key, _, label = self.fields()
         return key, self._decoded(label, None)
 
@@ -63,20 +63,20 @@ class RecordPlace:
                 return np.asarray(picture.convert(mode) if mode else picture)
         except (OSError, SyntaxError, ValueError) as error:
             raise ValueError(
-                f"A picture in the record at byte {self.start} of {self.shard_path} is damaged. "
+                f"An image in the record at byte {self.start} of {self.shard_path} is damaged. "
                 f"{tfrecord.REMEDY}"
             ) from error
 
 
 def record_places(prepared, split):
-    """Places of all records of a split, in file order.
+    """Returns the places of all records of a split, in file order.
 
     Args:
         prepared: `PreparedDataset`.
         split: one of its splits.
 
     Raises:
-        ValueError: no such split, or a shard that does not hold as many records as recorded.
+        ValueError: no such split, or a shard without the number of records in `dataset.json`.
     """
     places = []
     shards = prepared.shard_paths(split), prepared.splits[split].shards
@@ -84,8 +84,8 @@ def record_places(prepared, split):
         starts = tfrecord.record_starts(path)
         if len(starts) - 1 != shard.num_examples:
             raise ValueError(
-                f"{path} holds {len(starts) - 1} whole records; {shard.num_examples} are recorded. "
-                f"{tfrecord.REMEDY}"
+                f"{path} holds {len(starts) - 1} whole records; {tfrecord.METADATA_FILE} states "
+                f"{shard.num_examples}. {tfrecord.REMEDY}"
             )
         bounds = zip(starts[:-1], starts[1:], strict=True)
         places += [RecordPlace(path, shard.sha256, start, end) for start, end in bounds]

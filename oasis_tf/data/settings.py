@@ -7,10 +7,10 @@ from oasis_tf.settings.fields import check_fields, setting
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Where training images come from and how they are cut.
+    """The training data: its folder, and how images are resized, cropped and mirrored.
 
-    `resize_height` and `resize_width` are the crop's own size if None. `data_dir` is None only
-    where the weights came from elsewhere.
+    `resize_height` and `resize_width` default to the size of the crop. `data_dir` is None only in a
+    model directory that was not trained here, such as a converted one.
 
     Raises:
         ValueError: a field is outside its limits, or the crop does not fit into the resized image.
@@ -25,21 +25,22 @@ class DataConfig:
     crop_height: int = setting("Height of training images in pixels.", 256, minimum=1)
     crop_width: int = setting("Width of training images in pixels.", 256, minimum=1)
     resize_height: int | None = setting(
-        "Height images are resized to before the random crop (default: --crop_height; 286 for "
-        "ADE20K and COCO-Stuff at 256, 143 for LVIS at 128).",
+        "Height of images before the random crop. (default: --crop_height; 286 for ADE20K and "
+        "COCO-Stuff at 256, 143 for LVIS at 128)",
         None,
         minimum=1,
     )
     resize_width: int | None = setting(
-        "Width images are resized to before the random crop (default: as --resize_height).",
+        "Width of images before the random crop. (default: --crop_width, with the exceptions of "
+        "--resize_height)",
         None,
         minimum=1,
     )
-    flip: bool = setting("Mirror every second training image, chosen at random.", True)
+    flip: bool = setting("Mirror half of the training images, chosen at random.", True)
     skip_corrupt: bool = setting(
-        "Do without records of the data set that cannot be read or decoded: they are looked for "
-        "once at the start, counted and reported. Otherwise such a record stops the run when it "
-        "is met.",
+        "Skip records of the data set that cannot be read or decoded. All records are checked once "
+        "at the start, and those skipped are counted and reported. Without this flag, such a "
+        "record stops the run when it is read.",
         False,
         changeable=True,
     )
@@ -53,6 +54,6 @@ class DataConfig:
             crop, resize = getattr(self, f"crop_{side}"), getattr(self, f"resize_{side}")
             if resize < crop:
                 raise ValueError(
-                    f"`resize_{side}` must be at least `crop_{side}`: crops are cut from the "
-                    f"resized image. Received: resize_{side}={resize}, crop_{side}={crop}."
+                    f"`resize_{side}` must be at least `crop_{side}`, because crops are taken from "
+                    f"the resized image. Received: resize_{side}={resize}, crop_{side}={crop}."
                 )

@@ -1,8 +1,8 @@
-"""`shapes`: a procedural data set of little landscapes, for trying things out and for tests.
+"""`shapes`: a procedural data set of small landscapes, for first steps and for tests.
 
-A scene is a layout (label map of 12 classes) and a style (light, hues and texture phases), both
-drawn from the seed, so that one label map has many valid images. Geometry and textures are given
-in relative coordinates: the height is 1, the width is the aspect ratio, and any size works.
+A scene has a layout (label map of 12 classes) and a style (light, hues and texture phases). Both
+are sampled from the seed, so that one label map has many valid images. Geometry and textures use
+relative coordinates: the height is 1, the width is the aspect ratio. So any size works.
 """
 
 import dataclasses
@@ -13,18 +13,18 @@ from oasis_tf.data.datasets import SHAPES_CLASSES
 
 NAMES = tuple(name for name, _ in SHAPES_CLASSES)
 (SKY, HILL, GRASS, WATER, ROAD, WALL, ROOF, WINDOW, TREE, SUN, BOAT, BALLOON) = range(len(NAMES))
-VALIDATION_INDEX = 2**32  # scenes from here on are for validation, however many train
+VALIDATION_INDEX = 2**32  # index of the first validation scene; does not depend on their number
 
 _LAYOUT, _STYLE = 0, 1
 
 
 def scene(seed: int, index: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """One scene, a pure function of its arguments.
+    """Generates one scene; a pure function of its arguments.
 
     Args:
-        seed: ≥ 0, of the data set.
-        index: ≥ 0, of the scene.
-        height, width: ≥ 8.
+        seed: seed of the data set, ≥ 0.
+        index: index of the scene, ≥ 0.
+        height, width: size in pixels, ≥ 8.
 
     Returns:
         (image uint8 [height, width, 3], label map uint8 [height, width] with ids 0…11).
@@ -33,11 +33,11 @@ def scene(seed: int, index: int, height: int, width: int) -> tuple[np.ndarray, n
         ValueError: an argument is out of range.
     """
     label_map = layout(seed, index, height, width)
-    return paint(label_map, seed, index), label_map
+    return render(label_map, seed, index), label_map
 
 
 def layout(seed: int, index: int, height: int, width: int) -> np.ndarray:
-    """Label map uint8 [height, width] of a scene. Same arguments and errors as `scene`."""
+    """Generates the label map uint8 [height, width] of a scene; see `scene`."""
     if height < 8 or width < 8:
         raise ValueError(
             f"Scenes need at least 8×8 pixels. Received: height={height}, width={width}."
@@ -54,8 +54,8 @@ def layout(seed: int, index: int, height: int, width: int) -> np.ndarray:
     return canvas.labels
 
 
-def paint(label_map: np.ndarray, seed: int, index: int) -> np.ndarray:
-    """Paints a label map [h, w] of ids 0…11 in the style drawn for `index`: uint8 [h, w, 3]."""
+def render(label_map: np.ndarray, seed: int, index: int) -> np.ndarray:
+    """Renders a label map [h, w] of ids 0…11 in the style of `index`: uint8 [h, w, 3]."""
     rng = _rng(seed, index, _STYLE)
     height, width = label_map.shape
     y, x = _grid(height, width)
@@ -91,7 +91,7 @@ class _Canvas:
         return (self.y >= top) & (self.y < bottom) & (self.x >= left) & (self.x < right)
 
     def spire(self, top: float, bottom: float, cx: float, base: float, tip: float) -> np.ndarray:
-        """Triangle (or trapezoid, with tip > 0) of the given half widths, standing upright."""
+        """An upright triangle (or, with tip > 0, a trapezoid) of the given half widths."""
         part = (self.y - top) / (bottom - top)
         return (part >= 0) & (part < 1) & (np.abs(self.x - cx) < tip + (base - tip) * part)
 
@@ -103,14 +103,14 @@ def _rng(seed: int, index: int, stream: int) -> np.random.Generator:
 
 
 def _grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel centres: y [height, 1] in 0…1, x [1, width] in 0…aspect ratio."""
+    """Returns pixel centres: y [height, 1] in 0…1, x [1, width] in 0…aspect ratio."""
     y = (np.arange(height) + 0.5) / height
     x = (np.arange(width) + 0.5) / height
     return y[:, None], x[None]
 
 
 def _ridge(rng: np.random.Generator, x: np.ndarray, roughness: float) -> np.ndarray:
-    """A smooth random line over x, within about ±roughness."""
+    """Samples a smooth line over x, within about ±roughness."""
     line = np.zeros_like(x)
     for cycles in (0.7, 1.5, 3.1):
         line += np.sin(2 * np.pi * (cycles * x * rng.uniform(0.7, 1.3) + rng.uniform())) / cycles
@@ -138,7 +138,7 @@ def _draw_ground(canvas: _Canvas, rng: np.random.Generator, horizon: float) -> N
 
 
 def _draw_water(canvas: _Canvas, rng: np.random.Generator, horizon: float) -> float:
-    """Draws a sea or a lake (or none), boats on it, and returns where dry land begins."""
+    """Draws a sea or a lake with boats, or none. Returns the y at which dry land begins."""
     kind, width = rng.uniform(), canvas.width
     if kind < 0.4:
         shore = horizon + rng.uniform(0.12, 0.22)
@@ -178,7 +178,7 @@ def _draw_road(canvas: _Canvas, rng: np.random.Generator, top: float) -> None:
 
 
 def _draw_objects(canvas: _Canvas, rng: np.random.Generator, top: float) -> None:
-    """Houses and trees, the far ones first."""
+    """Draws houses and trees, far ones first."""
     houses = rng.integers(0, 1 + max(2, round(2 * canvas.width)), endpoint=False)
     trees = rng.integers(1, 1 + max(4, round(5 * canvas.width)), endpoint=True)
     draw = [_draw_house] * int(houses) + [_draw_tree] * int(trees)
@@ -218,12 +218,12 @@ def _draw_tree(canvas: _Canvas, rng, foot: float, cx: float, scale: float) -> No
 
 
 def _class_colors(rng: np.random.Generator) -> np.ndarray:
-    """Base colours [12, 3] in 0…1: each class in its own family, varied by image."""
+    """Samples base colours [12, 3] in 0…1: each class varies around its own colour."""
     colors = np.array([color for _, color in SHAPES_CLASSES]) / 255
     season = rng.uniform(-1, 1)  # from lush to dry
     colors[GRASS] += np.array([0.14, 0.0, -0.03]) * season
     colors[TREE] += np.array([0.05, 0.0, -0.02]) * season
-    dusk = rng.uniform(0, 1)  # sky and water turn towards pink together
+    dusk = rng.uniform(0, 1)  # makes sky and water pink together
     colors[SKY] += np.array([0.30, 0.04, -0.02]) * dusk
     colors[WATER] += np.array([0.12, 0.02, 0.0]) * dusk
     colors[HILL] += rng.uniform(-1, 1) * np.array([-0.06, 0.04, 0.08])
@@ -233,7 +233,7 @@ def _class_colors(rng: np.random.Generator) -> np.ndarray:
 
 
 def _patterns(rng: np.random.Generator, y: np.ndarray, x: np.ndarray) -> list[np.ndarray]:
-    """Brightness pattern [h, w] of each class, about ±0.2, with phases of this image."""
+    """Returns the brightness pattern [h, w] of each class, about ±0.2, with random phases."""
     shift = rng.uniform(0, 1, (len(NAMES), 2))
 
     def wave(class_id, cycles_y, cycles_x):
@@ -262,7 +262,7 @@ def _patterns(rng: np.random.Generator, y: np.ndarray, x: np.ndarray) -> list[np
 
 
 def _value_noise(rng: np.random.Generator, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Smooth noise [h, w], about ±0.5, from a random lattice of 28 cells per height."""
+    """Samples smooth noise [h, w], about ±0.5, from a random lattice of 28 cells per height."""
     lattice = np.pad(rng.uniform(-0.5, 0.5, (28, 28)), (0, 1), mode="wrap")
     i, fy = np.divmod(28 * y, 1)
     j, fx = np.divmod(28 * x, 1)

@@ -1,7 +1,7 @@
 """Prepared data sets on disk: the record schema, TFRecord shards and `dataset.json`.
 
-A prepared data set is a folder of shards `SPLIT-00000-of-00008.tfrecord` and one `dataset.json`,
-which is written last: a folder without it is not a data set. Records are `tf.train.Example`s:
+A prepared data set is a folder of shards `SPLIT-00000-of-00008.tfrecord` with one `dataset.json`.
+That file is written last: a folder without it is not a data set. Records are `tf.train.Example`s:
 
     key           bytes  name of the image, unique in its split
     image         bytes  JPEG or PNG file, height × width
@@ -12,7 +12,7 @@ which is written last: a folder without it is not a data set. Records are `tf.tr
 
 import contextlib
 import dataclasses
-import hashlib
+import functools
 import json
 import os
 import struct
@@ -22,6 +22,7 @@ import tensorflow as tf
 
 from oasis_tf.data.datasets import LabelSpace
 from oasis_tf.io import files
+from oasis_tf.io.files import file_sha256
 
 FORMAT_VERSION = 1
 METADATA_FILE = "dataset.json"
@@ -57,7 +58,7 @@ class ShardInfo:
 
 @dataclasses.dataclass(frozen=True)
 class SplitInfo:
-    """The shards of a split, and how many pixels of it each class has (model-id order)."""
+    """The shards of a split, and its number of pixels of each class (in model-id order)."""
 
     shards: tuple[ShardInfo, ...]
     class_pixels: tuple[int, ...]
@@ -75,9 +76,9 @@ class SplitInfo:
 
 @dataclasses.dataclass(frozen=True)
 class PreparedDataset:
-    """What `oasis_tf.prepare` left in a folder.
+    """A prepared data set: the folder that `oasis_tf.prepare` wrote.
 
-    `synthetic` tells of generated images which model, step and seeds they come from; else None.
+    `synthetic` is None for real images. For generated ones it holds model, step and seeds.
     """
 
     data_dir: str
@@ -87,7 +88,7 @@ class PreparedDataset:
 
     @property
     def class_frequency(self) -> tuple[float, ...]:
-        """Share of the training pixels that each class has, unknown included (sums to 1)."""
+        """Share of each class, unknown included, in the training pixels (sums to 1)."""
         pixels = self.splits["train"].class_pixels
         return tuple(count / sum(pixels) for count in pixels)
 
@@ -121,16 +122,16 @@ class PreparedDataset:
 
     @classmethod
     def load(cls, data_dir: str, *, skip_corrupt: bool = False) -> "PreparedDataset":
-        """Reads `dataset.json` and checks that every shard is there in full size.
+        """Reads `dataset.json` and checks that every shard exists and has its full size.
 
         Args:
-            data_dir: folder that was prepared.
-            skip_corrupt: do not look at the shards; `verification` finds what they lack.
+            data_dir: prepared data set.
+            skip_corrupt: do not check the shards here; `verification` checks their records.
 
         Raises:
-            FileNotFoundError: `data_dir` was never prepared completely, or a shard is missing.
-            ValueError: another format version, an unreadable `dataset.json`, or a shard of
-                another size than recorded.
+            FileNotFoundError: `data_dir` was not prepared completely, or a shard is missing.
+            ValueError: `dataset.json` is damaged or of another format version, or a shard has
+                another size than it states.
         """
         path = os.path.join(data_dir, METADATA_FILE)
         if not os.path.isfile(path):
@@ -139,19 +140,28 @@ class PreparedDataset:
                 f"{data_dir} is not a prepared data set: it {problem}. Run `python -m "
                 f"oasis_tf.prepare --output={data_dir} …` (again, if it was interrupted)."
             )
-        values = _read_metadata(path)
-        splits = {
-            name: SplitInfo(
-                tuple(ShardInfo(**shard) for shard in split["shards"]),
-                tuple(split["class_pixels"]),
-            )
-            for name, split in values["splits"].items()
-        }
-        label_space = LabelSpace.from_json(values["label_space"])
-        prepared = cls(data_dir, label_space, splits, values.get("synthetic"))
+        status = os.stat(path)
+        state = status.st_ino, status.st_mtime_ns, status.st_size
+        prepared = cls(data_dir, **_described(path, state))
         if not skip_corrupt:
             prepared._check_shards()
         return prepared
+
+    def check_classes(self, label_space: LabelSpace, model: str = "a model") -> None:
+        """Raises ValueError unless data set and model have the same classes.
+
+        Args:
+            label_space: label space of the model.
+            model: name of the model in the error.
+        """
+        ours, theirs = label_space, self.label_space
+        if (ours.class_names, ours.has_unknown) != (theirs.class_names, theirs.has_unknown):
+            raise ValueError(
+                f"The model and the data set must have the same classes. Received: {model} of "
+                f"{ours.num_classes} classes ({ours.dataset}) and a data set of "
+                f"{theirs.num_classes} classes ({theirs.dataset}) in {self.data_dir}. Give the "
+                "data set that the model was trained on, or another one with the same classes."
+            )
 
     def _split(self, split: str) -> SplitInfo:
         if split not in self.splits:
@@ -184,19 +194,22 @@ class PreparedDataset:
 def _whole_records(path: str, shard: ShardInfo) -> str:
     whole = len(record_starts(path)) - 1
     if whole >= shard.num_examples:
-        return f"It holds {whole} records; {shard.num_examples} are recorded."
-    return f"Record {whole} (counted from 0) is not whole; {shard.num_examples} records should be."
+        return f"It holds {whole} records; {METADATA_FILE} states {shard.num_examples}."
+    return (
+        f"Record {whole} (counted from 0) is not whole; {METADATA_FILE} states "
+        f"{shard.num_examples} records."
+    )
 
 
 def shard_name(split: str, index: int, num_shards: int) -> str:
-    """File name of a shard, such as `train-00002-of-00008.tfrecord`."""
+    """Returns the file name of a shard, such as `train-00002-of-00008.tfrecord`."""
     return f"{split}-{index:05d}-of-{num_shards:05d}.tfrecord"
 
 
 def serialize_example(
     *, key: str, image: bytes, image_format: str, label: bytes, height: int, width: int
 ) -> bytes:
-    """One record (see the schema above). Equal arguments give equal bytes."""
+    """Encodes one record (schema above). Equal arguments give equal bytes."""
     values = {
         "key": key.encode(),
         "image": image,
@@ -214,15 +227,15 @@ def serialize_example(
 
 
 def parse_example(record: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Fields of one serialized record as scalar tensors, nothing decoded."""
+    """Parses one record: scalar tensors by field name. Images are not decoded."""
     return tf.io.parse_single_example(record, SCHEMA)
 
 
 def write_shard(path: str, records: Iterable[bytes]) -> ShardInfo:
-    """Writes records to `path`: aside first, renamed once they are safely on disk.
+    """Writes records to a file aside and renames it to `path` when it is complete on disk.
 
     Raises:
-        OSError: `path` cannot be written (unwritable, disk full); nothing is left there.
+        OSError: `path` cannot be written (no permission, disk full); no file is left.
     """
     count = 0
     with (
@@ -237,10 +250,9 @@ def write_shard(path: str, records: Iterable[bytes]) -> ShardInfo:
 
 
 def record_starts(path: str) -> list[int]:
-    """Bytes at which the whole records of a shard begin, and at which the last of them ends.
+    """Returns the first byte of every whole record of a shard, and the end of the last one.
 
-    Goes from one stored length to the next, and so no further than to the first that is wrong;
-    contents are not looked at.
+    Follows the stored lengths, so it stops at the first wrong one. Contents are not checked.
 
     Raises:
         OSError: the file cannot be read.
@@ -258,17 +270,18 @@ def record_starts(path: str) -> list[int]:
     return starts
 
 
-def file_sha256(path: str) -> str:
-    """SHA-256 of a file, hexadecimal."""
+def contents_unchecked(path: str, start: int, end: int) -> bytes:
+    """Returns the contents of the record at bytes [start, end) of a shard; ignores checksums."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(start + _HEADER_BYTES)
+        return file.read(end - start - _HEADER_BYTES - _FOOTER_BYTES)
 
 
 def write_json(path: str, values: dict) -> None:
-    """Writes a JSON file aside, then renames it.
+    """Writes a JSON file aside and renames it.
 
     Raises:
-        OSError: `path` cannot be written; a previous file stays as it was.
+        OSError: `path` cannot be written; an existing file stays unchanged.
     """
     with (
         _explained(path),
@@ -280,7 +293,7 @@ def write_json(path: str, values: dict) -> None:
 
 @contextlib.contextmanager
 def _explained(path: str):
-    """Turns errors of writing `path` into one that says what to do."""
+    """Turns errors of writing `path` into an OSError that says what to do."""
     try:
         yield
     except tf.errors.OpError as error:
@@ -290,12 +303,31 @@ def _explained(path: str):
 
 
 def unwritable(path: str, reason: str) -> OSError:
-    """The error for a file or folder of a data set that cannot be written."""
+    """Returns the error for a file or folder of a data set that cannot be written."""
     return OSError(
         f"Cannot write {path}: {reason}. The data set is not prepared. Make room there or make it "
         "writable (or choose another --output), then run the same command again: finished shards "
         "are kept."
     )
+
+
+@functools.lru_cache(maxsize=8)
+def _described(path: str, state: tuple) -> dict:
+    """Reads `dataset.json` once for each `state`: values by attribute of `PreparedDataset`."""
+    del state
+    values = _read_metadata(path)
+    splits = {
+        name: SplitInfo(
+            tuple(ShardInfo(**shard) for shard in split["shards"]), tuple(split["class_pixels"])
+        )
+        for name, split in values["splits"].items()
+    }
+    label_space = LabelSpace.from_json(values["label_space"])
+    return {
+        "label_space": label_space,
+        "splits": splits,
+        "synthetic": values.get("synthetic"),
+    }
 
 
 def _read_metadata(path: str) -> dict:

@@ -22,9 +22,9 @@ _label_space: LabelSpace | None = None  # of this worker process
 
 @contextlib.contextmanager
 def pool(count: int, label_space: LabelSpace) -> Iterator[Callable]:
-    """Gives an ordered, bounded, lazy `map(function, items)` over `count` processes.
+    """Yields an ordered, bounded, lazy `map(function, items)` over `count` processes.
 
-    One process means this one.
+    With a count of 1, this process does the work.
 
     Raises:
         OSError: a worker was killed.
@@ -33,8 +33,8 @@ def pool(count: int, label_space: LabelSpace) -> Iterator[Callable]:
         _start_worker(label_space, watch_parent=False)
         yield map
         return
-    # Never a plain fork: this process has TensorFlow's threads. A fork server (where the system
-    # has one) imports the few modules once, then starts a worker in milliseconds.
+    # Never a plain fork: this process has TensorFlow's threads. A fork server (if the system has
+    # one) imports the few modules once, then starts each worker in milliseconds.
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if context.get_start_method() == "forkserver":
@@ -67,21 +67,21 @@ def _start_worker(label_space: LabelSpace, watch_parent: bool = True) -> None:
     global _label_space
     _label_space = label_space
     if watch_parent:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends the work
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process stops the workers
         threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
 def _exit_with_parent() -> None:
-    """Ends this worker when the main process is gone, even killed."""
+    """Ends this worker when the main process ends, even if that was killed."""
     multiprocessing.parent_process().join()
     os._exit(1)
 
 
 def check(sources: Sequence[Source]) -> list[str | None]:
-    """What is wrong with each example (see `Source.check`)."""
+    """Returns what is wrong with each example, or None (see `Source.check`)."""
     return [source.check() for source in sources]
 
 
 def encode(sources: Sequence[Source]) -> list[EncodedExample]:
-    """Encodes examples (see `Source.encode`); to be called through `pool`."""
+    """Encodes examples (see `Source.encode`). Call it through `pool`."""
     return [source.encode(_label_space) for source in sources]

@@ -1,1 +1,1 @@
-"""Files: whole or absent; pictures, label files, published weights; progress of long work."""
+"""Files that are whole or absent; images, label files, weight files; progress of long work."""

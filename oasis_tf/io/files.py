@@ -1,16 +1,17 @@
-"""Files and folders that are whole or absent: written aside, beside their place, then renamed."""
+"""Files and folders that are whole or absent: written under another name, then renamed."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 
 
 @contextlib.contextmanager
 def written_aside(path):
-    """Gives a path to write to; `path` is replaced by what lies there when the block ends well.
+    """Yields a path to write to. If the block does not raise, that file is renamed to `path`.
 
-    The folder of `path` is made when needed. The path given keeps the suffix of `path`. If the
-    block raises, what it wrote is removed and `path` stays as it was.
+    The new path is in the same folder, which is created if needed, and has the same suffix. If the
+    block raises, its file is removed and `path` stays unchanged.
 
     Raises:
         OSError: the folder or the file cannot be written.
@@ -31,10 +32,10 @@ def written_aside(path):
 
 @contextlib.contextmanager
 def folder_written_aside(path):
-    """Gives a new folder to write into; it becomes `path` when the block ends well.
+    """Yields a new folder to write into. If the block does not raise, it is renamed to `path`.
 
-    The folder above `path` is made when needed; `path` itself must not exist, or be empty. If the
-    block raises, what it wrote is removed.
+    Parent folders of `path` are created if needed. `path` itself must be empty or not exist. If the
+    block raises, the new folder is removed.
 
     Raises:
         OSError: the folder cannot be written, or `path` is not empty.
@@ -47,3 +48,9 @@ def folder_written_aside(path):
         os.rename(aside, path)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def file_sha256(path):
+    """Returns the SHA-256 of a file, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

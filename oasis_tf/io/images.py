@@ -1,5 +1,6 @@
-"""Images entering and leaving the program: photographs, PNG files, contact sheets, animations."""
+"""Reads and writes images: photographs, PNG files, contact sheets, animations."""
 
+import io
 import os
 import struct
 
@@ -10,16 +11,16 @@ from oasis_tf.io import files
 
 GAP = 2
 ANIMATIONS = ("gif", "webp")
-_PALETTE_PIXELS = 2**18  # looked at to find colours
+_PALETTE_PIXELS = 2**18  # most pixels from which a palette is computed
 
 
 def to_uint8(image):
-    """Images in [-1, 1] as 8-bit values, uint8 of the same shape, rounded to the nearest."""
+    """Converts images in [-1, 1] to uint8 of the same shape, rounded to the nearest value."""
     return np.clip(np.round((np.asarray(image) + 1.0) * 127.5), 0, 255).astype(np.uint8)
 
 
 def write_png(path, image, text=None):
-    """Writes uint8 [H, W, 3] as a PNG file; `text`: see `save_png`."""
+    """Writes uint8 [H, W, 3] as a PNG file. For `text` see `save_png`."""
     save_png(path, Image.fromarray(image), text)
 
 
@@ -27,9 +28,9 @@ def save_png(path, picture, text=None):
     """Writes a Pillow image as a PNG file, whole or not at all.
 
     Args:
-        path: of the file; its folder is made when needed.
+        path: path of the file; its folder is created if needed.
         picture: `PIL.Image.Image`.
-        text: dict of str to str, kept in the file as its text chunks; or None.
+        text: dict of str to str, written as text chunks; or None.
     """
     chunks = PngImagePlugin.PngInfo()
     for key, value in (text or {}).items():
@@ -38,11 +39,26 @@ def save_png(path, picture, text=None):
         picture.save(aside, pnginfo=chunks)
 
 
+def encode_png(values, compress_level=-1):
+    """Encodes uint8 [H, W, 3] or [H, W], or uint16 [H, W], as a PNG file (bytes).
+
+    `compress_level` is zlib's: -1 is its default, 1 is fast, for files that are read only once.
+    """
+    file = io.BytesIO()
+    Image.fromarray(values).save(file, "PNG", compress_level=compress_level)
+    return file.getvalue()
+
+
+def png_bit_depth(head):
+    """Returns the bits per channel of a PNG file from its first 25 bytes or more."""
+    return head[24]
+
+
 def read_texts(path):
-    """Text chunks of a PNG file as a dict; its pixels are not read.
+    """Reads the text chunks of a PNG file as a dict. Pixels are not read.
 
     Raises:
-        ValueError: not a PNG file.
+        ValueError: this is not a PNG file.
     """
     try:
         with Image.open(path, formats=["PNG"]) as image:
@@ -52,10 +68,10 @@ def read_texts(path):
 
 
 def read_photograph(path):
-    """Reads an image file of any usual format, upright: uint8 [H, W, 3].
+    """Reads an image file of any usual format as uint8 [H, W, 3], rotated as its EXIF data say.
 
     Raises:
-        ValueError: it cannot be read or decoded, or is not opaque.
+        ValueError: the file cannot be read or decoded, or the image is not opaque.
     """
     try:
         with Image.open(path) as image:
@@ -70,18 +86,18 @@ def read_photograph(path):
 
 
 def resize_image(image, height, width):
-    """Bicubic with antialiasing, as in training: uint8 [H, W, 3] to [height, width, 3]."""
+    """Resizes uint8 [H, W, 3] to [height, width, 3] as in training: bicubic, antialiased."""
     if image.shape[:2] == (height, width):
         return image
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def contact_sheet(rows):
-    """One picture of many, with white gaps of 2 pixels between the tiles.
+    """Arranges images as tiles of one image, with white gaps of 2 pixels.
 
     Args:
-        rows: list of lists of uint8 [H, W, 3]. Tiles smaller than the largest, and rows shorter
-            than the longest, are filled up with white.
+        rows: list of lists of uint8 [H, W, 3]. Smaller tiles and shorter rows are padded with
+            white.
 
     Returns:
         uint8 [rows * (H + 2) - 2, columns * (W + 2) - 2, 3].
@@ -98,10 +114,10 @@ def contact_sheet(rows):
 
 
 def check_animation(path):
-    """Refuses a path that `write_animation` cannot write.
+    """Checks that `write_animation` can write a path.
 
     Raises:
-        ValueError: neither .gif nor .webp, or Pillow was built without WebP.
+        ValueError: the suffix is neither .gif nor .webp, or Pillow was built without WebP.
     """
     kind = os.path.splitext(path)[1].lower().lstrip(".")
     if kind not in ANIMATIONS:
@@ -111,12 +127,12 @@ def check_animation(path):
 
 
 def write_animation(path, frames, frame_ms=100):
-    """Writes frames as an animation that repeats for ever.
+    """Writes frames as an animation that loops forever.
 
     Args:
         path: .gif (256 colours, the same for all frames) or .webp (lossless).
-        frames: list of uint8 [H, W, 3], of one size.
-        frame_ms: int, milliseconds that a frame is shown; GIF counts in tens.
+        frames: list of uint8 [H, W, 3] of equal size.
+        frame_ms: int, milliseconds per frame; GIF stores hundredths of a second.
 
     Raises:
         ValueError: see `check_animation`.
@@ -131,7 +147,7 @@ def write_animation(path, frames, frame_ms=100):
 
 
 def _with_one_palette(frames):
-    """Pillow images of 256 colours. No dithering: pixels that stay the same must not flicker."""
+    """Returns Pillow images of 256 colours. No dithering, or unchanged pixels would flicker."""
     pixels = np.concatenate([frame.reshape(-1, 3) for frame in frames])
     pixels = pixels[:: 1 + len(pixels) // _PALETTE_PIXELS]
     palette = Image.fromarray(pixels[None]).quantize(256, kmeans=2)

@@ -1,7 +1,7 @@
-"""Label PNGs: found, read, checked, brought to a size, and written.
+"""Finds, reads, checks, resizes and writes label PNGs.
 
-A label PNG holds raw ids, the numbers the data set's own files use, in one channel; or the colours
-of the data set's palette. A `LabelSpace` turns either into model ids.
+A label PNG holds raw ids (the values of the data set's own files) in one channel, or colours of the
+data set's palette. A `LabelSpace` converts both to model ids.
 """
 
 from pathlib import Path
@@ -13,28 +13,30 @@ from oasis_tf.io import images
 
 FORMATS = ("auto", "ids", "colors")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-ONE_CHANNEL_MODES = ("1", "L", "P", "I;16", "I")
-BIT_DEPTH_OFFSET = 24  # of the byte in a PNG file that tells the bits a channel
+# Pillow's modes of PNG files with one channel: grey of 1, up to 8 and 16 bits; palette.
+GREY_MODES = ("1", "L", "I;16", "I")
+ONE_CHANNEL_MODES = (*GREY_MODES, "P")
 
 
 def find_label_files(path):
-    """The label files a path stands for: `find_files` of PNG files."""
+    """Finds label files: `find_files` for PNG files."""
     return find_files(path, (".png",), "label PNGs")
 
 
 def find_files(path, suffixes, what):
-    """The files a path stands for.
+    """Finds the files of a path.
 
     Args:
-        path: a file, or a folder searched with all its subfolders; hidden files are left out.
-        suffixes: lower-case suffixes, such as `(".png",)`, of the files of a folder.
-        what: what such files are called.
+        path: a file, or a folder that is searched with its subfolders; hidden files are skipped.
+        suffixes: lower-case suffixes of the files wanted from a folder, such as `(".png",)`.
+        what: name of such files in errors.
 
     Returns:
-        list of paths, sorted, each with another stem.
+        sorted list of paths, all with different stems.
 
     Raises:
-        ValueError: nothing there, no such file in the folder, or two files with the same stem.
+        ValueError: the path does not exist, the folder has no such file, or two files have the
+            same stem.
     """
     path = Path(path)
     if path.is_dir():
@@ -65,31 +67,52 @@ def read_label_file(path):
     """Reads raw ids.
 
     Args:
-        path: PNG file with one channel: grey of 1 to 16 bits, or palette (the indices are the ids).
+        path: PNG file with one channel: grey of 1 to 16 bits, or palette (its indices are the ids).
 
     Returns:
         integers [H, W].
 
     Raises:
-        ValueError: not a readable PNG, or more than one channel.
+        ValueError: the file is not a readable PNG, or has more than one channel.
     """
     mode, pixels, _ = _read_png(path)
-    if mode not in ONE_CHANNEL_MODES:
-        raise ValueError(
-            "A label PNG must have one channel that holds raw ids. "
-            f"Received: {path} with channels {mode}. Save class numbers, not colours."
-        )
     return _ids(path, mode, pixels)
 
 
+def read_mask(path, shape):
+    """Reads a mask: bool [H, W], true where the file is not 0.
+
+    Args:
+        path: PNG file with one channel.
+        shape: required (height, width).
+
+    Raises:
+        ValueError: the file is unreadable, has colours or another size, or is 0 everywhere.
+    """
+    mode, mask, _ = _read_png(path)
+    if mode not in ONE_CHANNEL_MODES:
+        raise ValueError(
+            "A mask must have one channel: 0 outside the region, anything else inside. "
+            f"Received: {path} with channels {mode}."
+        )
+    if mask.shape != tuple(shape):
+        raise ValueError(
+            f"A mask must have the size of its label map or photograph. Received: {path} of height "
+            f"and width {mask.shape[0]} x {mask.shape[1]} for {shape[0]} x {shape[1]}."
+        )
+    if not mask.any():
+        raise ValueError(f"The mask has no pixel that is not 0: {path}. Mark the region in it.")
+    return mask != 0
+
+
 def _read_png(path):
-    """Mode, pixels and palette (RGB [K, 3] of mode P, otherwise None) of a PNG file."""
+    """Reads mode, pixels and palette (RGB [256, 3] for mode P, else None) of a PNG file."""
     try:
         with Image.open(path, formats=["PNG"]) as image:
             image.load()
             palette = None
             if image.mode == "P":
-                palette = np.zeros((256, 3), np.uint8)  # decoders paint what is missing black
+                palette = np.zeros((256, 3), np.uint8)  # decoders show missing entries as black
                 entries = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
                 palette[: len(entries)] = entries
             return image.mode, np.asarray(image), palette
@@ -98,16 +121,20 @@ def _read_png(path):
 
 
 def _ids(path, mode, pixels):
+    if mode not in ONE_CHANNEL_MODES:
+        raise ValueError(
+            "A label PNG must have one channel that holds raw ids. "
+            f"Received: {path} with channels {mode}. Save class numbers, not colours."
+        )
     if mode == "L":
-        # Grey of 2 or 4 bits comes stretched to 0..255; the ids are the values in the file.
+        # Pillow stretches grey of 2 or 4 bits to 0…255; the ids are the values in the file.
         pixels = pixels // {2: 85, 4: 17}.get(_bit_depth(path), 1)
     return pixels.astype(np.int32) if mode in ("1", "I") else pixels
 
 
 def _bit_depth(path):
     with open(path, "rb") as file:
-        file.seek(BIT_DEPTH_OFFSET)
-        return file.read(1)[0]
+        return images.png_bit_depth(file.read(25))
 
 
 # === Model ids ===
@@ -120,13 +147,13 @@ def read_label_map(path, label_space, label_format="auto"):
         path: PNG file of raw ids (one channel, or the indices of a palette) or of colours (RGB,
             opaque RGBA, or the colours of a palette).
         label_space: `LabelSpace`.
-        label_format: "ids" or "colors". "auto" takes ids from files with one channel or a palette,
-            colours from others, and refuses a palette whose indices and colours name different
-            classes.
+        label_format: "ids" or "colors". "auto" reads ids from files with one channel or a palette
+            and colours from others. It refuses a palette file whose indices and colours stand for
+            different classes.
 
     Raises:
-        ValueError: unreadable, channels that are neither, or values or colours that are no class;
-            the file is named.
+        ValueError: the file is unreadable, has other channels, or has values or colours of no
+            class. The error names the file.
     """
     if label_format not in FORMATS:
         raise ValueError(
@@ -135,26 +162,26 @@ def read_label_map(path, label_space, label_format="auto"):
     mode, pixels, palette = _read_png(path)
     if label_format == "colors" or (label_format == "auto" and mode in ("RGB", "RGBA")):
         return colours_to_model_ids(_colours(path, mode, pixels, palette), label_space, path)
-    label_map = label_space.to_model_ids(read_label_file(path), str(path))
+    label_map = label_space.to_model_ids(_ids(path, mode, pixels), str(path))
     if label_format == "auto" and palette is not None:
         _check_palette(path, label_map, pixels, palette, label_space)
     return label_map
 
 
 def colours_to_model_ids(colours, label_space, source):
-    """Model ids of palette colours, matched exactly.
+    """Converts palette colours to model ids. Colours must match exactly.
 
     Args:
-        colours: uint8 [H, W, 3]. Where classes share a colour, it stands for the first of them in
+        colours: uint8 [H, W, 3]. If classes share a colour, it stands for the first of them in
             model-id order.
         label_space: `LabelSpace`.
-        source: file named in the error.
+        source: file that the error names.
 
     Returns:
-        integers [H, W] in the label space's type.
+        integers [H, W] of the label space's type.
 
     Raises:
-        ValueError: colours of no class; the ten most frequent are listed with their pixels.
+        ValueError: colours of no class. The error lists the ten most frequent with their pixels.
     """
     known, ids = _colour_table(label_space)
     values, inverse, counts = np.unique(_packed(colours), return_inverse=True, return_counts=True)
@@ -167,7 +194,7 @@ def colours_to_model_ids(colours, label_space, source):
 
 
 def _colour_table(label_space):
-    """Packed colours of the palette, ascending, and the first class that has each."""
+    """Returns the packed colours of the palette, ascending, and the first class of each."""
     return np.unique(_packed(np.array(label_space.palette, np.uint8)), return_index=True)
 
 
@@ -182,16 +209,17 @@ def _unknown_colours(values, counts, source):
     more = f" and {len(values) - 10} more" if len(values) > 10 else ""
     return (
         f"{source}: {len(values)} colours are not in the data set's palette: {listed}{more}. "
-        "Colours must match exactly (no antialiasing, no JPEG); the palette stands in the model's "
-        "config.json under label_space. Or save class numbers."
+        "Colours must match exactly (no antialiasing, no JPEG). config.json of the model has the "
+        "palette under label_space. Correct the colours, or save class ids."
     )
 
 
 def _colours(path, mode, pixels, palette):
-    """uint8 [H, W, 3] of a file with colours."""
+    """Returns the colours of a file, uint8 [H, W, 3]."""
     if _bit_depth(path) == 16 or mode not in ("P", "RGB", "RGBA"):
         raise ValueError(
-            "Label colours must be a palette, RGB or opaque RGBA PNG of 8 bits a channel. "
+            "A label file of colours must be a palette, RGB or opaque RGBA PNG of 8 bits per "
+            "channel. "
             f"Received: {path} with channels {mode} of {_bit_depth(path)} bits."
         )
     if mode == "P":
@@ -202,14 +230,14 @@ def _colours(path, mode, pixels, palette):
 
 
 def _check_palette(path, label_map, indices, palette, label_space):
-    """Refuses a palette file that names other classes by its colours than by its indices."""
+    """Refuses a palette file whose colours stand for other classes than its indices."""
     used = np.unique(indices)
     if not np.isin(_packed(palette[used]), _colour_table(label_space)[0]).all():
-        return  # a palette of another kind: nobody meant the colours
+        return  # not the palette of the data set: its colours have no meaning
     if (label_space.colorize(label_map) != palette[indices]).any():
         raise ValueError(
             f"{path}: the indices of its palette stand for other classes than its colours, which "
-            "are all in the data set's palette. Say which are meant: --label_format=ids or "
+            "are all in the data set's palette. Choose which of them to use: --label_format=ids or "
             "--label_format=colors."
         )
 
@@ -217,18 +245,18 @@ def _check_palette(path, label_map, indices, palette, label_space):
 def write_label_map(path, label_map, label_space, text=None):
     """Writes model ids [H, W] as a PNG of raw ids, whole or not at all.
 
-    With palette colours, unless raw ids exceed 255: then 16-bit grey. `text`: see `save_png`.
+    The PNG has a palette, or is 16-bit grey if raw ids exceed 255. For `text` see `save_png`.
     """
     images.save_png(path, raw_picture(label_map, label_space), text)
 
 
 def raw_picture(label_map, label_space):
-    """Model ids [H, W] as the Pillow image that `write_label_map` writes."""
+    """Converts model ids [H, W] to the Pillow image that `write_label_map` writes."""
     raw = label_space.to_raw_ids(label_map)
     if max(label_space.raw_ids) > 255:
         return Image.fromarray(raw.astype(np.uint16))
     palette = np.zeros((256, 3), np.uint8)
-    known = np.array(label_space.raw_ids) >= 0  # a class without raw value gives no colour
+    known = np.array(label_space.raw_ids) >= 0  # a class without a raw value has no entry
     palette[np.array(label_space.raw_ids)[known]] = np.array(label_space.palette)[known]
     picture = Image.fromarray(raw.astype(np.uint8))
     picture.putpalette(palette.tobytes())
@@ -236,7 +264,7 @@ def raw_picture(label_map, label_space):
 
 
 def resize_label_map(label_map, height, width):
-    """Nearest-neighbour resize of [H, W] to [height, width]: pixel centres, as in training."""
+    """Resizes [H, W] to [height, width] as in training: nearest neighbour of pixel centres."""
     rows, columns = (
         (2 * np.arange(new) + 1) * old // (2 * new)
         for new, old in zip((height, width), label_map.shape, strict=True)

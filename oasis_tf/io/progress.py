@@ -9,12 +9,12 @@ _LINE = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}]"
 
 
 def progress_bar(total, unit, description):
-    """A `tqdm` bar on standard error; where that is no terminal, a line every ten seconds.
+    """Returns a `tqdm` bar on standard error; without a terminal, a line every ten seconds.
 
     Args:
-        total: number of things to do.
-        unit: what one of them is called.
-        description: what is being done, one word.
+        total: number of items.
+        unit: name of an item.
+        description: name of the work, one word.
     """
     common = {"total": total, "unit": f" {unit}", "desc": description}
     if sys.stderr.isatty():
@@ -25,7 +25,7 @@ def progress_bar(total, unit, description):
 
 
 class _Lines:
-    """Ends what `tqdm` would overwrite with a new line instead."""
+    """Writes every state of a `tqdm` bar on a new line."""
 
     def __init__(self, stream):
         self._stream = stream

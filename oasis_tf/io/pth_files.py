@@ -1,4 +1,7 @@
-"""State dicts in PyTorch's files, read without running code. PyTorch is imported where needed."""
+"""Reads and writes state dicts in PyTorch's files. No code in a file is run.
+
+PyTorch is imported when it is needed.
+"""
 
 import numpy as np
 
@@ -6,7 +9,7 @@ from oasis_tf.io import files
 
 
 def read_state_dict(path):
-    """Reads a checkpoint file; nothing in it is executed.
+    """Reads a checkpoint file. No code in it is run.
 
     Args:
         path: str, a file that ``torch.save`` wrote.
@@ -15,21 +18,21 @@ def read_state_dict(path):
         dict from names to NumPy arrays.
 
     Raises:
-        ValueError: the file is damaged or holds something else than named tensors; PyTorch is not
+        ValueError: the file is damaged or holds anything but named tensors, or PyTorch is not
             installed.
         FileNotFoundError: there is no such file.
     """
     torch = _torch()
     with open(path, "rb") as file:
         try:
-            # weights_only: a pickle may run any code, which a file from elsewhere must not.
+            # weights_only: a pickle can run any code, and this file may come from anywhere.
             contents = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # whatever unpickling damaged or hostile bytes raises
-            # PyTorch's own message recommends to switch the protection off.
+        except Exception as error:  # damaged or hostile bytes can raise anything
+            # PyTorch's own message recommends switching the protection off.
             raise ValueError(
-                f"{path} must be a state dict written by torch.save, whole and of tensors alone; "
-                f"nothing else is unpickled. Received: a file that fails with "
-                f"{type(error).__name__}."
+                f"{path} must be a state dict written by torch.save: a whole file with nothing but "
+                "tensors, because nothing else is unpickled. Received: a file that fails with "
+                f"{type(error).__name__}. Save only the weights, or copy the file again."
             ) from error
     if not isinstance(contents, dict) or not all(
         isinstance(name, str) and isinstance(value, torch.Tensor)
@@ -37,13 +40,13 @@ def read_state_dict(path):
     ):
         raise ValueError(
             f"{path} must hold a state dict, names to tensors. Received: {_described(contents)}. "
-            "If the weights are inside it, save that part as a file of its own."
+            "If it contains the weights, save that part as a separate file."
         )
     return {name: _as_array(torch, value) for name, value in contents.items()}
 
 
 def write_state_dict(state_dict, path):
-    """Writes named arrays as ``torch.save`` writes a state dict; the file is whole or absent.
+    """Writes named arrays as a state dict with ``torch.save``; the file is whole or absent.
 
     Raises:
         ValueError: PyTorch is not installed.
@@ -56,13 +59,13 @@ def write_state_dict(state_dict, path):
 
 
 def check_torch():
-    """Raises ValueError, naming the extra, unless PyTorch is installed."""
+    """Raises ValueError, which names the extra, unless PyTorch is installed."""
     _torch()
 
 
 def _torch():
     try:
-        import torch  # here: only those who convert need it
+        import torch  # here: only conversion needs it
     except ImportError as error:
         raise ValueError(
             'Files of PyTorch need PyTorch: run `pip install "oasis-tf[convert]"`.'
@@ -71,7 +74,7 @@ def _torch():
 
 
 def _as_array(torch, tensor):
-    if tensor.is_floating_point():  # half precision too: NumPy has no bfloat16
+    if tensor.is_floating_point():  # also half precision: NumPy has no bfloat16
         tensor = tensor.to(torch.float32)
     return tensor.numpy()
 

@@ -1,7 +1,7 @@
-"""Weight files of published networks: where to get them, whether a file is the one, what it holds.
+"""Weight files of published networks: where to get them, how to recognise and how to read them.
 
-The project brings none of them and downloads nothing. A file that is not the published one, bit for
-bit, is used all the same, with a warning; values of metrics are then named ``…_unverified``.
+The project contains none of them and downloads nothing. A file whose bytes are not the published
+ones is used with a warning, and values of metrics get names that end in ``_unverified``.
 """
 
 import dataclasses
@@ -16,13 +16,13 @@ UNVERIFIED = "_unverified"
 
 @dataclasses.dataclass(frozen=True)
 class PublishedFile:
-    """A weight file that others published.
+    """A published weight file.
 
     Attributes:
-        name: of the file.
+        name: its file name.
         url: where to get it.
         checksum: `sha256:…` or `md5:…` of its bytes.
-        flag: of the commands that take it.
+        flag: flag of the commands that take it.
     """
 
     name: str
@@ -98,18 +98,18 @@ LPIPS_HEADS = {
 }
 
 
-# === Whether a file is there, and which it is ===
+# === Finding and recognising ===
 
 
 def check_exists(path, *published):
-    """Refuses a path without a file.
+    """Checks that a weight file exists.
 
     Args:
         path: str.
-        *published: the `PublishedFile`s that would do.
+        *published: the `PublishedFile`s that can be used.
 
     Raises:
-        ValueError: names the places to get one and the flag to set.
+        ValueError: there is no file. The error says where to get one and which flag to set.
     """
     if not os.path.isfile(path):
         places = "".join(f"\n  {one.name}: {one.url}" for one in published)
@@ -120,18 +120,18 @@ def check_exists(path, *published):
 
 
 def is_published(path, published):
-    """Whether the bytes of a file have the checksum of a `PublishedFile`."""
+    """Returns whether the bytes of a file have the checksum of a `PublishedFile`."""
     algorithm, _, checksum = published.checksum.partition(":")
     with open(path, "rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest() == checksum
 
 
 def verified_name(name, *pairs):
-    """A network's name, with `_unverified` behind it unless all its files are the published ones.
+    """Returns a network's name, followed by `_unverified` unless all its files are published ones.
 
     Args:
         name: str.
-        *pairs: of a path and the `PublishedFile` it ought to be.
+        *pairs: pairs of a path and the `PublishedFile` expected there.
     """
     others = [(path, one) for path, one in pairs if not is_published(path, one)]
     for path, one in others:
@@ -142,11 +142,11 @@ def verified_name(name, *pairs):
     return name + UNVERIFIED if others else name
 
 
-# === What a file holds ===
+# === Reading ===
 
 
 def read_frozen_constants(path):
-    """Constants of a frozen TensorFlow graph.
+    """Reads the constants of a frozen TensorFlow graph.
 
     Args:
         path: str, a binary GraphDef.
@@ -155,9 +155,9 @@ def read_frozen_constants(path):
         dict of node name -> array.
 
     Raises:
-        ValueError: the file is no GraphDef, or has no constants.
+        ValueError: the file is not a GraphDef, or has no constants.
     """
-    import tensorflow as tf  # here: the tables of this module are read without TensorFlow
+    import tensorflow as tf  # here: the tables above are used without TensorFlow
     from google.protobuf.message import DecodeError
 
     graph = tf.compat.v1.GraphDef()
@@ -177,19 +177,19 @@ def read_frozen_constants(path):
 
 
 def select(found, wanted, path):
-    """The arrays a network needs, each in the network's layout.
+    """Returns the arrays that a network needs, in the network's layout.
 
     Args:
         found: dict of the file's names -> arrays.
         wanted: dict of our name -> (the file's name, our shape, function from the file's layout
             to ours).
-        path: of the file, for errors.
+        path: path of the file, for errors.
 
     Returns:
-        dict of our name -> float32 array. Whatever else the file holds is left out.
+        dict of our name -> float32 array. Other arrays of the file are left out.
 
     Raises:
-        ValueError: missing arrays, others' shapes, values that are not finite, all of them listed.
+        ValueError: arrays are missing, of other shapes or not finite. The error lists all of them.
     """
     chosen, problems = {}, []
     for ours, (name, shape, convert) in wanted.items():
@@ -207,7 +207,7 @@ def select(found, wanted, path):
 
 
 def _misfit(array, shape, convert):
-    """What keeps an array out of its place; None if it fits."""
+    """Returns why an array does not fit, or None if it does."""
     try:
         converted = np.shape(convert(array))
     except ValueError:  # another number of axes
@@ -219,19 +219,19 @@ def _misfit(array, shape, convert):
     return None
 
 
-# === From layouts of PyTorch to ours ===
+# === Layouts of PyTorch ===
 
 
 def unchanged(array):
-    """Vectors, and everything from TensorFlow."""
+    """Returns an array as it is: a vector, or any array of TensorFlow."""
     return array
 
 
 def from_oihw(kernel):
-    """Kernel of a convolution, OIHW to HWIO."""
+    """Converts the kernel of a convolution from OIHW to HWIO."""
     return np.transpose(kernel, (2, 3, 1, 0))
 
 
 def from_linear(matrix):
-    """Matrix of a dense layer, [out, in] to [in, out]."""
+    """Converts the matrix of a dense layer from [out, in] to [in, out]."""
     return np.transpose(matrix, (1, 0))

@@ -1,4 +1,7 @@
-"""Layers of OASIS, written on ``keras.ops`` alone so that every Keras backend runs them."""
+"""Layers for every system. Those exported here run on every Keras backend.
+
+Some have a faster path on TensorFlow.
+"""
 
 from oasis_tf.layers.batch_norm import BatchNorm
 from oasis_tf.layers.instance_norm import InstanceNorm

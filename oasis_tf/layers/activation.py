@@ -1,4 +1,4 @@
-"""The activation of both networks."""
+"""LeakyReLU with a gradient that keeps its output instead of its input."""
 
 import keras
 from keras import ops
@@ -9,10 +9,10 @@ LEAKY_SLOPE = 0.2
 
 
 def leaky_relu(x):
-    """LeakyReLU with slope 0.2, as everywhere in OASIS.
+    """LeakyReLU with slope 0.2.
 
-    Its output has the signs of its input, and they are all that its gradient needs. The output is
-    kept anyway, by the convolution behind it: so the input need not be.
+    The gradient needs only the signs of the input, and the output has the same signs. The next
+    convolution keeps the output anyway, so the input need not be kept.
     """
 
     @ops.custom_gradient

@@ -1,7 +1,7 @@
 """Batch normalisation without affine parameters, over all replicas (SPADE, Park et al. 2019).
 
-Kept apart from ``keras.layers.BatchNormalization`` because the running variance must be the
-unbiased one, as PyTorch keeps it: at 2x2 and 4x4 resolutions the difference is visible.
+``keras.layers.BatchNormalization`` is not used, because the running variance must be the unbiased
+one, as in PyTorch. At 2x2 and 4x4 resolutions the difference is visible.
 """
 
 import keras
@@ -12,15 +12,15 @@ from oasis_tf.layers.replicas import mean_over_replicas, num_replicas
 
 @keras.saving.register_keras_serializable("oasis_tf")
 class BatchNorm(keras.layers.Layer):
-    """Zero mean, unit variance per channel over batch, height and width of the global batch.
+    """Zero mean and unit variance per channel, over batch, height and width of the global batch.
 
     Args:
         momentum: float, default 0.9 (PyTorch's 0.1): weight of the old running average.
         epsilon: float, default 1e-5, added to the variance.
 
-    ``call`` normalises and, in training, updates the running averages; ``affine`` leaves the
-    normalisation to the caller. Moments and running averages are computed in the variable dtype
-    (float32 under mixed precision).
+    ``call`` normalises and, in training, updates the running averages. ``affine`` returns scale and
+    shift instead, for the caller to apply. Moments and running averages are computed in the
+    variable dtype (float32 under mixed precision).
     """
 
     def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
@@ -35,7 +35,7 @@ class BatchNorm(keras.layers.Layer):
         self.built = True
 
     def _add_average(self, name, channels, initializer):
-        # The moments are already global: every replica holds the same, keep the first one's.
+        # The moments are global: every replica holds the same values, so keep the first one's.
         return self.add_weight(
             name=name,
             shape=(channels,),
@@ -46,7 +46,7 @@ class BatchNorm(keras.layers.Layer):
         )
 
     def moments(self, x, training):
-        """Mean and biased variance, each [C]: the global batch's in training, else the running."""
+        """Mean and biased variance, each [C]: of the global batch in training, else running."""
         if not training:
             return ops.convert_to_tensor(self.moving_mean), ops.convert_to_tensor(
                 self.moving_variance
@@ -58,7 +58,7 @@ class BatchNorm(keras.layers.Layer):
     def affine(self, x, training=False, repeats=1):
         """Normalisation of ``x`` as ``x * scale + shift``: both [C], in the variable dtype.
 
-        In training it also updates the running averages; ``repeats`` as in ``update``.
+        In training it also updates the running averages, with ``repeats`` as in ``update``.
         """
         moments = self.moments(x, training)
         if training:
@@ -70,14 +70,15 @@ class BatchNorm(keras.layers.Layer):
     def update(self, moments, x, repeats=1):
         """Moves the running averages towards the ``moments`` of ``x`` [B, H, W, C].
 
-        ``repeats``: how often every value of ``x`` occurs in what is normalised. Nearest upsampling
-        changes no moment, so they are taken before it; the unbiased variance knows the count.
+        ``repeats``: how often every value of ``x`` occurs in the tensor that is normalised.
+        Nearest-neighbour upsampling does not change the moments, so they are computed before it.
+        Only the unbiased variance depends on the count.
         """
         mean, variance = (ops.stop_gradient(m) for m in moments)
         shape = ops.shape(x)
         count = repeats * shape[0] * shape[1] * shape[2]
         count = ops.cast(count, self.variable_dtype) * num_replicas()
-        # Bessel's correction; a single value has no unbiased variance, so it counts as it is.
+        # Bessel's correction. A single value has no unbiased variance: keep the biased one.
         unbiased = variance * count / ops.maximum(count - 1, 1)
         keep = self.momentum
         self.moving_mean.assign(keep * self.moving_mean + (1 - keep) * mean)

@@ -1,4 +1,4 @@
-"""Work on one part of a tensor after the other, so that only one part's temporaries exist."""
+"""A loop over the parts of a tensor, so that only one part's temporaries exist at a time."""
 
 import keras
 from keras import ops
@@ -7,17 +7,17 @@ from keras import ops
 def fold(function, carry, parts, output_dtype=None):
     """``for part in zip(*parts): carry, output = function(carry, *part)``, strictly in order.
 
-    Not differentiable: for the inside of gradients written by hand, and for what needs none.
+    Not differentiable: for use inside hand-written gradients, or where no gradient is needed.
 
     Args:
-        function: takes the carry and a slice of each of ``parts``; returns the next carry, of the
-            same shapes and dtypes, and an output tensor (None without ``output_dtype``).
+        function: takes the carry and a slice of each of ``parts``. It returns the next carry, with
+            the same shapes and dtypes, and an output tensor (None without ``output_dtype``).
         carry: a tensor or a tuple of tensors.
-        parts: tensors with the same first axis, along which they are cut.
-        output_dtype: dtype of the outputs; None: there are none.
+        parts: tensors with first axes of equal length, along which they are sliced.
+        output_dtype: dtype of the outputs, or None if there are none.
 
     Returns:
-        (the last carry, all outputs along a new first axis or None).
+        (last carry, outputs stacked along a new first axis or None).
     """
     if keras.backend.backend() == "tensorflow":
         return _tensorflow_fold(function, carry, parts, output_dtype)
@@ -38,7 +38,7 @@ def _tensorflow_fold(function, carry, parts, output_dtype):
         lambda index, *_: index < count,
         step,
         (0, carry, outputs),
-        parallel_iterations=1,  # of the usual ten, the temporaries would exist together
+        parallel_iterations=1,  # the default of 10 would keep the temporaries of ten parts
         maximum_iterations=count,
     )
     return carry, outputs[0].stack() if outputs else None

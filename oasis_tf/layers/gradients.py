@@ -1,10 +1,10 @@
-"""Gradients written by hand, on every backend of Keras."""
+"""Hand-written gradients on every Keras backend."""
 
 
 def of_upstream(function):
-    """``function(upstream)`` in the form that ``keras.ops.custom_gradient`` asks for.
+    """``function(upstream)`` in the form that ``keras.ops.custom_gradient`` expects.
 
-    Backends hand the gradient that arrives over by name, or as the last of several arguments.
+    Some backends pass the upstream gradient by name, others as the last of several arguments.
     """
 
     def gradient(*args, upstream=None):

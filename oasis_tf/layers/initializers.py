@@ -10,7 +10,7 @@ def xavier_normal(gain=KERNEL_GAIN):
     """Normal with standard deviation ``gain * sqrt(2 / (fan_in + fan_out))`` (Glorot 2010).
 
     Under spectral normalisation the gain cancels in the forward pass and only sets the effective
-    step size; elsewhere it makes gamma and beta start close to zero.
+    step size. Elsewhere it makes gamma and beta start close to zero.
     """
     return keras.initializers.VarianceScaling(
         scale=gain**2, mode="fan_avg", distribution="untruncated_normal"

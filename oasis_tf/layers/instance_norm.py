@@ -1,5 +1,7 @@
-"""Instance normalisation without affine parameters (Ulyanov et al. 2016), as SPADE's encoder and
-PatchGAN use it."""
+"""Instance normalisation without affine parameters (Ulyanov et al. 2016).
+
+SPADE's encoder and PatchGAN use it.
+"""
 
 import keras
 from keras import ops
@@ -7,11 +9,11 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("oasis_tf")
 class InstanceNorm(keras.layers.Layer):
-    """Zero mean, unit variance per image and channel over height and width: [B, H, W, C] -> same.
+    """Zero mean and unit variance per image and channel: [B, H, W, C] -> the same shape.
 
-    It has no weights and no running averages: training and use are the same. The variance is the
-    biased one. Moments are computed in the variable dtype (float32 under mixed precision), the
-    output is in the compute dtype.
+    It has no weights and no running averages, so training and inference are the same. The variance
+    is the biased one. Moments are taken over height and width in the variable dtype (float32 under
+    mixed precision); the output is in the compute dtype.
 
     Args:
         epsilon: float, default 1e-5, added to the variance.

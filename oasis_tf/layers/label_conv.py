@@ -1,13 +1,14 @@
-"""3x3 convolution of ``concat(noise, one-hot(label map))`` without ever building it.
+"""3x3 convolution of ``concat(noise, one-hot(label map))`` that never builds this tensor.
 
-A convolution is linear in its input, so the two parts are computed apart and added:
+A convolution is linear in its input, so the two parts are computed separately and added:
 
-* *Labels.* Tap (s, t) of the kernel times a one-hot vector is one of its rows. The convolution is a
-  sum of nine row look-ups in tables [N, C]; time and memory do not grow with N.
-* *Noise that is constant over the image.* Zero padding only decides which taps see the image:
-  row i sees tap s iff 0 <= i + s - 1 < H, likewise for columns. With these 0/1 matrices R [H, 3]
-  and S [W, 3], the field is ``sum_st R[i, s] S[j, t] (K[s, t] . z)``: exact from 1x1 on.
-* *Noise that varies over the image* is convolved as it is.
+* *Labels.* Tap (s, t) of the kernel times a one-hot vector is one row of that tap. The convolution
+  is a sum of nine row look-ups in tables [N, C]; time and memory do not grow with N.
+* *Noise that is constant over the image.* Zero padding only decides which taps are inside the
+  image: tap s is inside at row i iff 0 <= i + s - 1 < H; likewise for columns. With these 0/1
+  matrices R [H, 3] and S [W, 3], the result is ``sum_st R[i, s] S[j, t] (K[s, t] . z)``. It is
+  exact for every size, 1x1 included.
+* *Noise that varies over the image* is convolved directly.
 """
 
 import keras
@@ -20,7 +21,7 @@ from oasis_tf.layers.scheduling import after
 
 
 def downsample(x, factor):
-    """Nearest downsampling of [B, H, W, ...] by an integer: every ``factor``-th row and column."""
+    """Nearest-neighbour downsampling of [B, H, W, ...]: every ``factor``-th row and column."""
     return x if factor == 1 else x[:, ::factor, ::factor]
 
 
@@ -31,8 +32,8 @@ def lookup_conv(label_map, kernel, stride=1, padding=None):
         label_map: int [B, H, W] with values in 0..N-1.
         kernel: float [k, k, N, C].
         stride: int, default 1.
-        padding: int, zeros on every side; by default k // 2, with which odd kernels of stride 1
-            keep the size.
+        padding: int, zeros on every side, default k // 2. With this default, odd kernels of stride
+            1 keep the size.
 
     Returns:
         float [B, H', W', C] with ``H' = (H + 2 * padding - k) // stride + 1``, likewise W'.
@@ -42,24 +43,24 @@ def lookup_conv(label_map, kernel, stride=1, padding=None):
     # Row N of every table is zero: it stands for the padding outside the image.
     tables = ops.pad(kernel, ((0, 0), (0, 0), (0, 1), (0, 0)))
     tables = ops.unstack(ops.reshape(tables, (size**2, num_classes + 1, -1)), size**2)
-    # Look-ups take no unsigned types, and N may not fit into a small one.
+    # Look-ups do not accept unsigned types, and index N may not fit into a small type.
     label_map = ops.cast(label_map, "int32")
     margins = ((0, 0), (padding, padding), (padding, padding))
     padded = ops.pad(label_map, margins, constant_values=num_classes)
-    # From a tap's first to behind its last place.
+    # From the first position of a tap to one past its last position.
     spans = [(side - size) // stride * stride + 1 for side in ops.shape(padded)[1:]]
     total = None
     for tap, table in enumerate(tables):
         s, t = divmod(tap, size)
         labels = padded[:, s : s + spans[0] : stride, t : t + spans[1] : stride]
-        # One after the other: all look-ups at a time would take that many times the memory.
+        # One tap after the other: all look-ups at once would need k * k times the memory.
         rows = lookup(table, labels if total is None else after(total, labels))
         total = rows if total is None else total + rows
     return total
 
 
 def visible_taps(size, dtype):
-    """0/1 matrix [size, 3]: does tap s of a 3-kernel at row i fall inside 0..size-1?"""
+    """0/1 matrix [size, 3]: 1 where tap s of a kernel of 3 at row i is inside 0..size-1."""
     position = ops.expand_dims(ops.arange(size, dtype="int32"), 1) + ops.arange(
         -1, 2, dtype="int32"
     )
@@ -67,10 +68,10 @@ def visible_taps(size, dtype):
 
 
 def constant_conv(noise, kernel, height, width):
-    """Convolves a field that equals ``noise`` [B, Z] everywhere with ``kernel`` [3, 3, Z, C].
+    """Convolves a map that is ``noise`` [B, Z] at every pixel with ``kernel`` [3, 3, Z, C].
 
     Returns:
-        float [B, height, width, C], zero padding "same".
+        float [B, height, width, C], zero-padded to keep the size.
     """
     batch, channels = ops.shape(noise)[0], kernel.shape[-1]
     flat = ops.reshape(ops.transpose(kernel, (2, 0, 1, 3)), (-1, 9 * channels))
@@ -88,7 +89,7 @@ def noise_conv(noise, kernel, height, width):
 
 
 def conditional_conv(label_map, noise, kernel, bias, noise_channels):
-    """The whole convolution: noise channels come first in ``kernel`` [3, 3, Z + N, C]."""
+    """Convolves noise and labels with ``kernel`` [3, 3, Z + N, C], noise channels first."""
     if noise_channels == 0:
         return lookup_conv(label_map, kernel) + bias
     noise_kernel, label_kernel = ops.split(kernel, [noise_channels], axis=2)
@@ -100,8 +101,8 @@ def conditional_conv(label_map, noise, kernel, bias, noise_channels):
 def shared_label_conv(layers, label_map, noise):
     """Outputs of several ``LabelConv2D`` on one input, in one pass over the label map.
 
-    The kernels are concatenated along their output channels, so that each of the nine look-ups is
-    done once for all layers; equal to calling the layers one by one.
+    The kernels are concatenated along their output channels, so that each of the nine look-ups runs
+    once for all layers. The result equals calling the layers one by one.
 
     Returns:
         list of float [B, H, W, filters_i].
@@ -115,25 +116,25 @@ def shared_label_conv(layers, label_map, noise):
 
 
 def split_channels(x, sizes):
-    """``x`` [..., C] cut into parts of these sizes, which sum to C."""
+    """Splits ``x`` [..., C] into parts of these sizes, which must sum to C."""
     if len(sizes) == 1:
         return [x]
-    # `split`, not slices: its gradient is one concatenation instead of padded copies and their sum.
+    # The gradient of `split` is one concatenation; that of slices is a sum of padded copies.
     return ops.split(x, np.cumsum(sizes)[:-1].tolist(), axis=-1)
 
 
 @keras.saving.register_keras_serializable("oasis_tf")
 class LabelConv2D(keras.layers.Layer):
-    """Convolution 3x3 of ``concat(noise, one-hot(label_map))`` (ICLR 2021, section 3.3).
+    """3x3 convolution of ``concat(noise, one-hot(label_map))`` (ICLR 2021, section 3.3).
 
     Args:
         filters: int, number of output channels.
-        num_classes: int N, label channels, the unknown class included.
-        noise_channels: int Z >= 0; 0 means no 3D noise, and ``noise`` is then None.
+        num_classes: int N, number of label channels, including the unknown class.
+        noise_channels: int Z >= 0. 0 means no 3D noise; ``noise`` is then None.
 
     Call arguments:
         label_map: int [B, H, W], values in 0..N-1.
-        noise: float [B, Z] (the same everywhere) or [B, H, W, Z], or None if Z = 0.
+        noise: float [B, Z] (one vector per image) or [B, H, W, Z], or None if Z = 0.
 
     Returns:
         [B, H, W, filters] in the compute dtype.

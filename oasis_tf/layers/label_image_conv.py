@@ -1,7 +1,7 @@
-"""Convolution of ``concat(one-hot(label map), image)``, as discriminators take both.
+"""Convolution of ``concat(one-hot(label map), image)``, for discriminators that see both.
 
-As in ``label_conv``, the one-hot part is looked up in the rows of the kernel and never built; the
-kernel is whole all the same, label channels first, and is normalised as a whole.
+As in ``label_conv``, the one-hot map is never built: its convolution looks up rows of the kernel.
+The kernel is still one tensor, label channels first, and is normalised as a whole.
 """
 
 import keras
@@ -14,14 +14,14 @@ from oasis_tf.layers.spectral_norm import SpectralConv2D, resampled_shape
 
 
 def label_image_conv(label_map, image, kernel, resample="none"):
-    """Convolves ``concat(one-hot(label_map), image)``, k // 2 zeros of padding on every side.
+    """Convolves ``concat(one-hot(label_map), image)``, zero padding of k // 2 on every side.
 
     Args:
         label_map: int [B, H, W] with values in 0..N-1.
-        image: float [B, H, W, C], or None where C = 0.
+        image: float [B, H, W, C], or None if C = 0.
         kernel: float [k, k, N + C, F], label channels first.
-        resample: ``"none"``; ``"stride"``, every second row and column of it, for kernels of 3 or
-            4; or ``"average_pool"``, its means over 2x2 windows, for kernels of 1.
+        resample: ``"none"``; ``"stride"``, which keeps every second row and column, for kernels of
+            3 or 4; or ``"average_pool"``, the means over 2x2 windows, for kernels of 1.
 
     Returns:
         float [B, H', W', F].
@@ -29,8 +29,8 @@ def label_image_conv(label_map, image, kernel, resample="none"):
     if image is None:
         return _CONVOLUTIONS[resample][0](label_map, kernel)
     label_kernel, image_kernel = ops.split(kernel, [kernel.shape[2] - image.shape[-1]], axis=2)
-    of_labels, of_image = _CONVOLUTIONS[resample]
-    return of_labels(label_map, label_kernel) + of_image(image, image_kernel)
+    convolve_labels, convolve_image = _CONVOLUTIONS[resample]
+    return convolve_labels(label_map, label_kernel) + convolve_image(image, image_kernel)
 
 
 def _strided_lookup(label_map, kernel):
@@ -38,7 +38,7 @@ def _strided_lookup(label_map, kernel):
 
 
 def _pooled_lookup(label_map, kernel):
-    # Means behind a 1x1 convolution are a 2x2 convolution with a quarter of the kernel everywhere.
+    # Pooling after a 1x1 convolution is a 2x2 convolution whose four taps are a quarter each.
     return lookup_conv(label_map, ops.tile(kernel / 4, (2, 2, 1, 1)), stride=2, padding=0)
 
 
@@ -46,7 +46,7 @@ def _pooled_conv(image, kernel):
     return resampling.conv(resampling.average_pool(image), kernel)
 
 
-# resample -> convolution of the labels, of the image
+# resample -> (convolution of the labels, convolution of the image)
 _CONVOLUTIONS = {
     "none": (lookup_conv, resampling.conv),
     "stride": (_strided_lookup, resampling.strided_conv),
@@ -56,15 +56,15 @@ _CONVOLUTIONS = {
 
 @keras.saving.register_keras_serializable("oasis_tf")
 class LabelImageConv2D(keras.layers.Layer):
-    """Plain convolution of ``concat(one-hot(label_map), image)`` with a bias.
+    """Convolution of ``concat(one-hot(label_map), image)`` with a bias, not normalised.
 
     Args:
         filters: int, number of output channels.
         kernel_size: int k.
-        num_classes: int N, label channels, the unknown class included.
+        num_classes: int N, number of label channels, including the unknown class.
         image_channels: int, default 3.
-        resample: ``"none"`` (default) or ``"stride"``, as in ``SpectralConv2D``; for kernels of 1
-            also ``"average_pool"``.
+        resample: ``"none"`` (default), ``"stride"`` for kernels of 3 or 4, ``"average_pool"`` for
+            kernels of 1.
 
     Call arguments:
         label_map: int [B, H, W], values in 0..N-1.
@@ -122,12 +122,12 @@ class LabelImageConv2D(keras.layers.Layer):
 class SpectralLabelImageConv2D(SpectralConv2D):
     """``SpectralConv2D`` of ``concat(one-hot(label_map), image)``.
 
-    The norm is that of the whole kernel [k, k, N + C, filters], as if the one-hot map were there.
+    The norm is that of the whole kernel [k, k, N + C, filters], as with a one-hot map.
 
     Args:
         filters, kernel_size, use_bias: as in ``SpectralConv2D``.
-        num_classes: int N, label channels, the unknown class included.
-        image_channels: int C, default 3; 0: labels alone, and ``image`` is then None.
+        num_classes: int N, number of label channels, including the unknown class.
+        image_channels: int C, default 3. 0 means labels only; ``image`` is then None.
         resample: ``"none"`` (default), ``"stride"`` for kernels of 3 or 4, ``"average_pool"`` for
             kernels of 1.
 

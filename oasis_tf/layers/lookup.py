@@ -1,4 +1,4 @@
-"""Rows of a table by index, with a gradient that is summed in single precision."""
+"""Look-ups of table rows, with a gradient that is summed in single precision."""
 
 import keras
 from keras import ops
@@ -7,8 +7,8 @@ from keras import ops
 def lookup(table, index):
     """``table[index]``: float [R, C] and int [...] to [..., C], in the dtype of the table.
 
-    A row's gradient is a sum over everything that looked it up, often thousands of pixels: in half
-    precision it would stop growing at a few hundred terms. It is summed in float32 at least.
+    The gradient of a row is a sum over all its look-ups, often thousands of pixels. In half
+    precision this sum would stop growing after a few hundred terms; it is taken in float32 or more.
     """
     if keras.backend.backend() == "tensorflow":
         return _tensorflow_lookup(table, index)
@@ -42,8 +42,8 @@ def scale_and_shift(x, scale, shift, index):
         scale, shift: float [R, C], tables in the dtype of ``x``.
         index: int [B, H, W].
 
-    The gradient keeps ``x`` and the tables, and looks the scales up again: a map of them would be
-    as large as ``x``.
+    For the gradient, ``x`` and the tables are kept and the scales are looked up again: a map of
+    scales would be as large as ``x``.
     """
     import tensorflow as tf
 
@@ -62,7 +62,7 @@ def scale_and_shift(x, scale, shift, index):
 
 
 def _summed_rows(upstream, index, table):
-    """For every row of ``table`` the sum of ``upstream`` [..., C] where ``index`` names it."""
+    """For every row of ``table``, the sum of ``upstream`` [..., C] where ``index`` is that row."""
     import tensorflow as tf
 
     upstream = tf.reshape(tf.cast(upstream, _sum_dtype(table)), (-1, table.shape[-1]))

@@ -1,4 +1,4 @@
-"""Scale and shift that label map and noise ask for: per pixel, or per kind of surroundings."""
+"""SPADE scale and shift from label map and noise: per pixel, or per distinct neighbourhood."""
 
 import keras
 from keras import ops
@@ -10,16 +10,17 @@ from oasis_tf.layers.resampling import conv
 
 
 def modulations(norms, label_map, noise, dense=False):
-    """What several SPADE norms do with what was normalised, in one pass over the label map.
+    """Modulation functions of several SPADE norms, from one pass over the label map.
 
     Args:
-        norms: built ``SPADEModulation`` layers of one number of classes and noise channels.
+        norms: built ``SPADEModulation`` layers with equal ``num_classes`` and ``noise_channels``.
         label_map: int [B, H, W]; noise: float [B, Z] or [B, H, W, Z] or None.
-        dense: bool. True computes every pixel for itself even where surroundings repeat.
+        dense: bool. True computes every pixel separately, even where neighbourhoods repeat.
 
     Returns:
-        list of functions ``modulate(x, affine=None)`` to ``x_normalised * (1 + gamma) + beta``, one
-        per norm; ``affine`` is ``BatchNorm.affine``, without it ``x`` is normalised already.
+        list of functions ``modulate(x, affine=None)``, one per norm, that return
+        ``x_normalised * (1 + gamma) + beta``. ``affine`` is the result of ``BatchNorm.affine``;
+        without it, ``x`` must be normalised already.
     """
     spatial = noise is not None and len(noise.shape) == 4
     if dense or spatial or keras.backend.backend() != "tensorflow":
@@ -48,9 +49,9 @@ def _dense_modulations(norms, label_map, noise):
 
 
 class _SharedModulation:
-    """Scale and shift [P, C] of every kind of surroundings, and which of them a pixel has.
+    """Scale and shift [P, C] of every distinct neighbourhood, looked up by every pixel.
 
-    The normalisation is joined with them: one multiplication and one addition per pixel.
+    The normalisation is folded into them: one multiplication and one addition per pixel.
     """
 
     def __init__(self, norm, hidden, patterns):
@@ -68,7 +69,7 @@ class _SharedModulation:
 
 
 def _shared_modulations(norms, label_map, noise):
-    # Without noise, images share their surroundings too.
+    # Without noise, neighbourhoods are shared between images too.
     images = ops.shape(label_map)[0] if noise is not None else 1
     noise_index = ops.reshape(ops.arange(images, dtype="int32"), (-1, 1, 1))
     patterns = find_patterns(label_map, noise_index)

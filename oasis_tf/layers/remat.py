@@ -1,35 +1,37 @@
-"""Activation checkpointing: a block's activations are computed again for its gradient, not kept.
+"""Activation checkpointing: a block's activations are recomputed for its gradient, not kept.
 
-The price is one more forward pass of each block; what stays in memory between blocks is their
-outputs. TensorFlow only. (``keras.remat`` is not used: an assignment inside the block would happen
-twice a step, a second pass would read u, v and statistics that later passes have moved on, and on
-CPU grappler finds out that both computations are the same and drops the second.)
+It costs one more forward pass of each block. Only the outputs of the blocks stay in memory.
+TensorFlow only.
+
+``keras.remat`` is not used. Assignments inside a block would run twice per step. The second pass
+would read u, v and statistics that later passes have already updated. And on CPU grappler sees that
+both passes compute the same and removes the second.
 """
 
 import keras
 
 
 def call_block(block, x, *conditions, training, remat):
-    """``block(x, *conditions, training=training)``, in training with ``remat`` if so wished."""
+    """``block(x, *conditions, training=training)``; by ``remat_call`` in training if ``remat``."""
     if training and remat:
         return remat_call(block, x, *conditions)
     return block(x, *conditions, training=training)
 
 
 def remat_call(layer, x, *conditions):
-    """``layer(x, *conditions, training=True)`` with activations computed anew for the gradient.
+    """``layer(x, *conditions, training=True)`` with activations recomputed for the gradient.
 
-    The layer runs as a pure function of its weights; its new state (u, v, batch statistics) is
-    assigned once, outside.
+    The layer runs as a pure function of its weights. Its new state (u, v, batch statistics) is
+    assigned once, outside this function.
 
     Args:
         layer: built layer whose call takes ``training``.
-        x: float tensor; gradients flow to it and to the layer's trainable weights.
-        conditions: further call arguments, integers (label map) in front of floats (noise).
-            Gradients flow to the floats: an encoder may have given them.
+        x: float tensor. Gradients flow to it and to the layer's trainable weights.
+        conditions: further call arguments, integers (label map) before floats (noise). Gradients
+            flow to the floats, because they may come from an encoder.
 
     Raises:
-        ValueError: Keras runs on another backend than TensorFlow.
+        ValueError: Keras runs on a backend other than TensorFlow.
     """
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
@@ -38,7 +40,7 @@ def remat_call(layer, x, *conditions):
         )
     import tensorflow as tf
 
-    # Copies: the second pass must see what the first saw, whatever is assigned in between.
+    # Copies: the second pass must read the same state, even if it is updated in between.
     state = [tf.identity(v.value) for v in layer.non_trainable_variables]
 
     conditions = [tf.convert_to_tensor(part) for part in conditions]
@@ -54,7 +56,7 @@ def remat_call(layer, x, *conditions):
         y, new_state = forward(x, *others)
 
         def gradient(upstream, *_):
-            again = [_behind(upstream, tensor) for tensor in (x, *others)]
+            again = [_tied_to(upstream, tensor) for tensor in (x, *others)]
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(again)
                 y, _ = forward(*again)
@@ -69,14 +71,15 @@ def remat_call(layer, x, *conditions):
     return y
 
 
-def _behind(first, tensor):
-    """``tensor``, known only once ``first`` is: neither grappler nor XLA can see that it is equal.
+def _tied_to(first, tensor):
+    """``tensor``, computed from ``first`` so that grappler and XLA cannot see the equality.
 
-    Both ignore or fold weaker ties and would then share the two passes' work, and keep its memory.
+    Both ignore or simplify weaker dependencies. They would then merge the two passes and keep the
+    activations in memory.
     """
     import tensorflow as tf
 
     value = tf.reshape(first, [-1])[0]
-    # Zero, except that NaN != NaN, which is what the optimizers cannot rule out.
+    # Zero unless the value is NaN, which the compilers cannot rule out.
     zero = tf.where(value == value, tf.zeros_like(value), value)
     return tensor + tf.cast(zero, tensor.dtype)

@@ -1,7 +1,7 @@
-"""The one place where layers and losses meet other replicas.
+"""Sums and means over replicas, for layers and losses.
 
-Under ``tf.distribute`` the sums go over all replicas of all workers and are differentiable;
-everywhere else (one device, other Keras backends) they are the identity.
+Under ``tf.distribute`` they go over all replicas of all workers and are differentiable. Everywhere
+else (one device, other Keras backends) they are the identity.
 """
 
 import keras
@@ -23,12 +23,12 @@ def num_replicas():
 
 
 def sum_over_replicas(x):
-    """Sum of ``x`` over all replicas, same shape and dtype, known to each of them."""
+    """Sum of ``x`` over all replicas, with its shape and dtype, on each of them."""
     context = _replica_context()
     return context.all_reduce("SUM", x) if context else x
 
 
 def mean_over_replicas(x):
-    """Mean of ``x`` over all replicas (they hold equally many examples)."""
+    """Mean of ``x`` over all replicas, which hold the same number of examples."""
     context = _replica_context()
     return context.all_reduce("SUM", x) / context.num_replicas_in_sync if context else x

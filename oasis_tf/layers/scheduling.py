@@ -1,12 +1,12 @@
-"""The order in which independent operations run, where it decides how much memory they take."""
+"""The order of independent operations, where it decides how much memory they need."""
 
 import keras
 
 
 def after(first, tensor):
-    """``tensor``, available only once ``first`` is computed.
+    """``tensor``, available only after ``first`` is computed.
 
-    On other backends than TensorFlow, and under XLA, the compiler orders operations itself.
+    On backends other than TensorFlow, and under XLA, the compiler orders operations itself.
     """
     if keras.backend.backend() != "tensorflow":
         return tensor

@@ -14,14 +14,14 @@ from oasis_tf.layers.spectral_norm import SpectralConv2D
 
 @keras.saving.register_keras_serializable("oasis_tf")
 class SPADEModulation(keras.layers.Layer):
-    """``normalised * (1 + gamma) + beta`` with gamma and beta painted from the label map and noise.
+    """``normalised * (1 + gamma) + beta``, gamma and beta computed from the label map and noise.
 
-    ``h = relu(conv3x3(cond))``, ``gamma, beta = conv3x3(h)``; none is spectrally normalised.
+    ``h = relu(conv3x3(condition))``, ``gamma, beta = conv3x3(h)``, without spectral norm.
 
     Args:
-        channels: int C, channels of the normalised input.
+        channels: int C, number of channels of the normalised input.
         num_classes, noise_channels: as in ``LabelConv2D``.
-        hidden_channels: int, channels of ``h``, default 128.
+        hidden_channels: int, number of channels of ``h``, default 128.
 
     Call arguments:
         normalised: float [B, H, W, C], output of a parameter-free normalisation.
@@ -80,18 +80,18 @@ class SPADEModulation(keras.layers.Layer):
 class SPADEResBlock(keras.layers.Layer):
     """SPADE residual block: ``conv_1(lrelu(norm_1(conv_0(lrelu(norm_0(x)))))) + shortcut(x)``.
 
-    The shortcut is ``x`` where the widths agree, else ``conv_s(norm_s(x))`` without activation.
-    ``norm_0`` and ``norm_s`` normalise the same ``x``: they share one batch norm, and all norms of
+    The shortcut is ``x`` if the widths are equal, else ``conv_s(norm_s(x))`` without activation.
+    ``norm_0`` and ``norm_s`` normalise the same ``x``, so they share one batch norm. All norms of
     the block share one pass over the label map.
 
     Args:
         in_channels, out_channels: int; the middle width is the smaller of the two.
         num_classes, noise_channels, hidden_channels: as in ``SPADEModulation``.
-        upsample: bool, default False. True first doubles ``x``, nearest neighbour.
+        upsample: bool, default False. True first upsamples ``x`` by 2, nearest neighbour.
         dense: bool, as in ``modulations``.
 
     Call arguments:
-        x: float [B, H, W, in_channels]; with ``upsample``, of half the label map's sides.
+        x: float [B, H, W, in_channels]; with ``upsample``, half the label map's height and width.
         label_map: int [B, H, W]; noise: float [B, Z] or [B, H, W, Z] or None.
         training: bool. True uses and records batch statistics and takes one power iteration.
 
@@ -152,7 +152,7 @@ class SPADEResBlock(keras.layers.Layer):
         norms = [self.norm_0, self.norm_1]
         norms += [self.norm_s] if self.learned_shortcut else []
         modulate_0, modulate_1, *modulate_s = modulations(norms, label_map, noise, self.dense)
-        # Moments before the upsampling are those behind it.
+        # Nearest-neighbour upsampling does not change the moments: compute them before it.
         affine = self.batch_norm_0.affine(x, training, repeats=4 if self.upsample else 1)
         x = upsample(x) if self.upsample else x
         y = self.conv_0(leaky_relu(modulate_0(x, affine)), training=training)

@@ -1,9 +1,9 @@
 """Spectrally normalised convolution (Miyato et al. 2018; OASIS, ICLR 2021, section C).
 
 The trainable kernel ``W`` is never overwritten. A forward pass uses ``W / sigma`` with
-``sigma = u^T W v``; ``u`` and ``v`` are constants for the gradient, which flows through both ``W``
-and ``sigma``. ``keras.layers.SpectralNormalization`` assigns ``W / sigma`` to the kernel instead,
-and so loses the gradient through ``sigma``, and with it the official training and weights.
+``sigma = u^T W v``. The gradient flows through both ``W`` and ``sigma`` and treats ``u`` and ``v``
+as constants. ``keras.layers.SpectralNormalization`` assigns ``W / sigma`` to the kernel instead. It
+loses the gradient through ``sigma`` and so reproduces neither official training nor its weights.
 """
 
 import functools
@@ -35,7 +35,7 @@ def power_iteration(matrix, u):
     """One power iteration on ``matrix`` [in, out] from ``u`` [out].
 
     Returns:
-        the new ``(u, v, sigma)``; ``sigma = u^T matrix v`` comes with the product that gives ``u``.
+        the new ``(u, v, sigma)`` with ``sigma = u^T matrix v``.
     """
     v = normalise(ops.matmul(matrix, u))
     product = ops.matmul(v, matrix)
@@ -44,16 +44,16 @@ def power_iteration(matrix, u):
 
 
 def normalised(matrix, u, v, sigma, dtype):
-    """``matrix / sigma`` [in, out] in ``dtype``, computed in the matrix's own.
+    """``matrix / sigma`` [in, out] in ``dtype``, computed in the dtype of ``matrix``.
 
-    ``sigma`` is ``u^T matrix v`` and differentiated as such; ``u`` and ``v`` are constants.
+    ``sigma`` is differentiated as ``u^T matrix v`` with constant ``u`` and ``v``.
 
-    With ``K = W / sigma`` and ``dK`` the gradient that arrives, the gradient in W is
+    With ``K = W / sigma`` and the upstream gradient ``dK``, the gradient of W is
 
         dW = (dK - <dK, K> v u^T) / sigma
 
-    (Miyato et al. 2018, equation 12): its first part through W, its second through sigma. Written
-    out, it reads and writes large kernels half as often as what is derived operation by operation.
+    (Miyato et al. 2018, equation 12). The first term comes through W, the second through sigma.
+    This form reads and writes large kernels half as often as automatic differentiation does.
     """
     u, v, sigma = (ops.stop_gradient(ops.convert_to_tensor(part)) for part in (u, v, sigma))
 
@@ -71,19 +71,19 @@ def _divide(dtype):
 
 
 def _gradient_of_division(upstream, matrix, u, v, sigma):
-    # A plain sum: XLA's runs on one core.
-    along = ops.sum(ops.cast(upstream, matrix.dtype) * matrix) / sigma
-    return _less_its_share(upstream, along, u, v, sigma)
+    # Outside the fused function: XLA would sum on one core.
+    product = ops.sum(ops.cast(upstream, matrix.dtype) * matrix) / sigma
+    return _kernel_gradient(upstream, product, u, v, sigma)
 
 
 @fused
-def _less_its_share(upstream, along, u, v, sigma):
-    """``(upstream - along * v u^T) / sigma``."""
-    return (ops.cast(upstream, v.dtype) - along * ops.expand_dims(v, 1) * u) / sigma
+def _kernel_gradient(upstream, product, u, v, sigma):
+    """``(upstream - product * v u^T) / sigma``."""
+    return (ops.cast(upstream, v.dtype) - product * ops.expand_dims(v, 1) * u) / sigma
 
 
 def resampled_shape(shape, filters, kernel_size, resample):
-    """What a convolution of ``shape`` [B, H, W, ...] gives: [B, H', W', filters]."""
+    """Output shape [B, H', W', filters] of a convolution of ``shape`` [B, H, W, ...]."""
     change = {
         "none": lambda n: n + 1 - kernel_size % 2,
         "average_pool": lambda n: n // 2,
@@ -95,29 +95,28 @@ def resampled_shape(shape, filters, kernel_size, resample):
 
 @keras.saving.register_keras_serializable("oasis_tf")
 class SpectralConv2D(keras.layers.Layer):
-    """Convolution with ``kernel / sigma`` as its kernel, k // 2 zeros of padding on every side.
+    """Convolution with the kernel ``kernel / sigma``, zero padding of k // 2 on every side.
 
     Args:
         filters: int, number of output channels.
-        kernel_size: int k, side of the kernel. Odd kernels keep the size of the input, even ones
-            add a row and a column.
+        kernel_size: int k, side of the kernel. Odd kernels keep the size of the input, even kernels
+            add one row and one column.
         use_bias: bool, default True. The bias is not normalised.
-        resample: ``"none"`` (default), ``"average_pool"`` (halves what the convolution gives),
-            ``"upsample"`` (doubles what it takes, nearest neighbour) or ``"stride"`` (every second
-            row and column of what it gives). Pooling and upsampling are for 3x3 kernels, strides
-            for 3x3 and 4x4.
+        resample: ``"none"`` (default), ``"average_pool"`` (2x2 average pooling of the output),
+            ``"upsample"`` (nearest-neighbour upsampling of the input by 2) or ``"stride"`` (every
+            second row and column of the output). Pooling and upsampling are for 3x3 kernels,
+            strides for 3x3 and 4x4 kernels.
 
     Call arguments:
         x: float [B, H, W, C].
-        training: bool, default False. True first takes one power iteration and stores ``u``, ``v``;
-            False uses the stored vectors as they are, not even renormalised (the moving averages of
-            official checkpoints are not of unit length).
+        training: bool, default False. True first takes one power iteration and stores ``u``, ``v``.
+            False uses the stored vectors without normalising them: the moving averages in official
+            checkpoints are not unit vectors.
 
     Returns:
         [B, H, W, filters], resampled, in the compute dtype. ``u`` [filters], ``v`` [k*k*C] and
         sigma stay in the variable dtype (float32 under mixed precision); only ``kernel / sigma`` is
-        cast.
-        A kernel of zeros has no norm to divide by: its output is NaN.
+        cast. The norm of a kernel of zeros is 0, and the output is NaN.
     """
 
     def __init__(self, filters, kernel_size, use_bias=True, resample="none", **kwargs):
@@ -131,7 +130,7 @@ class SpectralConv2D(keras.layers.Layer):
         channels = input_shape[-1]
         shape = (self.kernel_size, self.kernel_size, channels, self.filters)
         fan = self.kernel_size * self.kernel_size * channels
-        # autocast=False: under a mixed policy Keras would hand all of these out in half precision.
+        # autocast=False: under a mixed policy Keras would return these variables in half precision.
         self.kernel = self.add_weight(
             name="kernel", shape=shape, initializer=xavier_normal(), autocast=False
         )
@@ -144,7 +143,7 @@ class SpectralConv2D(keras.layers.Layer):
         self.built = True
 
     def _add_vector(self, name, size):
-        # Every replica computes the same vector from the same kernel: keep the first one's.
+        # Every replica computes the same vector from the same kernel, so keep the first one's.
         return self.add_weight(
             name=name,
             shape=(size,),

@@ -1,6 +1,6 @@
-"""Results kept beside the data: made once, under a name that changes with all that decides them.
+"""Results kept beside the data: computed once, under a name that hashes all that decides them.
 
-Kept in the data directory, or in the model directory if that one cannot be written.
+They are kept in the data directory, or in the model directory if that one cannot be written.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ def find(paths):
 
 
 def keep(paths, write):
-    """Writes to the first path that can be written; a result that cannot be kept is still used.
+    """Writes to the first path that can be written; without one nothing is kept.
 
     Args:
         paths: what `places` gives.

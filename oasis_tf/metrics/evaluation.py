@@ -11,14 +11,12 @@ import keras
 import tensorflow as tf
 
 import oasis_tf
+from oasis_tf import systems
 from oasis_tf.data import damage, pipeline
 from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.io.progress import progress_bar
 from oasis_tf.metrics import evaluator
 from oasis_tf.metrics.reports import evaluation_file
-from oasis_tf.systems.oasis.config import Config
-from oasis_tf.systems.oasis.inference.multi_device import Painter
-from oasis_tf.systems.oasis.models.oasis import OASIS
 
 # Metric -> module below this package, and class. Imported when asked for: some need extras.
 _EVALUATORS = {
@@ -58,36 +56,23 @@ def check_names(names):
         raise ValueError(f"Each metric may be named once. Received: {', '.join(names)}")
 
 
-def check(names, settings, model_config, label_space):
+def check(names, settings, capabilities):
     """Refuses an evaluation that cannot work, before any network is loaded.
 
     Args:
         names: metric names.
         settings: `EvaluationConfig`.
-        model_config: `ModelConfig`.
-        label_space: `LabelSpace` of the data set.
+        capabilities: `Capabilities` of the model.
 
     Raises:
-        ValueError, OSError: unknown metrics, a model without the discriminator or noise that one
-            needs, or files that are missing or hold something else.
+        ValueError, OSError: unknown metrics, a model that lacks what one of them needs, or files
+            that are missing or hold something else.
     """
     check_names(names)
     for name in names:
         kind = evaluator_class(name)
-        if kind.needs_segmentation:
-            model_config.check_segments(f"be measured by the metric {name}")
-        if kind.needs_noise and not model_config.vector_channels:
-            raise ValueError(
-                f"The metric {name} compares images of different noise. Received: a model without "
-                "(noise_channels=0), which paints one image for a label map. Leave it out."
-            )
-        if kind.needs_local_noise and not model_config.local_noise:
-            raise ValueError(
-                f"The metric {name} compares images of noise that differs in one class alone. "
-                "Received: a model whose noise is one vector for the whole image "
-                f"(encoder={model_config.encoder}). Leave it out."
-            )
-        kind.check(settings, label_space)
+        capabilities.check(name, kind.needs)
+        kind.check(settings, capabilities.label_space)
 
 
 def make_evaluators(context, names):
@@ -95,13 +80,12 @@ def make_evaluators(context, names):
     return {name: evaluator_class(name)(context) for name in names}
 
 
-def collect(context, evaluators, painter, *, seed=0, worker=0, workers=1):
-    """Shows evaluators the validation split, at the size of the model's training crop.
+def collect(context, evaluators, *, seed=0, worker=0, workers=1):
+    """Shows evaluators the validation split, at the size of the context.
 
     Args:
         context: `EvaluationContext`.
         evaluators: what `make_evaluators` gave.
-        painter: `Painter`.
         seed: the i-th validation image is generated with noise seed `seed + i`.
         worker, workers: of several workers, each takes every `workers`-th batch.
 
@@ -119,7 +103,7 @@ def collect(context, evaluators, painter, *, seed=0, worker=0, workers=1):
         batch_size=context.batch_size,
         skip_corrupt=context.skip_corrupt,
     ).as_numpy_iterator()
-    batches = evaluator.padded_batches(batches, painter, context.batch_size, seed)
+    batches = evaluator.padded_batches(batches, context.sampler, context.batch_size, seed)
     total = math.ceil(context.num_images / context.batch_size)
     watching = [one for one in evaluators.values() if one.needs_images]
     with damage.plain_errors(), progress_bar(total, "batch", "evaluate") as progress:
@@ -160,45 +144,37 @@ def evaluate(context, names, *, seed=0):
             model's.
     """
     check_names(names)
-    check_dataset(context.model.label_space, context.dataset)
+    check_dataset(context.label_space, context.dataset)
     evaluators = make_evaluators(context, names)
-    states = collect(context, evaluators, Painter(context.model), seed=seed)
-    return results(evaluators, [states])
+    return results(evaluators, [collect(context, evaluators, seed=seed)])
 
 
 def check_dataset(label_space, dataset):
     """Refuses a data set whose classes are not the model's, or without validation images.
 
     Args:
-        label_space: `LabelSpace` of the model.
+        label_space: `LabelSpace` of the model; None for a model without label maps.
         dataset: `PreparedDataset`.
     """
-    ours, theirs = label_space, dataset.label_space
-    if (ours.class_names, ours.has_unknown) != (theirs.class_names, theirs.has_unknown):
-        raise ValueError(
-            "The model and the data set must have the same classes. "
-            f"Received: a model of {ours.num_classes} classes ({ours.dataset}) and a data set of "
-            f"{theirs.num_classes} classes ({theirs.dataset}) in {dataset.data_dir}. "
-            "Name the data set the model was trained on, or one prepared with the same classes."
-        )
+    if label_space is not None:
+        dataset.check_classes(label_space)
     dataset.num_examples("val")  # refuses a data set without this split
 
 
-def make_report(context, found, *, seed, step, seconds):
-    """What is published of an evaluation: values, and everything that they depend on.
+def make_report(context, found, *, seed, seconds):
+    """The report of an evaluation: values, and all that they depend on.
 
     Args:
         context: `EvaluationContext`.
         found: dict of metric name -> `Result`.
         seed: noise seed of the first image.
-        step: of the checkpoint.
         seconds: that it took.
     """
     values = {key: float(v) for one in found.values() for key, v in one.values.items()}
     return {
         "format_version": evaluation_file.FORMAT_VERSION,
         "model_dir": os.path.abspath(context.model_dir),
-        "step": step,
+        "step": context.step,
         "data_dir": os.path.abspath(context.dataset.data_dir),
         "dataset": context.dataset.label_space.dataset,
         "split": "val",
@@ -233,14 +209,20 @@ def evaluate_model(
 ):
     """Measures a model directory; what can be refused is refused before the model is read.
 
+    The ability "evaluate" of the model's system is a module with
+
+        capabilities(config) -> `Capabilities` of a model of this configuration
+        context(model_dir, checkpoint, dataset, **options) -> `EvaluationContext` of the loaded
+            model; `options` are attributes of the context: batch_size, skip_corrupt, settings
+
     Args:
         model_dir: model directory.
         data_dir: prepared data set; None takes the one the model was trained on.
         names: metric names, of `METRICS`.
         settings: `EvaluationConfig`; None takes that of the model directory.
-        checkpoint: as in `OASIS.load`.
+        checkpoint: as in `oasis_tf.load`.
         seed, batch_size, skip_corrupt: as in `evaluate` and `EvaluationContext`.
-        json_path: file to write the report to; None takes `report.default_path`.
+        json_path: file to write the report to; None takes `evaluation_file.default_path`.
         plots: folder for plots, or None.
 
     Returns:
@@ -248,28 +230,31 @@ def evaluate_model(
         exist).
     """
     check_names(names)
-    config = Config.load(model_dir)
-    settings = settings or config.evaluation
-    check(names, settings, config.model, config.label_space)
-    dataset = PreparedDataset.load(
-        _data_dir(data_dir, config, model_dir), skip_corrupt=skip_corrupt
-    )
-    check_dataset(config.label_space, dataset)
+    system = systems.of_model_dir(model_dir)
+    of_system, config = system.ability("evaluate"), system.config.load(model_dir)
+    settings, capabilities = settings or config.evaluation, of_system.capabilities(config)
+    check(names, settings, capabilities)
+    data_dir = _data_dir(data_dir, config, model_dir)
+    dataset = PreparedDataset.load(data_dir, skip_corrupt=skip_corrupt)
+    check_dataset(capabilities.label_space, dataset)
     if plots:
-        from oasis_tf.metrics.reports import plots as plotting  # needs an extra
+        from oasis_tf.metrics.reports.plots import write_all  # needs an extra
     start = time.monotonic()
-    model = OASIS.load(model_dir, checkpoint)
-    context = evaluator.EvaluationContext(
-        model, dataset, model_dir, batch_size, skip_corrupt, settings
+    context = of_system.context(
+        model_dir,
+        checkpoint,
+        dataset=dataset,
+        batch_size=batch_size,
+        skip_corrupt=skip_corrupt,
+        settings=settings,
     )
-    step = int(model.step)
-    json_path = json_path or evaluation_file.default_path(model_dir, step)
+    json_path = json_path or evaluation_file.default_path(model_dir, context.step)
     os.makedirs(os.path.dirname(os.path.abspath(json_path)), exist_ok=True)
     found = evaluate(context, names, seed=seed)
-    contents = make_report(context, found, seed=seed, step=step, seconds=time.monotonic() - start)
+    contents = make_report(context, found, seed=seed, seconds=time.monotonic() - start)
     evaluation_file.write(contents, json_path)
     if plots:
-        plotting.write_all(plots, contents, found)
+        write_all(plots, contents, found)
     return contents
 
 

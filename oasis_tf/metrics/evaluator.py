@@ -3,38 +3,51 @@
 An evaluator is built from an `EvaluationContext`, is shown the batches of the validation split, and
 makes named values of what it collected. The last batch is padded to full size, so that nothing is
 traced twice; evaluators count the rows where `valid` holds. Several workers share the batches: each
-collects a state, and the values come of all states together.
+collects a state, and the values come from the states of all of them.
 """
 
 import abc
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from oasis_tf.data import verification
+from oasis_tf.data.datasets import LabelSpace
+from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.io.images import to_uint8
+from oasis_tf.metrics.sampler import Capability, Sampler
 from oasis_tf.metrics.settings import EvaluationConfig
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationContext:
-    """What evaluators are built from.
+    """A model, as far as metrics know it, and the data that it is measured on.
 
     Attributes:
-        model: `OASIS`.
         dataset: `PreparedDataset`.
         model_dir: directory of the model; evaluators may keep files there.
+        height, width: size of the images evaluated.
+        sampler: `Sampler`, which generates the images.
+        step: training step of the weights.
+        label_space: `LabelSpace` of the model; None for a model without label maps.
+        segment: function(uint8 [B,H,W,3]) -> int32 [B,H,W] model ids, the model's own segmentation;
+            None for a model without `Capability.SEGMENTATION`.
         batch_size: rows of every batch.
         skip_corrupt: whether records that cannot be used are left out instead of refused.
         settings: `EvaluationConfig`: networks, their files, numbers of samples.
     """
 
-    model: Any
-    dataset: Any
+    dataset: PreparedDataset
     model_dir: str
+    height: int
+    width: int
+    sampler: Sampler
+    step: int = 0
+    label_space: LabelSpace | None = None
+    segment: Callable[[np.ndarray], np.ndarray] | None = None
     batch_size: int = 16
     skip_corrupt: bool = False
     settings: EvaluationConfig = EvaluationConfig()
@@ -43,16 +56,6 @@ class EvaluationContext:
     def num_images(self):
         """Validation images that are evaluated."""
         return verification.usable_records(self.dataset, "val", self.skip_corrupt).count
-
-    @property
-    def height(self):
-        """Height of the images evaluated: that of the training crop."""
-        return self.model.config.data.crop_height
-
-    @property
-    def width(self):
-        """Width of the images evaluated: that of the training crop."""
-        return self.model.config.data.crop_width
 
     @property
     def ignored_class(self):
@@ -65,17 +68,17 @@ class EvaluationBatch:
     """One batch of the validation split.
 
     Attributes:
-        painter: `Painter`, which paints `generated` when a metric first asks for it.
+        sampler: `Sampler`, which makes `generated` when a metric first asks for it.
         image: uint8 [B,H,W,3], real photographs.
-        label_map: int32 [B,H,W], model ids.
+        label_map: int32 [B,H,W], model ids; None in data without label maps.
         seed: int64 [B], one noise seed an image.
         index: int64 [B], place of each image in the split.
         valid: bool [B]; False marks padding.
     """
 
-    painter: Any
+    sampler: Sampler
     image: np.ndarray
-    label_map: np.ndarray
+    label_map: np.ndarray | None
     seed: np.ndarray
     index: np.ndarray
     valid: np.ndarray
@@ -83,18 +86,18 @@ class EvaluationBatch:
 
     @functools.cached_property
     def generated(self):
-        """One image for each label map, uint8 [B,H,W,3]: what a PNG file of it would hold.
+        """One image for each seed, uint8 [B,H,W,3]: what a PNG file of it would hold.
 
         Raises:
             ValueError: an image is not finite.
         """
-        return finite_uint8(self.painter(self.label_map, self.seed))
+        return finite_uint8(self.sampler(self.label_map, self.seed))
 
     def features(self, network, of):
         """Features of the valid rows, float32 [b,D], computed once for all metrics that ask.
 
         Args:
-            network: a feature network (`features.py`).
+            network: a feature network (`features/networks.py`).
             of: "image" or "generated".
         """
         key = (network.digest, of)
@@ -139,15 +142,11 @@ class Evaluator(abc.ABC):
     """One family of metrics, collected over batches. Subclasses take an `EvaluationContext`.
 
     Attributes:
-        needs_segmentation: whether the model's discriminator must segment.
-        needs_noise: whether different seeds must give different images.
-        needs_local_noise: whether noise must be able to differ within an image.
+        needs: each `Capability` that a model must have.
         needs_images: whether `update` is to be called.
     """
 
-    needs_segmentation = False
-    needs_noise = False
-    needs_local_noise = False
+    needs: tuple[Capability, ...] = ()
     needs_images = True
 
     @classmethod
@@ -156,7 +155,7 @@ class Evaluator(abc.ABC):
 
         Args:
             settings: `EvaluationConfig`.
-            label_space: `LabelSpace` of the data set.
+            label_space: `LabelSpace` of the data set, None for a model without label maps.
 
         Raises:
             ValueError, OSError: a file that is missing, or that holds something else.
@@ -176,26 +175,30 @@ class Evaluator(abc.ABC):
         """The `Result` of the states of all workers, which share the batches between them."""
 
 
-def padded_batches(dataset_batches, painter, batch_size, seed):
+def padded_batches(dataset_batches, sampler, batch_size, seed):
     """Yields an `EvaluationBatch` for each batch read, the last one padded by its last row.
 
     Args:
-        dataset_batches: iterable of (uint8 [b,H,W,3], integers [b,H,W]), b <= batch_size.
-        painter: `Painter`.
+        dataset_batches: iterable of (uint8 [b,H,W,3], integers [b,H,W] or None), b <= batch_size.
+        sampler: `Sampler`.
         batch_size: rows of every batch yielded.
         seed: the i-th image of the split has noise seed `seed + i`.
     """
     first = 0
     for image, label_map in dataset_batches:
         rows = len(image)
-        padding = [(0, batch_size - rows)]
         index = first + np.arange(batch_size, dtype=np.int64)
         yield EvaluationBatch(
-            painter=painter,
-            image=np.pad(image, padding + [(0, 0)] * 3, mode="edge"),
-            label_map=np.pad(label_map, padding + [(0, 0)] * 2, mode="edge").astype(np.int32),
+            sampler=sampler,
+            image=_padded(image, batch_size),
+            label_map=None if label_map is None else _padded(label_map, batch_size, np.int32),
             seed=seed + index,
             index=index,
             valid=np.arange(batch_size) < rows,
         )
         first += rows
+
+
+def _padded(rows, batch_size, dtype=None):
+    padding = [(0, batch_size - len(rows))] + [(0, 0)] * (rows.ndim - 1)
+    return np.pad(rows, padding, mode="edge").astype(dtype or rows.dtype)

@@ -30,9 +30,9 @@ def higher_is_better(value_name):
 
 
 def is_criterion(value_name):
-    """Whether a better value means a better model; not so for spreads, changes and the judge."""
-    judge_or_spread = value_name.startswith("segmenter_") or value_name.endswith("/std")
-    return not judge_or_spread and "/change_" not in value_name
+    """Whether a better value means a better model: not so of spreads, changes and segmenters."""
+    no_criterion = value_name.startswith("segmenter_") or value_name.endswith("/std")
+    return not no_criterion and "/change_" not in value_name
 
 
 def is_summary(value_name):

@@ -7,28 +7,29 @@ from oasis_tf.settings.fields import check_fields, setting
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
-    """Networks and numbers of samples that metrics use, in training and in the evaluate command.
+    """Networks and numbers of samples of the metrics, in training and in the evaluate command.
 
     Raises:
         ValueError: a field is outside its limits.
     """
 
     inception: str | None = setting(
-        "Weights of the feature network of fid, kid and precision_recall: the Inception of 2015 "
+        "Weights of the feature network of fid, kid and precision_recall: Inception of 2015 "
         "(classify_image_graph_def.pb or pt_inception-2015-12-05-6726825d.pth) or Keras' ImageNet "
-        "InceptionV3 (.h5). Without, a small seeded network stands in; value names tell which.",
+        "InceptionV3 (.h5). Without weights, a small seeded network is used. The names of the "
+        "values tell which network it was.",
         None,
         changeable=True,
     )
     vgg16: str | None = setting(
-        "Weights of torchvision's VGG-16 (vgg16-397923af.pth): precision_recall takes its second "
-        "fully connected layer then.",
+        "Weights of torchvision's VGG-16 (vgg16-397923af.pth). With them, precision_recall uses "
+        "features of its second fully connected layer.",
         None,
         changeable=True,
     )
     lpips_backbone: str | None = setting(
-        "Weights of torchvision's AlexNet or VGG-16 for LPIPS; without, a small seeded network "
-        "stands in.",
+        "Weights of torchvision's AlexNet or VGG-16 for LPIPS. Without them, a small seeded "
+        "network is used.",
         None,
         changeable=True,
     )
@@ -36,8 +37,8 @@ class EvaluationConfig:
         "Linear heads of LPIPS 0.1 for that network (alex.pth or vgg.pth).", None, changeable=True
     )
     segmenter: str = setting(
-        "Segmenter of the metric alignment: a SavedModel folder or a Keras file, or auto: a "
-        "compact one, trained on the real training images and kept beside the data.",
+        "Segmenter of the metric alignment: a SavedModel folder or a Keras file. auto: a compact "
+        "network, trained on the real training images and stored in the folder of the data set.",
         "auto",
         changeable=True,
     )
@@ -47,29 +48,29 @@ class EvaluationConfig:
         changeable=True,
     )
     segmenter_steps: int | None = setting(
-        "Training steps of the compact segmenter; default: five epochs, at least 400.",
+        "Training steps of the compact segmenter. (default: five epochs, at least 400)",
         None,
         minimum=1,
         changeable=True,
     )
     diversity_samples: int = setting(
-        "Images generated for a label map by the metrics of diversity.",
+        "Images that the diversity metrics generate for each label map.",
         20,
         minimum=2,
         changeable=True,
     )
     diversity_maps: int | None = setting(
-        "Label maps used by the metrics of diversity, spread over the split; default: all.",
+        "Label maps that the diversity metrics use, spread over the split. (default: all)",
         None,
         minimum=1,
         changeable=True,
     )
     lvis_annotations: str | None = setting(
-        "lvis_v1_val.json, for the metric lvis.", None, changeable=True
+        "Path of lvis_v1_val.json, for the metric lvis.", None, changeable=True
     )
     lvis_detections: str | None = setting(
-        "What an external detector found on the generated images, for the metric lvis: a JSON "
-        "list in the form of COCO results.",
+        "Detections of an external detector in the generated images, for the metric lvis: a JSON "
+        "list in the format of COCO results.",
         None,
         changeable=True,
     )

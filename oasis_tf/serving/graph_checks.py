@@ -1,25 +1,25 @@
-"""Assertions that travel with a graph: what rule was broken, and what was received.
+"""Assertions inside a graph: which rule was broken, and what was received.
 
-Every function returns its argument behind the checks, so that nothing is computed from what failed.
+Functions give checks. `checked` gives tensors that are computed only once their checks have passed.
 """
 
 import tensorflow as tf
 
 
 def require(holds, message, *received):
-    """An assertion whose message is a sentence; `{}` in it stand for tensors received."""
+    """An assertion with a message, in which `{}` stand for the received tensors."""
     return tf.debugging.Assert(holds, [tf.strings.format(message, received)])
 
 
-def behind(checks, *tensors):
-    """The tensors, to be read only once all checks have passed; a single one is returned alone."""
+def checked(checks, *tensors):
+    """The tensors, computed only once all checks have passed; a single one is returned alone."""
     with tf.control_dependencies(list(checks)):
         results = [tf.identity(tensor) for tensor in tensors]
     return results[0] if len(results) == 1 else results
 
 
 def same_batch(**tensors):
-    """Checks that inputs are as many; they are named by their keywords."""
+    """Checks that inputs, named by their keywords, have one batch size."""
     (first, tensor), *others = tensors.items()
     for name, other in others:
         counts = tf.shape(tensor)[0], tf.shape(other)[0]
@@ -31,7 +31,7 @@ def same_batch(**tensors):
 
 
 def sides(name, shape, multiple, max_pixels):
-    """Checks of height and width; `shape`: int32 [B, H, W, ...]."""
+    """Checks height and width; `shape`: int32 [B, H, W, ...]."""
     height, width = shape[1], shape[2]
     received = "Received: height {}, width {}."
     yield require(
@@ -47,12 +47,12 @@ def sides(name, shape, multiple, max_pixels):
 
 
 def few_pixels(height, width, max_pixels):
-    """Whether sizes of int32 make no more than so many pixels."""
+    """Whether sizes of int32 have at most `max_pixels` pixels."""
     return tf.cast(height, tf.int64) * tf.cast(width, tf.int64) <= max_pixels
 
 
 def same_size(name, tensor, other_name, other):
-    """Checks that a map has another's shape [B, H, W]."""
+    """Checks that a map has the shape [B, H, W] of another one."""
     yield require(
         tf.reduce_all(tf.equal(tf.shape(tensor), tf.shape(other))),
         f"`{name}` must have the batch and size of `{other_name}`. Received: {{}} and {{}}.",
@@ -72,7 +72,7 @@ def in_range(name, values, count, what):
 
 
 def within(name, values, low, high):
-    """Checks that floats are in a closed range, and so no NaN."""
+    """Checks that floats are in a closed range, which NaN is not."""
     yield require(
         tf.reduce_all((values >= low) & (values <= high)),
         f"`{name}` must be in [{low}, {high}]. Received: values from {{}} to {{}}.",

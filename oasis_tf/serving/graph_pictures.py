@@ -1,12 +1,12 @@
-"""Pictures as bytes inside a graph: read within limits, refused with a reason.
+"""Picture files, as bytes, inside a graph: decoded within limits, or refused with a reason.
 
-What a file says about itself is checked before anything is decoded: kind, size, bits. The rules are
-those of the demo's server (`oasis_tf.web.pictures`), except that WebP is not read.
+The head of a file is checked before anything is decoded: kind, size, bits. The rules are those of
+the demo's server (`oasis_tf.web.pictures`), except that WebP is not read.
 """
 
 import tensorflow as tf
 
-from oasis_tf.serving.graph_checks import behind, few_pixels, require
+from oasis_tf.serving.graph_checks import checked, few_pixels, require
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _PNG_HEAD = 33  # bytes: magic, then the chunk IHDR with its length and checksum
@@ -25,7 +25,7 @@ def decode_ids(contents, name, max_pixels):
     Returns:
         int32 [B, H, W].
     """
-    contents = behind(_checks_of_ids(contents, name), contents)
+    contents = checked(_checks_of_ids(contents, name), contents)
     heads = tf.map_fn(_png_head, contents, fn_output_signature=tf.int32)
     height, width, depth, colour = (heads[:, k] for k in range(4))
     checks = [
@@ -53,13 +53,13 @@ def decode_ids(contents, name, max_pixels):
         return values[..., 0]
 
     spec = tf.TensorSpec([None, None], tf.int32)
-    return tf.map_fn(decode, behind(checks, contents, depth), fn_output_signature=spec)
+    return tf.map_fn(decode, checked(checks, contents, depth), fn_output_signature=spec)
 
 
 def decode_photographs(contents, name, max_pixels):
     """Colours of PNG and JPEG files as they are, uint8 [B, H, W, 3]; arguments as `decode_ids`.
 
-    Of 16 bits the upper 8 are taken; transparency is left out.
+    Of 16 bits the upper 8 are taken; transparency is dropped.
     """
     png = _is_png(contents)
     checks = [
@@ -70,7 +70,7 @@ def decode_photographs(contents, name, max_pixels):
             "kind.",
         ),
     ]
-    contents, png = behind(checks, contents, png)
+    contents, png = checked(checks, contents, png)
 
     def size(row):
         one, is_png = row
@@ -85,12 +85,12 @@ def decode_photographs(contents, name, max_pixels):
         return tf.cond(
             is_png,
             lambda: tf.io.decode_png(one, channels=3),
-            # As Pillow decodes: the default is faster and less exact.
+            # As Pillow decodes; the default is faster and less exact.
             lambda: tf.io.decode_jpeg(one, channels=3, dct_method="INTEGER_ACCURATE"),
         )
 
     spec = tf.TensorSpec([None, None, 3], tf.uint8)
-    return tf.map_fn(decode, behind(checks, contents, png), fn_output_signature=spec)
+    return tf.map_fn(decode, checked(checks, contents, png), fn_output_signature=spec)
 
 
 def encode_images(images):
@@ -104,7 +104,7 @@ def encode_images(images):
 
 
 def encode_ids(maps):
-    """Grey PNG files, string [B], of int32 [B, H, W]: 16 bits where a value needs them, else 8."""
+    """Grey PNG files, string [B], of int32 [B, H, W]; 16 bits if a value needs them, else 8."""
 
     def encode(one):
         pixels = one[..., None]
@@ -126,7 +126,7 @@ def _starts(contents, magic):
 
 def _is_png(contents):
     """Whether files [B] have a whole head."""
-    # Shorter files give what they have, and a position behind their end is refused.
+    # A position after the end of a string is an error, so short files are padded with zeros.
     heads = tf.strings.join([tf.strings.substr(contents, 0, _PNG_HEAD), b"\0" * _PNG_HEAD])
     chunk = tf.equal(tf.strings.substr(heads, len(_PNG), 8), b"\0\0\0\x0dIHDR")
     return _starts(heads, _PNG) & chunk & (tf.strings.length(contents) >= _PNG_HEAD)
@@ -148,11 +148,11 @@ def _checks_of_ids(contents, name):
 
 
 def _not_empty(contents, name):
-    return require(tf.size(contents) > 0, f"`{name}` must hold one file at least. Received: none.")
+    return require(tf.size(contents) > 0, f"`{name}` must hold at least one file. Received: none.")
 
 
 def _checks_of_sizes(name, height, width, max_pixels):
-    """Checks of sizes [B] that files claim; as 32 bits with a sign, so huge ones are negative."""
+    """Checks sizes [B] in the heads of files. They are signed 32 bits: huge ones are negative."""
     yield require(
         tf.reduce_all(
             (height > 0) & (width > 0) & few_pixels(height, width, max_pixels),

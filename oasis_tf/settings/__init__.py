@@ -1,1 +1,1 @@
-"""What a setting is, its flag, and how settings become the configuration of a run."""
+"""Settings, their flags, and the configuration of a run that they make up."""

@@ -1,7 +1,7 @@
-"""What a setting is: one field of a frozen dataclass, with help, limits and restart rule.
+"""A setting is one field of a frozen dataclass, with help text, limits and restart rule.
 
-Flags (`setting_flags.py`), checks and what a restart may change (`merging.py`) are derived from the
-field, so a new setting is one line of a system's configuration.
+Its flag (`setting_flags.py`), its checks and its rule for a restart (`merging.py`) are derived from
+the field. So a new setting is one field in a system's configuration.
 """
 
 import dataclasses
@@ -24,15 +24,15 @@ def setting(
     """Declares a field.
 
     Args:
-        help_text: what the flag's help says.
-        default: the value without a flag.
-        flag: whether there is a flag; otherwise the prepared data set gives the value.
-        changeable: whether a restart may give another value than config.json.
-        path: whether it is a path that may differ between the workers of a run.
-        minimum: smallest value allowed; of every entry, for a tuple.
-        above: values must be larger.
-        below: values must be smaller.
-        choices: the values allowed.
+        help_text: help of its flag.
+        default: value if the flag is not given.
+        flag: whether it has a flag; otherwise the prepared data set decides the value.
+        changeable: whether a restart may change the value in config.json.
+        path: whether it is a path, which may differ between the workers of a run.
+        minimum: smallest allowed value; in a tuple, of every entry.
+        above: values must be greater than this.
+        below: values must be less than this.
+        choices: allowed values.
     """
     rules = {"minimum": minimum, "above": above, "below": below, "choices": choices}
     metadata = {"help": help_text, "flag": flag, "changeable": changeable, "path": path, **rules}
@@ -40,7 +40,7 @@ def setting(
 
 
 def check_fields(section: Any) -> None:
-    """Checks type and limits of every field; makes lists tuples and, where due, ints floats."""
+    """Checks type and limits of all fields. Converts lists to tuples, and ints for float fields."""
     for field in dataclasses.fields(section):
         value = _as_type(field, getattr(section, field.name))
         object.__setattr__(section, field.name, value)
@@ -51,12 +51,12 @@ _OPTIONAL = {int | None: int, str | None: str, tuple[int, ...] | None: tuple[int
 
 
 def optional_type(field: dataclasses.Field) -> type:
-    """Returns the type of a field's values other than None."""
+    """Returns the type of a field, without None."""
     return _OPTIONAL.get(field.type, field.type)
 
 
 def _as_type(field: dataclasses.Field, value: Any) -> Any:
-    """Returns the value as the field's type, which for ints and bools it must have already."""
+    """Converts a value to the field's type. A value of an int or bool field must have it."""
     if value is None and field.type in _OPTIONAL:
         return None
     if is_widths(field):
@@ -98,12 +98,12 @@ def _check_limits(field: dataclasses.Field, value: Any) -> None:
 
 
 def is_widths(field: dataclasses.Field) -> bool:
-    """Returns whether a field holds whole numbers, written with commas between."""
+    """Returns whether a field holds a tuple of whole numbers, written as a comma list."""
     return optional_type(field) == tuple[int, ...]
 
 
 def as_text(value: Any) -> str:
-    """Returns a value as it is written in a flag."""
+    """Returns a value as text, as a flag takes it."""
     if isinstance(value, tuple):
         return ",".join(str(v) for v in value)
     return str(value).lower() if isinstance(value, bool) else str(value)

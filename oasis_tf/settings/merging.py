@@ -1,4 +1,4 @@
-"""The configuration that flags, a continued run and the defaults decide together."""
+"""Merges flags, the configuration of a continued run, and defaults into one configuration."""
 
 import dataclasses
 import json
@@ -21,29 +21,29 @@ def merge(
     num_examples: int | None = None,
     previous: RunConfig | None = None,
 ) -> RunConfig:
-    """Completes the given settings: by those of the run that is continued, else by the defaults.
+    """Completes given settings: with those of the continued run, otherwise with the defaults.
 
     Args:
         kind: class of the configuration.
-        given: settings by name, either `steps` or `epochs` or neither among them.
-        facts: what the data set gives, by name; see `RunConfig.FACTS`.
+        given: settings by name. They may include either `steps` or `epochs`.
+        facts: facts of the data set by name; see `RunConfig.FACTS`.
         decided: values of the settings without a flag.
         defaults: defaults of a new run that differ from those of the fields.
-        num_examples: training examples, for `epochs`.
-        previous: configuration of the model directory, if it has one already.
+        num_examples: number of training examples, to convert `epochs` to steps.
+        previous: configuration of the model directory, or None if it has none.
 
     Returns:
-        The configuration, paths made absolute.
+        The configuration, with absolute paths.
 
     Raises:
-        ValueError: a setting is impossible, unknown or missing, or contradicts `previous`.
+        ValueError: a setting is invalid, unknown or missing, or contradicts `previous`.
     """
     given = dict(given)
     epochs = given.pop("epochs", None)
     check_known(kind, given)
     if epochs is not None and ("steps" in given or epochs < 1):
         raise ValueError(
-            "`epochs` must be at least 1, and given without `steps`. Received: "
+            "`epochs` must be at least 1 and given without `steps`. Received: "
             f"epochs={epochs}, steps={given.get('steps')}."
         )
     if previous is not None:
@@ -59,10 +59,10 @@ def merge(
 def assemble(
     kind: type[RunConfig], settings: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> RunConfig:
-    """Returns the configuration of settings by name; the defaults of the fields complete it.
+    """Makes a configuration from settings by name. Other fields have their defaults.
 
     Raises:
-        ValueError: an impossible setting, or one that is missing.
+        ValueError: a setting is invalid or missing.
     """
     sections = {}
     for name, section in kind.SECTIONS.items():
@@ -76,7 +76,7 @@ def assemble(
 
 
 def steps_of(epochs: int, num_examples: int, batch_size: int) -> int:
-    """Returns the steps in which every example is seen at least `epochs` times.
+    """Returns the number of steps in which every example is used at least `epochs` times.
 
     Raises:
         ValueError: there are no examples.
@@ -90,7 +90,7 @@ def steps_of(epochs: int, num_examples: int, batch_size: int) -> int:
 
 
 def check_known(kind: type[RunConfig], given: Mapping[str, Any]) -> None:
-    """Raises ValueError if a name is no setting of the system."""
+    """Raises ValueError if a name is not a setting of the system."""
     known = {field.name for field in flag_fields(kind)}
     unknown = sorted(set(given) - known)
     if unknown:
@@ -100,7 +100,7 @@ def check_known(kind: type[RunConfig], given: Mapping[str, Any]) -> None:
 
 
 def check_restart(given: Mapping[str, Any], facts: Mapping[str, Any], previous: RunConfig) -> None:
-    """Raises ValueError if flags or data contradict the run that is continued; lists all."""
+    """Raises ValueError if flags or data contradict the continued run. The error lists all."""
     saved = previous.settings()
     conflicts = [
         f"--{field.name}={as_text(given[field.name])} against {as_text(saved[field.name])}"
@@ -120,8 +120,8 @@ def check_restart(given: Mapping[str, Any], facts: Mapping[str, Any], previous: 
         raise ValueError(
             "The model directory was started with other settings than those given now "
             "(given against config.json):\n  " + "\n  ".join(conflicts) + "\n"
-            "To continue that run, drop these flags or use its data set; to start a new one, use "
-            "another --model_dir."
+            "To continue that run, leave these flags out or use its data set. To start a new run, "
+            "use another --model_dir."
         )
 
 

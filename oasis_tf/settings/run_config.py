@@ -1,7 +1,7 @@
-"""The configuration of a run: sections of settings, and config.json of its model directory.
+"""The configuration of a run: sections of settings, and the file config.json.
 
-A system's configuration is a subclass of `RunConfig`: a frozen dataclass whose fields are the
-sections (frozen dataclasses of `setting` fields) and the facts that the data set gives.
+A system's configuration is a subclass of `RunConfig`: a frozen dataclass whose fields are sections
+(frozen dataclasses of `setting` fields) and facts of the data set.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from oasis_tf.io import files
 
 CONFIG_FILE = "config.json"
 FORMAT_VERSION = 1
-# Of a config.json that is older than the choice of systems.
+# System of a config.json that was written before there was a choice of systems.
 FIRST_SYSTEM = "oasis"
 
 
@@ -25,16 +25,16 @@ FIRST_SYSTEM = "oasis"
 class RunConfig:
     """Base of the configurations of all systems.
 
-    A section class may have `DROPPED`, a mapping from settings that it once had to what holds
-    instead: they are read and ignored with one line.
+    A section class may have `DROPPED`, a mapping from settings of earlier releases to a text that
+    says what happens instead. They are read and ignored with one line.
 
     Class attributes:
         SYSTEM: name of the system, as in `--system`.
         SECTIONS: section class by field name.
-        FACTS: by field name a class with `to_json` and `from_json`: what the data set decides.
-        OPTIONAL: sections that are younger than the format and have defaults.
+        FACTS: class by field name, with `to_json` and `from_json`, of facts of the data set.
+        OPTIONAL: sections that an older config.json may lack; they have defaults.
         DEFAULT_EPOCHS: passes over the training data without `--steps` and `--epochs`; None for a
-            system that counts steps alone and has no `--epochs`.
+            system that counts only steps and has no `--epochs`.
     """
 
     SYSTEM: ClassVar[str]
@@ -44,7 +44,7 @@ class RunConfig:
     DEFAULT_EPOCHS: ClassVar[int | None] = None
 
     def settings(self) -> dict[str, Any]:
-        """Returns the value of every setting by name."""
+        """Returns the values of all settings by name."""
         return {name: v for part in self.SECTIONS for name, v in vars(getattr(self, part)).items()}
 
     # === config.json ===
@@ -66,21 +66,21 @@ class RunConfig:
         return contents
 
     def to_text(self) -> str:
-        """Returns config.json as it is written: `to_json`, lists of plain values on one line."""
+        """Returns the text of config.json: `to_json`, with lists of plain values on one line."""
         text = json.dumps(self.to_json(), indent=2)
         return re.sub(r"\[\n[^\[\]{}]*\]", _on_one_line, text) + "\n"
 
     @classmethod
     def from_json(cls, contents: Mapping[str, Any], source: str = CONFIG_FILE) -> Self:
-        """Inverse of `to_json`.
+        """Creates a configuration; inverse of `to_json`.
 
         Args:
-            contents: what config.json holds.
+            contents: contents of config.json.
             source: its path, for messages.
 
         Raises:
-            ValueError: another format version or system; unknown or impossible settings, or missing
-                ones that have no default.
+            ValueError: another format version or system; settings that are unknown, invalid, or
+                missing without a default.
         """
         _check_format(contents, source)
         contents = {"system": FIRST_SYSTEM} | dict(contents)
@@ -103,7 +103,7 @@ class RunConfig:
             raise ValueError(f"{source} does not hold a usable configuration: {error}") from error
 
     def save(self, model_dir: str | os.PathLike[str]) -> None:
-        """Writes config.json, making the directory if need be; never leaves half a file.
+        """Writes config.json, whole or not at all. Creates the directory if needed.
 
         Raises:
             OSError: the directory cannot be written.
@@ -130,7 +130,7 @@ class RunConfig:
 
 
 def read_contents(model_dir: str | os.PathLike[str]) -> Any:
-    """Returns what config.json of a model directory holds.
+    """Returns the contents of config.json of a model directory.
 
     Raises:
         FileNotFoundError: this is not a model directory.
@@ -151,7 +151,7 @@ def read_contents(model_dir: str | os.PathLike[str]) -> Any:
 
 
 def system_name(model_dir: str | os.PathLike[str]) -> str:
-    """Returns the name of the system of a model directory; errors as `read_contents`."""
+    """Returns the name of the system of a model directory. Raises as `read_contents` does."""
     contents = read_contents(model_dir)
     return contents.get("system", FIRST_SYSTEM) if isinstance(contents, dict) else FIRST_SYSTEM
 
@@ -187,7 +187,7 @@ def _section_from_json(kind: type, contents: Mapping[str, Any], name: str, sourc
         if dropped in contents:
             value = contents.pop(dropped)
             logging.warning("%s: `%s=%s` is ignored: %s", source, dropped, value, instead)
-    # A setting that is not there is younger than the file: its default is what was done before.
+    # A missing setting is newer than the file. Its default is what was done before.
     fields = dataclasses.fields(kind)
     optional = {field.name for field in fields if field.default is not dataclasses.MISSING}
     required = {field.name for field in fields} - optional

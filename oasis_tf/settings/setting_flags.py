@@ -1,7 +1,7 @@
-"""A flag for every setting; of each, whether it was given.
+"""Defines a flag for every setting, and finds out which were given.
 
-Flags have no value of their own until given, which is how a restart tells "not given" from "given
-the default".
+All flags default to None, so that a restart can tell a flag that is not given from a flag that is
+given with its default.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ class _WidthsParser(flags.ArgumentParser):
         try:
             return tuple(int(part) for part in argument.split(","))
         except ValueError:
-            raise ValueError("must be whole numbers with commas between, as in 2,2,4") from None
+            raise ValueError("must be whole numbers separated by commas, as in 2,2,4") from None
 
     def flag_type(self) -> str:
         return "comma separated list of integers"
@@ -43,36 +43,35 @@ def define_setting_flags(
     flag_values: flags.FlagValues = flags.FLAGS,
     without: Collection[str] = (),
 ) -> None:
-    """Defines a flag for every setting but those named in `without`, and --epochs.
+    """Defines --epochs and a flag for every setting except those in `without`.
 
-    All default to None, so that `given_flags` can tell a flag that was given from one that was
-    not; the help text states the default.
+    All flags default to None, see above. Their help texts state the defaults of the settings.
     """
     define_fields([f for f in flag_fields(kind) if f.name not in without], flag_values)
     if kind.DEFAULT_EPOCHS:
         flags.DEFINE_integer(
             "epochs",
             None,
-            "Passes over the training images, instead of --steps. (default: "
+            "Passes over the training images; use it instead of --steps. (default: "
             f"{kind.DEFAULT_EPOCHS})",
             flag_values=flag_values,
         )
 
 
 def define_train_flags(kind: type[RunConfig], flag_values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines the flags of the train command but --system."""
+    """Defines the flags of the train command, except --system."""
     define_setting_flags(kind, flag_values)
     flags.DEFINE_string(
         "model_dir",
         None,
-        "Directory of the run: configuration, checkpoints, samples, events. One that exists is "
-        "continued; flags not given then come from its config.json.",
+        "Directory of the run, for configuration, checkpoints, samples and events. An existing run "
+        "is continued, and config.json gives the values of flags that are left out.",
         flag_values=flag_values,
     )
     flags.DEFINE_boolean(
         "dry_run",
         False,
-        "Print the resolved configuration, parameter counts and a memory estimate, then exit.",
+        "Print the configuration, parameter counts and a memory estimate, then exit.",
         flag_values=flag_values,
     )
 
@@ -80,13 +79,13 @@ def define_train_flags(kind: type[RunConfig], flag_values: flags.FlagValues = fl
 def define_fields(
     fields: Collection[dataclasses.Field], flag_values: flags.FlagValues = flags.FLAGS
 ) -> None:
-    """Defines a flag for each of some fields, as `define_setting_flags` does."""
+    """Defines a flag for each given field, as `define_setting_flags` does."""
     for field in fields:
         _define_flag(field, flag_values)
 
 
 def section_settings(previous: Any, flag_values: flags.FlagValues = flags.FLAGS) -> Any:
-    """Returns a section of settings: what its flags say, else what it was before."""
+    """Returns a copy of a section with the values of the given flags."""
     given = {name: flag_values[name].value for name in vars(previous)}
     given = {name: value for name, value in given.items() if value is not None}
     return dataclasses.replace(previous, **given)
@@ -115,17 +114,17 @@ def given_flags(
     flag_values: flags.FlagValues = flags.FLAGS,
     command_line: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Returns the settings given as flags, by name; `epochs` among them.
+    """Returns the settings that were given as flags by name, `epochs` included.
 
-    Of --steps and --epochs, one written on the command line overrules one out of a flagfile.
+    Of --steps and --epochs, the one on the command line overrides the one in a flagfile.
 
     Args:
         kind: class of the configuration.
-        flag_values: where `define_setting_flags` defined the flags.
-        command_line: the arguments as typed, flagfiles not expanded; default `sys.argv[1:]`.
+        flag_values: flags that `define_setting_flags` defined.
+        command_line: the arguments before flagfiles are expanded; default: `sys.argv[1:]`.
 
     Raises:
-        ValueError: both --steps and --epochs are given, neither overruling the other.
+        ValueError: both --steps and --epochs are given, and neither overrides the other.
     """
     names = [field.name for field in flag_fields(kind)]
     names += ["epochs"] if kind.DEFAULT_EPOCHS else []
@@ -148,25 +147,25 @@ def given_settings(
     flag_values: flags.FlagValues = flags.FLAGS,
     without: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Returns the settings given as flags, by name, but for how long to train and `without`."""
+    """Returns the settings given as flags by name, except `steps`, `epochs` and `without`."""
     names = [f.name for f in flag_fields(kind) if f.name not in {"steps", *without}]
     given = {name: flag_values[name].value for name in names}
     return {name: value for name, value in given.items() if value is not None}
 
 
 def flagfile_settings(kind: type[RunConfig], arguments: Sequence[str]) -> dict[str, Any]:
-    """Returns the settings in flags that were read from a flagfile; see `given_settings`."""
+    """Returns the settings in the flags of a flagfile; see `given_settings`."""
     return given_settings(kind, read_train_flags(kind, arguments))
 
 
 def read_train_flags(kind: type[RunConfig], arguments: Sequence[str]) -> flags.FlagValues:
-    """Returns the flags of the train command, read from arguments without flagfiles.
+    """Parses arguments of the train command, with flagfiles expanded.
 
     Raises:
-        absl.flags.Error: an unknown flag, or an impossible value.
+        absl.flags.Error: a flag is unknown or has an invalid value.
     """
     flag_values = flags.FlagValues()
-    flags.DEFINE_string("system", None, "As of the train command.", flag_values=flag_values)
+    flags.DEFINE_string("system", None, "Flag of the train command.", flag_values=flag_values)
     define_train_flags(kind, flag_values)
     flag_values(["train", *arguments])
     return flag_values

@@ -1,7 +1,7 @@
-"""The registry: the systems by name, one room each, imported when asked for.
+"""The registry: systems by name. Each has its own room, which is imported when it is needed.
 
-A system is deleted by deleting its line here, its room, and what bears its name in `tests/`,
-`benchmarks/`, `configs/` and `docs/`. Nothing here needs TensorFlow.
+To delete a system, delete its line here, its room, and its files in `tests/`, `benchmarks/`,
+`configs/` and `docs/`. Nothing here needs TensorFlow.
 """
 
 import functools
@@ -13,14 +13,14 @@ from oasis_tf.settings import run_config
 from oasis_tf.systems.system import System
 
 DEFAULT = "oasis"
-# Name -> module of the room that holds `SYSTEM`.
+# Name -> module of its room that defines `SYSTEM`.
 _ROOMS = {"oasis": "oasis_tf.systems.oasis.system"}
 NAMES = tuple(_ROOMS)
 
 
 @functools.cache
 def get(name: str) -> System:
-    """Returns the system of a name.
+    """Returns the system with a name.
 
     Raises:
         ValueError: there is no such system.
@@ -31,11 +31,11 @@ def get(name: str) -> System:
 
 
 def of_model_dir(model_dir: str | os.PathLike[str]) -> System:
-    """Returns the system whose model lies in a model directory.
+    """Returns the system of the model in a model directory.
 
     Raises:
         FileNotFoundError: this is not a model directory.
-        ValueError: config.json is damaged, or of a system that this release does not have.
+        ValueError: config.json is damaged, or names a system that this release does not have.
     """
     name = run_config.system_name(model_dir)
     if name not in _ROOMS:
@@ -52,13 +52,14 @@ def with_ability(ability: str) -> list[str]:
 
 
 def load(model_dir: str | os.PathLike[str], checkpoint: int | str | None = None) -> Any:
-    """Returns the model of a model directory, ready for use, of whichever system it is.
+    """Loads the model of a model directory, of any system, ready for use.
 
     Args:
-        model_dir: what `python -m oasis_tf.train` or `convert` wrote.
-        checkpoint: a step, or "best" by the evaluations while training; default the newest.
+        model_dir: directory that `python -m oasis_tf.train` or `convert` wrote.
+        checkpoint: a step, or "best", which the evaluations during training chose; default: the
+            newest.
 
     Raises:
-        ValueError, FileNotFoundError: not a model directory, or no whole checkpoint.
+        ValueError, FileNotFoundError: this is not a model directory, or it has no whole checkpoint.
     """
     return of_model_dir(model_dir).load(model_dir, checkpoint)

@@ -1,4 +1,4 @@
-"""What the commands and the loop ask of a system. Nothing here needs TensorFlow."""
+"""The interface of a system to the commands and the loop. Nothing here needs TensorFlow."""
 
 import abc
 import importlib
@@ -9,19 +9,19 @@ from oasis_tf.settings.run_config import RunConfig
 
 
 class System(abc.ABC):
-    """A system: its configuration, its model, its training, and what else it can do.
+    """A system: its configuration, its model, its training, and its other abilities.
 
-    The module that holds a system, and that of its configuration, load no TensorFlow.
+    The modules that define a system and its configuration load no TensorFlow.
 
     Attributes:
-        name: as in `--system` and config.json.
-        title: a line for `--help`.
+        name: name in `--system` and config.json.
+        title: one line for `--help`.
         config: class of its configuration.
-        abilities: what it can do beside training, such as "evaluate", "synthesize" or
-            "savedmodel" -> the module that does it, imported when asked for. What a module must
-            hold is said where the ability is used: `oasis_tf/evaluate.py`, `oasis_tf/demo.py`, the
-            modules of `export/`; a command of a system's own (`cli.runner.run_ability`) holds
-            `define_flags(flag_values)` and `main(argv)`.
+        abilities: name of an ability besides training, such as "evaluate", "synthesize" or
+            "savedmodel" -> the module that has it, imported when it is needed. The user of an
+            ability says what that module must define: `oasis_tf/evaluate.py`, `oasis_tf/demo.py`,
+            the modules of `export/`. The module of a command that each system has its own way
+            (`cli.system_runner.run_ability`) defines `define_flags(flag_values)` and `main(argv)`.
     """
 
     name: ClassVar[str]
@@ -33,7 +33,7 @@ class System(abc.ABC):
         """Returns the module of an ability.
 
         Raises:
-            ValueError: the system does not have it; names those that do.
+            ValueError: the system does not have it. The error names those that do.
         """
         if name not in self.abilities:
             from oasis_tf import systems  # here: the registry imports this module
@@ -47,19 +47,20 @@ class System(abc.ABC):
 
     @abc.abstractmethod
     def resolve(self, given: Mapping[str, Any], previous: RunConfig | None) -> RunConfig:
-        """Returns the configuration that flags, a continued run and the data decide together.
+        """Returns the configuration that follows from flags, a continued run and the data.
 
         Args:
-            given: settings by name, of the flags that were given.
-            previous: configuration of the model directory, if it has one already.
+            given: settings of the given flags, by name.
+            previous: configuration of the model directory, or None if it has none.
 
         Raises:
-            ValueError, OSError: impossible, missing or contradictory settings, or no data.
+            ValueError, OSError: settings are invalid, missing or contradictory, or there is no
+                data.
         """
 
     @abc.abstractmethod
     def describe(self, config: RunConfig) -> str:
-        """Returns what `--dry_run` prints: configuration, parameter counts, a memory estimate."""
+        """Returns the text of `--dry_run`: configuration, parameter counts, memory estimate."""
 
     @abc.abstractmethod
     def make_task(self, config: RunConfig, strategy: Any) -> Any:
@@ -67,9 +68,9 @@ class System(abc.ABC):
 
         Args:
             config: the configuration.
-            strategy: `tf.distribute` strategy under whose scope the model is made.
+            strategy: `tf.distribute` strategy in whose scope the model is created.
         """
 
     @abc.abstractmethod
     def load(self, model_dir: Any, checkpoint: int | str | None = None) -> Any:
-        """Returns the model of a model directory; see `oasis_tf.load`."""
+        """Loads the model of a model directory; see `oasis_tf.load`."""

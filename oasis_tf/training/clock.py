@@ -14,7 +14,7 @@ class Clock:
 
     Args:
         step: int, where the run starts.
-        settings: ``TrainingConfig``.
+        settings: ``LoopSettings``.
 
     Attributes:
         evaluation_seconds: float, of the last evaluation.

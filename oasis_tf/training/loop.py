@@ -1,6 +1,6 @@
 """The training loop: one step after another, watched, and saved so that nothing is lost.
 
-It knows a model only through ``Task``. A run that is stopped and repeated continues exactly where
+It knows a model by its ``Task`` alone. A run that is stopped and repeated continues exactly where
 it was: the data position and all random numbers follow from the step.
 
 With several workers each runs this loop. The chief alone writes; all read its checkpoints, so they
@@ -19,11 +19,10 @@ import numpy as np
 import tensorflow as tf
 
 from oasis_tf.data import damage
-from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.io import files
-from oasis_tf.training import validation
 from oasis_tf.training.clock import Clock
-from oasis_tf.training.metrics_file import MetricsFile
+from oasis_tf.training.metrics_file import MetricsFile, check_best
+from oasis_tf.training.pending_metrics import PendingMetrics
 from oasis_tf.training.store import CheckpointStore, assign_all
 from oasis_tf.training.strategies import Workers, check_batch_size, make_strategy
 from oasis_tf.training.writer import SummaryWriter
@@ -35,13 +34,14 @@ def train(config, model_dir, make_task):
     """Trains to ``config.training.steps``, from the newest checkpoint of ``model_dir`` if any.
 
     Args:
-        config: ``RunConfig``.
+        config: ``RunConfig`` whose section ``training`` has the ``LoopSettings``.
         model_dir: str, made when needed.
-        make_task: function (config, strategy) -> ``Task``.
+        make_task: function(config, strategy) -> ``Task``, whose model is made under the scope of
+            the ``tf.distribute`` strategy.
 
     Raises:
-        ValueError: the batch does not fit the devices, a checkpoint does not fit the model, or
-            workers were given different settings or checkpoints.
+        ValueError: the batch does not fit the devices, a checkpoint does not fit the model, the
+            task refuses its settings, or workers were given different settings or checkpoints.
         OSError: the directory cannot be written, or (ConnectionError) a worker is lost.
         FloatingPointError: a loss is not finite; the last checkpoint is as it was, and the batch
             lies in ``nonfinite/``.
@@ -49,11 +49,10 @@ def train(config, model_dir, make_task):
     """
     strategy = make_strategy(config.training.strategy)
     check_batch_size(strategy, config.training.batch_size)
-    validation.check(config)
     workers = Workers(strategy)
     with workers.loss_explained(lambda: _restart_hint(model_dir)), damage.plain_errors():
         _check_same_settings(config, workers)
-        task = make_task(config, strategy)  # refuses files that do not fit before anything is left
+        task = make_task(config, strategy)  # refuses what cannot work before anything is written
         if workers.chief:
             config.save(model_dir)
         _Run(config, model_dir, task, workers).run()
@@ -88,7 +87,7 @@ class _Run:
             model_dir, config.training.max_to_keep, config.training.keep_every
         )
         self._writer = SummaryWriter(model_dir) if workers.chief else None
-        self._pending = []  # metrics of the steps since the last line, not yet averaged
+        self._pending = PendingMetrics()
         self._answer = None  # what the workers said after the step before; see _told_to_stop
         self._step = self._restore()
         self._check_same_step()
@@ -96,7 +95,7 @@ class _Run:
             with self._writing():
                 self._metrics.truncate(self._step)
                 self._writer.text("configuration", config.to_json(), self._step)
-                self._writer.scalars(self._class_frequencies(config), self._step)
+                self._writer.scalars(task.facts(), self._step)
 
     def run(self):
         """Steps, until done or stopped."""
@@ -147,7 +146,7 @@ class _Run:
         if evaluated or step % settings.checkpoint_every == 0:
             self._save()
         if values:  # those of the chief; saved before, so that nothing of the run is lost
-            validation.check_best(settings.best_metric, values, step)
+            check_best(settings.best_metric, values, step)
         if step % settings.image_every == 0:
             self._draw()
 
@@ -166,9 +165,7 @@ class _Run:
             return 0
         step, arrays = found
         assign_all(self._task.variables(), arrays, self._store.path(step))
-        names = [str(name) for name in arrays.get("pending/names", [])]
-        values = arrays.get("pending/values", [])
-        self._pending = [dict(zip(names, row, strict=True)) for row in values]
+        self._pending = PendingMetrics(arrays)
         self._saved = step
         print(f"Continuing from step {step} ({self._store.path(step)}).")
         return step
@@ -198,21 +195,12 @@ class _Run:
         arrays = self._finite_arrays()
         inference = self._task.inference_arrays(self._step)
         if self._workers.chief:
-            arrays |= self._pending_arrays()
+            arrays |= self._pending.arrays()
             self._store.save(self._step, arrays, inference, self._best)
         self._saved = self._step
 
     def _best(self, steps):
         return self._metrics.best_step(self._settings.best_metric, steps)
-
-    def _pending_arrays(self):
-        """The metrics of an unfinished line, so that a restarted run writes the same line."""
-        self._fetch()
-        if not self._pending:
-            return {}
-        names = list(self._pending[0])
-        values = np.array([[row[name] for name in names] for row in self._pending], np.float32)
-        return {"pending/names": np.array(names), "pending/values": values}
 
     def _stop(self, number):
         if self._step != self._saved:
@@ -227,21 +215,10 @@ class _Run:
 
     # === Metrics ===
 
-    def _fetch(self):
-        self._pending = [
-            {name: np.float32(value) for name, value in row.items()} for row in self._pending
-        ]
-
-    def _averages(self):
-        names = self._pending[0] if self._pending else ()
-        return {
-            n: float(np.mean([row[n] for row in self._pending], dtype=np.float64)) for n in names
-        }
-
     def _check_losses(self):
         """Raises FloatingPointError for the first step since the last line with a bad loss."""
-        self._fetch()
-        for step, row in enumerate(self._pending, self._step - len(self._pending) + 1):
+        rows = self._pending.rows()
+        for step, row in enumerate(rows, self._step - len(rows) + 1):
             bad = [f"{name} is {value}" for name, value in row.items() if not np.isfinite(value)]
             if bad:
                 raise self._diverged(step, ", ".join(bad), row)
@@ -252,25 +229,27 @@ class _Run:
         self._workers.gather()  # nobody leaves before the chief has written
         saved = f"the checkpoint of step {self._saved} is as it was" if self._saved else "none yet"
         return FloatingPointError(
-            f"{problem} at step {step}. {batch}Saved: {saved}. A repeat comes to the same: start "
-            "anew in another --model_dir with lower --lr_g and --lr_d, or without "
-            "--mixed_precision."
+            f"{problem} at step {step}. {batch}Saved: {saved}. The same command would end at the "
+            f"same step: train in another --model_dir {self._task.divergence_advice}."
         )
 
     def _keep_batch(self, step, metrics):
         """Writes the batch of a step and its metrics; returns a sentence that says where."""
+        batch = self._task.global_batch(step)
+        if not batch:
+            return ""
         path = os.path.join(self._model_dir, NONFINITE_FOLDER, f"step_{step:08d}.npz")
         try:
             with files.written_aside(path) as aside:
-                np.savez(aside, step=step, **self._task.global_batch(step), **metrics)
+                np.savez(aside, step=step, **batch, **metrics)
         except OSError as error:
             return f"Its batch could not be written ({error}). "
         return f"Its batch is in {path}. "
 
     def _log(self, clock):
         self._check_losses()
-        averages = self._averages()
-        self._pending = []
+        averages = self._pending.averages()
+        self._pending = PendingMetrics()
         speed = clock.lap()
         if not self._workers.chief:
             return
@@ -309,13 +288,6 @@ class _Run:
                 f"Cannot write into {self._model_dir}: {reason}. Make room or mend the "
                 f"permissions, then repeat the command: it continues from step {self._saved}."
             ) from error
-
-    def _class_frequencies(self, config):
-        data = config.data
-        prepared = PreparedDataset.load(data.data_dir, skip_corrupt=data.skip_corrupt)
-        names = config.label_space.class_names
-        frequencies = zip(names, prepared.class_frequency, strict=True)
-        return {f"class_frequency/{name}": frequency for name, frequency in frequencies}
 
 
 class _StopSignals:

@@ -1,6 +1,6 @@
 """metrics.jsonl: what a run measured, a line for every --log_every steps and every evaluation.
 
-{"step": 100, "loss/generator": 2.1, …}                    means since the line before
+{"step": 100, "loss_g": 2.1, …}                            means since the line before
 {"step": 5000, "evaluation": {"fid_seeded64": 12.3, …}}    null where a value does not exist
 """
 
@@ -10,7 +10,6 @@ import os
 
 from oasis_tf.io import files
 from oasis_tf.metrics.names import higher_is_better
-from oasis_tf.systems.oasis.config import Config
 
 NAME = "metrics.jsonl"
 
@@ -38,7 +37,7 @@ class MetricsFile:
         self.append({"step": step, "evaluation": values})
 
     def truncate(self, step):
-        """Drops the lines behind ``step``, which the run is about to write again."""
+        """Drops the lines after ``step``, which the run is about to write again."""
         lines = [text for text, line in self._lines() if line["step"] <= step]
         if not os.path.exists(self.path):
             return
@@ -78,17 +77,17 @@ class MetricsFile:
             return [(text, json.loads(text)) for text in file if text.endswith("\n")]
 
 
-def best_checkpoint(model_dir, steps):
-    """The step of a model directory's best checkpoint, by ``--best_metric``.
+def best_checkpoint(model_dir, steps, metric=None):
+    """The step of a model directory's best checkpoint.
 
     Args:
         model_dir: str.
         steps: the steps that have a checkpoint.
+        metric: as in ``MetricsFile.best_step``.
 
     Raises:
         ValueError: none of them was evaluated.
     """
-    metric = Config.load(model_dir).training.best_metric
     best = MetricsFile(model_dir).best_step(metric, steps)
     if best is None:
         raise ValueError(
@@ -97,3 +96,22 @@ def best_checkpoint(model_dir, steps):
             "take the newest."
         )
     return best
+
+
+def check_best(metric, values, step):
+    """Refuses a ``best_metric`` that an evaluation did not give, once its step is saved.
+
+    Args:
+        metric: the setting, or None.
+        values: of the evaluation, by name.
+        step: int, that the run continues from.
+
+    Raises:
+        ValueError: it is not among the values.
+    """
+    if metric is not None and metric not in values:
+        raise ValueError(
+            "`best_metric` must be one of the values of an evaluation. Received: "
+            f"best_metric={metric}; values: {', '.join(values)}. Repeat the command with one "
+            f"of these as --best_metric: it continues from step {step}."
+        )

@@ -7,46 +7,48 @@ from oasis_tf.settings.fields import check_fields, setting
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoopSettings:
-    """Duration, batch, precision, devices, cadences and evaluation of a run.
+    """Duration, batch, precision, devices, intervals and evaluations of a run.
 
-    A system's section `training` is a subclass with what its own training needs.
+    A system's section `training` is a subclass that adds its own settings.
 
     Raises:
         ValueError: a field is outside its limits.
     """
 
-    batch_size: int = setting("Images in a step, over all devices.", 32, minimum=1)
+    batch_size: int = setting("Images per step, over all devices.", 32, minimum=1)
     steps: int = setting(
-        "Steps to train for, counted from the very first; instead of --epochs.",
+        "Total number of steps, counted from the start of the run; use it instead of --epochs.",
         changeable=True,
         minimum=0,
     )
     seed: int = setting("Seed of every random choice.", 0, minimum=0, below=2**63)
     mixed_precision: str = setting(
-        "Type of the arithmetic in between; weights and losses stay float32.",
+        "Type of activations and their arithmetic; weights and losses stay float32.",
         "none",
         choices=("none", "bfloat16", "float16"),
     )
     strategy: str = setting(
-        "Devices. auto: all GPUs of this machine, multi_worker if TF_CONFIG is set; none: one "
-        "device.",
+        "Devices to train on. auto: all GPUs of this machine, or multi_worker if TF_CONFIG is set. "
+        "none: one device.",
         "auto",
         choices=("auto", "none", "mirrored", "multi_worker"),
         changeable=True,
     )
-    jit_compile: bool = setting("Compile the step with XLA.", False, changeable=True)
+    jit_compile: bool = setting("Compile the training step with XLA.", False, changeable=True)
     log_every: int = setting(
-        "Steps between lines of losses and speed.", 100, minimum=1, changeable=True
+        "Steps between log lines with losses and speed.", 100, minimum=1, changeable=True
     )
     image_every: int = setting("Steps between sample images.", 1000, minimum=1, changeable=True)
     checkpoint_every: int = setting("Steps between checkpoints.", 1000, minimum=1, changeable=True)
     keep_every: int = setting(
-        "Keep for good the first checkpoint in every so many steps; 0: none.",
+        "Keep the first checkpoint in each interval of this many steps permanently; 0: none.",
         10000,
         minimum=0,
         changeable=True,
     )
-    max_to_keep: int = setting("Latest checkpoints kept.", 2, minimum=1, changeable=True)
+    max_to_keep: int = setting(
+        "Number of newest checkpoints to keep.", 2, minimum=1, changeable=True
+    )
     eval_every: int = setting(
         "Steps between evaluations on the validation split; 0: none.",
         0,
@@ -54,13 +56,13 @@ class LoopSettings:
         changeable=True,
     )
     eval_metrics: str = setting(
-        "Comma list: metrics of those evaluations, as --metrics of the evaluate command.",
+        "Comma list: metrics of these evaluations, as in --metrics of the evaluate command.",
         "fid",
         changeable=True,
     )
     best_metric: str | None = setting(
-        "Value by which the best checkpoint is chosen and kept, such as fid_inception2015 or "
-        "alignment_compact/miou (default: the first value of the evaluation).",
+        "Name of the value that chooses the best checkpoint, such as fid_inception2015 or "
+        "alignment_compact/miou. (default: the first value of the evaluation)",
         None,
         changeable=True,
     )

@@ -1,12 +1,13 @@
 """Checkpoints: whole or absent, verified when read, readable with NumPy alone.
 
     model_dir/checkpoints/step_00001500/
-        training.npz    every variable of a run by name: both networks, the average, both optimizers
-        inference.npz   re-estimated batch statistics (and u, v) of the averaged generator
-        manifest.json   size and SHA-256 of the two, written last
+        training.npz    every variable of a run by name: networks, averages, optimizers, the step
+        inference.npz   what the model needs for use beyond these, if anything
+        manifest.json   size and SHA-256 of the others, written last
 
 A checkpoint is written into a hidden folder beside its place and renamed when it is complete and on
-disk. (``tf.train.Checkpoint`` is not used: it silently omits Keras layers held in lists.)
+disk. (``tf.train.Checkpoint`` is not used: it silently omits Keras layers held in lists.) Nothing
+here needs TensorFlow.
 """
 
 import contextlib
@@ -19,13 +20,10 @@ import shutil
 import numpy as np
 from absl import logging
 
-from oasis_tf.systems.oasis.build import build_model, state_variables
-from oasis_tf.systems.oasis.config import Config
 from oasis_tf.training.metrics_file import best_checkpoint
-from oasis_tf.training.named_weights import named_weights
 
 FOLDER = "checkpoints"
-_MANIFEST = "manifest.json"
+_TRAINING, _INFERENCE, _MANIFEST = "training.npz", "inference.npz", "manifest.json"
 _NAME = re.compile(r"step_(\d{8,})")
 
 
@@ -43,6 +41,7 @@ class CheckpointStore:
     """
 
     def __init__(self, model_dir, max_to_keep=2, keep_every=0):
+        self.model_dir = model_dir
         self.folder = os.path.join(model_dir, FOLDER)
         self.max_to_keep = max_to_keep
         self.keep_every = keep_every
@@ -61,7 +60,7 @@ class CheckpointStore:
 
         Args:
             step: int.
-            training, inference: the mappings.
+            training, inference: the mappings; of nothing for inference no file is written.
             best: function from the steps that have a checkpoint to the one to keep besides, or
                 None.
 
@@ -73,7 +72,8 @@ class CheckpointStore:
         try:
             self._remove_leftovers()
             os.makedirs(aside)
-            for name, arrays in (("training.npz", training), ("inference.npz", inference)):
+            files = {_TRAINING: training} | ({_INFERENCE: inference} if inference else {})
+            for name, arrays in files.items():
                 with _synced(os.path.join(aside, name), "wb") as file:
                     np.savez(file, **arrays)
             _write_manifest(aside)
@@ -104,11 +104,39 @@ class CheckpointStore:
         """``(step, training arrays)`` of the newest whole checkpoint, or None; warns of damaged."""
         for step in reversed(self.steps()):
             try:
-                _verify(self.path(step), "inference.npz")
+                if _INFERENCE in _manifest(self.path(step)):
+                    _verify(self.path(step), _INFERENCE)
                 return step, self.read(step, "training")
             except DamagedCheckpointError as error:
                 logging.warning("%s Skipped for the one before it.", error)
         return None
+
+    def load(self, checkpoint=None, best_metric=None):
+        """``(step, training arrays)`` of a checkpoint, verified.
+
+        Args:
+            checkpoint: int step; "best", by the evaluations while training; None for the newest
+                whole one.
+            best_metric: value that decides which is best, as in ``MetricsFile.best_step``.
+
+        Raises:
+            ValueError: there is no such checkpoint, or (DamagedCheckpointError) it is damaged.
+            FileNotFoundError: there is no whole checkpoint at all.
+        """
+        if checkpoint is None:
+            found = self.newest()
+            if found is None:
+                raise FileNotFoundError(
+                    f"{self.model_dir} has no whole checkpoint yet. Train on, or use another "
+                    "--model_dir."
+                )
+            return found
+        steps = self.steps()
+        if checkpoint == "best":
+            checkpoint = best_checkpoint(self.model_dir, steps, best_metric)
+        if checkpoint not in steps:
+            raise ValueError(f"{self.model_dir} has no checkpoint {checkpoint}. It has: {steps}.")
+        return checkpoint, self.read(checkpoint, "training")
 
     def _remove_leftovers(self):
         """Removes what a killed process was writing."""
@@ -161,12 +189,19 @@ def _write_manifest(folder):
         json.dump(entries, file, indent=2)
 
 
-def _verify(folder, name):
+def _manifest(folder):
+    """What the manifest says of every file; nothing if it cannot be read."""
     try:
         with open(os.path.join(folder, _MANIFEST), encoding="utf-8") as file:
-            wanted = json.load(file)[name]
-        whole = _digest(os.path.join(folder, name)) == wanted
-    except (OSError, ValueError, KeyError, TypeError):
+            return dict(json.load(file))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _verify(folder, name):
+    try:
+        whole = _digest(os.path.join(folder, name)) == _manifest(folder).get(name)
+    except OSError:
         whole = False
     if not whole:
         raise DamagedCheckpointError(
@@ -190,27 +225,3 @@ def assign_all(variables, arrays, source):
         raise ValueError(f"{source} does not fit this model: {'; '.join(problems)}.")
     for name, variable in variables.items():
         variable.assign(arrays[name])
-
-
-def load_model(model_dir, step=None):
-    """The ``OASIS`` of a model directory, ready for use: see ``OASIS.load``."""
-    config = Config.load(model_dir)
-    store = CheckpointStore(model_dir)
-    if step == "best":
-        step = best_checkpoint(model_dir, store.steps())
-    if step is None:
-        found = store.newest()
-        if found is None:
-            raise FileNotFoundError(
-                f"{model_dir} has no whole checkpoint yet. Train on, or use another --model_dir."
-            )
-        step, arrays = found
-    elif step not in store.steps():
-        raise ValueError(f"{model_dir} has no checkpoint {step}. It has: {store.steps()}.")
-    else:
-        arrays = store.read(step, "training")
-    model = build_model(config)
-    assign_all(state_variables(model), arrays, store.path(step))
-    statistics, average = store.read(step, "inference"), named_weights(model.generator_ema)
-    assign_all({name: average[name] for name in statistics}, statistics, store.path(step))
-    return model

@@ -89,6 +89,35 @@ def distribute(strategy, batch_size, batches):
     return strategy.distribute_datasets_from_function(of_worker)
 
 
+def replicated_step(strategy, step, jit_compile=False):
+    """One step on all replicas as one graph.
+
+    Args:
+        strategy: the run's.
+        step: function of this replica's batch -> scalars by name, each the global batch's.
+        jit_compile: bool, whether XLA compiles it.
+
+    Returns:
+        A function of a distributed batch -> those scalars.
+
+    Raises:
+        ValueError: XLA with several replicas.
+    """
+    if jit_compile and strategy.num_replicas_in_sync > 1:
+        raise ValueError(
+            "`jit_compile` works on one device only: XLA cannot compile sums over replicas. "
+            f"Received: {strategy.num_replicas_in_sync} devices. Drop --jit_compile."
+        )
+
+    def on_replicas(batch):
+        logs = strategy.run(step, args=(batch,))
+        # Every replica holds the same values.
+        return {k: strategy.experimental_local_results(v)[0] for k, v in logs.items()}
+
+    # No Python control flow to translate: tracing is faster and errors are clearer without.
+    return tf.function(on_replicas, autograph=False, jit_compile=jit_compile or None)
+
+
 def own_devices(strategy):
     """Names of the devices that this process has in a strategy; none where TensorFlow chooses."""
     if strategy is tf.distribute.get_strategy():
@@ -176,7 +205,7 @@ def _is_loss(error):
 
 
 def _reason(error, length=200):
-    """The telling part of TensorFlow's message, behind its stack trace, on one line."""
+    """The telling part of TensorFlow's message, what follows its stack trace, on one line."""
     text = re.split(r'\n  File "[^\n]*\n', error.message)[-1].partition("\n\t [[")[0]
     return " ".join((text.partition("aborted by: ")[2] or text).split())[:length]
 

@@ -1,45 +1,34 @@
 """Evaluation while training: the metrics of the evaluate command, on the weights of the moment.
 
-All workers share the batches of the validation split and all devices of a worker paint, each with
-a copy of the folded weights. A compact segmenter is trained before the first step only; what
-concerns the real images alone is computed once.
+All workers share the batches of the validation split. A compact segmenter is trained before the
+first step only; what concerns the real images alone is computed once.
 """
 
+import dataclasses
 import io
 import time
 
 import numpy as np
 
-from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.metrics import evaluation, names
-from oasis_tf.metrics.evaluator import EvaluationContext
 from oasis_tf.metrics.reports import evaluation_file
-from oasis_tf.systems.oasis.inference.multi_device import Painter
 
 
-def metric_names(config):
-    """The metrics of a configuration's evaluations."""
-    return config.training.eval_metrics.split(",")
+def metric_names(settings):
+    """The metrics of a run's evaluations; ``settings``: ``LoopSettings``."""
+    return settings.eval_metrics.split(",")
 
 
-def check(config):
-    """Refuses evaluations that cannot work, before the first step.
+def check_best_metric(settings):
+    """Refuses a ``best_metric`` that none of the metrics gives, before the first step.
 
     Args:
-        config: ``Config``.
+        settings: ``LoopSettings``.
 
     Raises:
-        ValueError, OSError: unknown metrics, no validation split, missing files, or a
-            ``best_metric`` that none of the metrics gives.
+        ValueError: it is no value of theirs, or does not tell how good a model is.
     """
-    if not config.training.eval_every:
-        return
-    data = config.data
-    dataset = PreparedDataset.load(data.data_dir, skip_corrupt=data.skip_corrupt)
-    wanted = metric_names(config)
-    dataset.num_examples("val")  # refuses a data set without this split
-    evaluation.check(wanted, config.evaluation, config.model, dataset.label_space)
-    best = config.training.best_metric
+    best, wanted = settings.best_metric, metric_names(settings)
     if best is not None and not names.is_criterion(best):
         raise ValueError(
             "`best_metric` must be a value of which more, or less, is better. Received: "
@@ -49,22 +38,8 @@ def check(config):
         starts = [f"{start}…" for name in wanted for start in names.PREFIXES[name]]
         raise ValueError(
             "`best_metric` must be a value of `eval_metrics`. Received: "
-            f"best_metric={best}, eval_metrics={config.training.eval_metrics}, whose values are "
+            f"best_metric={best}, eval_metrics={settings.eval_metrics}, whose values are "
             f"called {', '.join(starts)}."
-        )
-
-
-def check_best(best_metric, values, step):
-    """Refuses a ``best_metric`` that an evaluation did not give, once its step is saved.
-
-    Raises:
-        ValueError: it is not among the values.
-    """
-    if best_metric is not None and best_metric not in values:
-        raise ValueError(
-            "`best_metric` must be one of the values of an evaluation. Received: "
-            f"best_metric={best_metric}; values: {', '.join(values)}. Repeat the command with one "
-            f"of these as --best_metric: it continues from step {step}."
         )
 
 
@@ -72,28 +47,16 @@ class Validation:
     """The evaluations of one run. Making it loads all networks, so that bad files are found early.
 
     Args:
-        config: ``Config``.
-        model_dir: str.
-        model: ``OASIS``.
+        context: ``EvaluationContext`` of the model in training.
+        metrics: list of their names.
         workers: ``Workers``.
-        devices: names of this process' devices.
 
     Raises:
         ValueError, OSError: a metric cannot work with this model, size, or file.
     """
 
-    def __init__(self, config, model_dir, model, workers, devices):
-        data, self._names = config.data, metric_names(config)
-        self._context = EvaluationContext(
-            model=model,
-            dataset=PreparedDataset.load(data.data_dir, skip_corrupt=data.skip_corrupt),
-            model_dir=model_dir,
-            skip_corrupt=data.skip_corrupt,
-            settings=config.evaluation,
-        )
-        self._workers = workers
-        self._devices = devices
-        self._painter = None
+    def __init__(self, context, metrics, workers):
+        self._context, self._names, self._workers = context, metrics, workers
         self._prepared = self._made_by_the_chief_first()
 
     def _made_by_the_chief_first(self):
@@ -118,10 +81,11 @@ class Validation:
         start = time.monotonic()
         evaluators = self._prepared or self._made_by_the_chief_first()
         self._prepared = None
+        context = dataclasses.replace(self._context, step=step)
+        context.sampler.refresh()
         states = evaluation.collect(
-            self._context,
+            context,
             evaluators,
-            self._fresh_painter(),
             worker=self._workers.index,
             workers=self._workers.count,
         )
@@ -130,17 +94,9 @@ class Validation:
             return {}
         found = evaluation.results(evaluators, states)
         seconds = time.monotonic() - start
-        contents = evaluation.make_report(self._context, found, seed=0, step=step, seconds=seconds)
+        contents = evaluation.make_report(context, found, seed=0, seconds=seconds)
         self._write(contents, step)
         return contents["metrics"]
-
-    def _fresh_painter(self):
-        """A painter with the weights of this moment; its graphs are traced once."""
-        if self._painter is None:
-            self._painter = Painter(self._context.model, self._devices)
-        else:
-            self._painter.refresh()
-        return self._painter
 
     def _write(self, contents, step):
         path = evaluation_file.default_path(self._context.model_dir, step)

@@ -1,1 +1,1 @@
-"""The demo's server and, in `page/`, what it shows in the browser."""
+"""What the demos of all systems share: an HTTP server with bounds, predictions, pictures."""

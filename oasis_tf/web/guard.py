@@ -1,4 +1,4 @@
-"""What every request meets first and every answer carries."""
+"""Checks before every request, and headers of every answer."""
 
 from urllib.parse import urlsplit
 
@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse
 
 from oasis_tf.web.turns import RateLimit
 
-PER_SECOND, BURST = 60, 120  # a small model paints some 30 images a second
+PER_SECOND, BURST = 60, 120  # a small model generates some 30 images a second
 MOST_IN_FLIGHT = 16
 HEADERS = {
     "Content-Security-Policy": (
@@ -23,12 +23,12 @@ HEADERS = {
 
 
 class Guard:
-    """ASGI middleware: refuses what other sites send and what comes too fast, adds headers.
+    """ASGI middleware: refuses requests of other sites and too many requests, adds headers.
 
     Args:
         app: ASGI application.
-        names: host names that requests may be addressed to, None for any. A page of another site
-            could otherwise reach a server on loopback by a name of its own that leads there.
+        names: host names that requests may be addressed to, None for any. Without them, a page of
+            another site could reach a server on loopback by a name of its own that leads there.
         rate: `RateLimit` of requests that cause work, by the address they come from.
     """
 

@@ -1,12 +1,14 @@
-"""Pictures as bytes, from people nobody knows: decoded within limits, refused with a reason."""
+"""Pictures as bytes from untrusted clients: decoded within limits, refused with a reason."""
 
 import io
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from oasis_tf.io import images
+from oasis_tf.io.label_files import GREY_MODES
+
 PHOTOGRAPH_FORMATS = ("PNG", "JPEG", "WEBP")
-_BIT_DEPTH_OFFSET = 24  # of the byte in a PNG file that tells the bits of a channel
 
 
 def encode_png(values):
@@ -17,9 +19,7 @@ def encode_png(values):
     """
     if values.ndim == 2:
         values = values.astype(np.uint8 if values.max(initial=0) < 256 else np.uint16)
-    file = io.BytesIO()
-    Image.fromarray(values).save(file, "PNG", compress_level=1)  # fast: read once, then dropped
-    return file.getvalue()
+    return images.encode_png(values, compress_level=1)
 
 
 def decode_ids(contents, name, max_pixels):
@@ -34,8 +34,8 @@ def decode_ids(contents, name, max_pixels):
         ValueError: no such PNG, or one that is too large.
     """
     image = _decoded(contents, name, ("PNG",), max_pixels)
-    depth = contents[_BIT_DEPTH_OFFSET]
-    if image.mode not in ("L", "I", "I;16") or depth not in (8, 16):
+    depth = images.png_bit_depth(contents)
+    if image.mode not in GREY_MODES or depth not in (8, 16):
         raise ValueError(
             f"{name} must be a grey PNG of 8 or 16 bits that holds integers. "
             f"Received: channels {image.mode}, {depth} bits."
@@ -62,7 +62,7 @@ def decode_photograph(contents, name, height, width, max_pixels):
         max_pixels: most pixels that are decoded.
 
     Returns:
-        uint8 [height, width, 3], and (height, width) of the file as it is looked at.
+        uint8 [height, width, 3], and (height, width) of the file after turning.
 
     Raises:
         ValueError: no such file, or one that is too large.
@@ -74,7 +74,7 @@ def decode_photograph(contents, name, height, width, max_pixels):
 
 
 def check_pixels(contents, name, formats, max_pixels):
-    """Reads no more than the head of a file.
+    """Checks format and size of a picture by its header alone.
 
     Raises:
         ValueError: not one of the formats, or more pixels than `max_pixels`.

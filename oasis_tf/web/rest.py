@@ -1,9 +1,8 @@
 """TensorFlow Serving's REST form of predictions, rows only.
 
-Its rules, so that a page cannot tell this server from TensorFlow Serving: every instance has
-exactly the inputs of its signature; strings arrive as `{"b64": "…"}`; outputs whose names end in
-`_bytes` leave in that form; an only output stands without its name; failures are
-`{"error": "…"}`.
+A page cannot tell this server from TensorFlow Serving. The rules: every instance has exactly the
+inputs of its signature; strings are sent as `{"b64": "…"}`, and so are outputs whose names end in
+`_bytes`; a single output is sent without its name; failures are `{"error": "…"}`.
 """
 
 import base64
@@ -25,7 +24,7 @@ def split_path(path):
 
 
 def parse(body, signatures):
-    """What a request asks for.
+    """Reads a request for predictions.
 
     Args:
         body: bytes, a JSON object with `instances` and `signature_name` (default
@@ -37,7 +36,7 @@ def parse(body, signatures):
         the signature's name, and a list of dicts of inputs.
 
     Raises:
-        ValueError: what does not follow the form.
+        ValueError: the request does not follow the form.
     """
     try:
         request = json.loads(body)
@@ -138,7 +137,7 @@ def _row(outputs):
 
 
 def metadata(model_name, version, signatures):
-    """What `GET …/metadata` tells, without the details of tensors."""
+    """The answer to `GET …/metadata`, without the details of tensors."""
     definitions = {name: {"inputs": dict(kinds)} for name, kinds in signatures.items()}
     return {
         "model_spec": {"name": model_name, "signature_name": "", "version": str(version)},
@@ -147,7 +146,7 @@ def metadata(model_name, version, signatures):
 
 
 def status(version):
-    """What `GET /v1/models/NAME` tells."""
+    """The answer to `GET /v1/models/NAME`."""
     state = {"error_code": "OK", "error_message": ""}
     return {
         "model_version_status": [{"version": str(version), "state": "AVAILABLE", "status": state}]

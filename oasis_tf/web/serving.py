@@ -1,4 +1,4 @@
-"""Predictions from TensorFlow Serving, over its REST form, as if the model were here."""
+"""Predictions from TensorFlow Serving, in its REST form, as if the model were loaded here."""
 
 import http.client
 import json
@@ -6,11 +6,8 @@ import re
 import time
 from urllib.parse import urlsplit
 
-import numpy as np
-
-from oasis_tf.systems.oasis.demo import contract
 from oasis_tf.web import rest
-from oasis_tf.web.pictures import PHOTOGRAPH_FORMATS, check_pixels, decode_image, encode_png
+from oasis_tf.web.pictures import PHOTOGRAPH_FORMATS, check_pixels
 
 QUESTION_SECONDS = 10
 PREDICTION_SECONDS = 60
@@ -18,7 +15,7 @@ MAX_ANSWER = 2**25  # bytes
 _CONNECTIONS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
 _PIECE = 2**16
 _MOST_LETTERS = 500  # of what the other server says of a failure
-_FORMATS = {"image_bytes": PHOTOGRAPH_FORMATS}
+_FORMATS = {"image_bytes": PHOTOGRAPH_FORMATS}  # other pictures are PNGs
 _BUSY = (429, 503)
 _URL = re.compile(
     r"https?://(?:\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?(/[\w.-]+)*/v1/models/[\w.-]+"
@@ -32,7 +29,7 @@ class Unavailable(OSError):
     """The other server does not answer, or not as it should.
 
     Attributes:
-        status: HTTP status for whoever waits: 502, 503 (busy) or 504 (too late).
+        status: HTTP status for the client: 502, 503 (busy) or 504 (too late).
     """
 
     def __init__(self, message, status=502):
@@ -41,32 +38,32 @@ class Unavailable(OSError):
 
 
 class TensorFlowServing:
-    """A model behind TensorFlow Serving, with the interface of `signatures.Signatures`.
+    """A model in TensorFlow Serving whose inputs and outputs are pictures as bytes.
 
     Args:
         url: of the model, `http://HOST:8501/v1/models/NAME`, perhaps with `/versions/N` or
             `/labels/LABEL`; `check_url` says what is allowed.
-        config: `Config` of the model that is served.
+        known: signatures that can be used if they are served: dict from names to dicts from inputs
+            to kinds, as `rest.parse` reads them. The first one must be served.
+        outputs: names of the outputs of each signature, all of them bytes.
+        max_pixels: most pixels of a picture that is sent.
 
     Attributes:
-        kinds: of the signatures of `contract` that are served.
-        noise_channels, height, width, max_pixels: as of `Signatures`.
+        kinds: those of `known` that are served.
+        max_pixels: as given.
         version, origin: the served version, and words for people about it.
 
     Raises:
         Unavailable: nothing answers there, or no version can be used yet.
-        ValueError: not a model's address, or a model without the signature `png`.
+        ValueError: not a model's address, or a model without the first signature.
     """
 
-    def __init__(self, url, config):
+    def __init__(self, url, known, outputs, max_pixels):
         self._url = check_url(url)
-        self.noise_channels = config.model.local_channels
-        self._num_classes = config.model.num_classes
-        self.height, self.width = config.data.crop_height, config.data.crop_width
-        self.max_pixels = contract.max_pixels(self.height, self.width)
+        self._outputs, self.max_pixels = outputs, max_pixels
         self.version = self._available_version()
         self.origin = f"TensorFlow Serving, version {self.version}"
-        self.kinds = self._served_kinds()
+        self.kinds = self._served_kinds(known)
 
     def __call__(self, name, inputs):
         """Outputs, a dict of bytes, of a signature for a dict of inputs.
@@ -84,25 +81,14 @@ class TensorFlowServing:
         body = json.dumps({"signature_name": name, "instances": [instance]}).encode()
         answer = self._ask("POST", ":predict", PREDICTION_SECONDS, body)
         try:
-            return rest.parse_prediction(answer, contract.OUTPUTS[name])
+            return rest.parse_prediction(answer, self._outputs[name])
         except ValueError as error:
-            raise Unavailable(f"{self._name}: {error}") from error
+            raise Unavailable(f"{self.name}: {error}") from error
 
-    def warm_up(self):
-        """Paints once, all classes at hand: a first picture is slow.
-
-        Raises:
-            ValueError: the model is not the one of the config.
-        """
-        size = self.height, self.width
-        label_map = np.arange(size[0] * size[1], dtype=np.int32).reshape(size) % self._num_classes
-        outputs = self("png", {"label_map_bytes": encode_png(label_map), "seed": 0})
-        painted = decode_image(outputs["image_bytes"], f"{self._name}: a picture", self.max_pixels)
-        if painted.shape[:2] != size:
-            raise ValueError(
-                f"{self._name} must paint what it is asked for, {size[0]} x {size[1]} pixels. "
-                f"Received: {painted.shape[0]} x {painted.shape[1]}."
-            )
+    @property
+    def name(self):
+        """The model in messages."""
+        return f"The model at {self._url}"
 
     # === What is served ===
 
@@ -111,58 +97,53 @@ class TensorFlowServing:
         usable = [int(v["version"]) for v in versions if v.get("state") == "AVAILABLE"]
         if not usable:
             states = ", ".join(f"{v['version']} {v.get('state')}" for v in versions) or "none"
-            raise Unavailable(f"{self._name} has no version that is AVAILABLE. Received: {states}.")
+            raise Unavailable(f"{self.name} has no version that is AVAILABLE. Received: {states}.")
         return max(usable)
 
-    def _served_kinds(self):
+    def _served_kinds(self, known):
         answer = self._ask("GET", "/metadata", QUESTION_SECONDS)
         try:
             served = answer["metadata"]["signature_def"]["signature_def"]
             inputs = {name: set(one.get("inputs", ())) for name, one in served.items()}
         except (KeyError, TypeError, AttributeError) as error:
-            raise Unavailable(f"{self._name} answers /metadata in no known form.") from error
-        known = contract.PLAIN | contract.PHOTOGRAPHS
-        known |= contract.EDITS if self.noise_channels else {}
+            raise Unavailable(f"{self.name} answers /metadata in no known form.") from error
         kinds = {name: of for name, of in known.items() if inputs.get(name) == set(of)}
-        if "png" not in kinds:
+        first = next(iter(known))
+        if first not in kinds:
             raise ValueError(
-                f"{self._name} must have the signature png ({', '.join(contract.PLAIN['png'])}). "
+                f"{self.name} must have the signature {first} ({', '.join(known[first])}). "
                 f"Received: {', '.join(inputs)}. Export it with python -m export.savedmodel."
             )
         return kinds
 
     # === HTTP ===
 
-    @property
-    def _name(self):
-        return f"The model at {self._url}"
-
     def _ask(self, method, verb, seconds, body=None):
         """The JSON object of an answer."""
         try:
             status, contents = self._exchange(method, verb, seconds, body)
         except TimeoutError as error:
-            raise Unavailable(f"{self._name} took longer than {seconds} s.", 504) from error
+            raise Unavailable(f"{self.name} took longer than {seconds} s.", 504) from error
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "strerror", None) or error or type(error).__name__
             raise Unavailable(
-                f"{self._name} does not answer: {reason}. Is TensorFlow Serving running there?"
+                f"{self.name} does not answer: {reason}. Is TensorFlow Serving running there?"
             ) from error
         try:
             answer = json.loads(contents)
         except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
-            raise Unavailable(f"{self._name} answers {status} and no JSON object.")
+            raise Unavailable(f"{self.name} answers {status} and no JSON object.")
         if status == 200:
             return answer
-        message = f"{self._name} answers {status}: {str(answer.get('error'))[:_MOST_LETTERS]}"
+        message = f"{self.name} answers {status}: {str(answer.get('error'))[:_MOST_LETTERS]}"
         if status == 400 and body:
             raise ValueError(message)
         raise Unavailable(message, 503 if status in _BUSY else 502)
 
     def _exchange(self, method, verb, seconds, body):
-        """Status and body; of redirects nothing is followed, and no proxy is asked."""
+        """Status and body; follows no redirect and uses no proxy."""
         parts, deadline = urlsplit(self._url), time.monotonic() + seconds
         connection = _CONNECTIONS[parts.scheme](parts.hostname, parts.port, timeout=seconds)
         try:
@@ -189,7 +170,7 @@ def check_url(url):
     """
     if not _URL.fullmatch(url):
         raise ValueError(
-            f"The model behind TensorFlow Serving must be given as {_EXAMPLE}, perhaps with "
+            f"A model in TensorFlow Serving must be given as {_EXAMPLE}, perhaps with "
             f"/versions/N or /labels/LABEL. Received: {url}"
         )
     return url.rstrip("/")

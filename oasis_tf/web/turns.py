@@ -1,4 +1,4 @@
-"""Who may work when: one picture at a time, the newest wish of everyone, nobody too often."""
+"""Order and rate of requests: one piece of work at a time, a client's newest, a limited rate."""
 
 import asyncio
 import collections
@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 
 class Superseded(Exception):
-    """A newer request of the same client waits, or nobody waits for this one any more."""
+    """A newer request of the same client waits, or the client has left."""
 
 
 class Busy(Exception):
-    """Too many wait already."""
+    """Too many requests wait already."""
 
 
 class Turns:
@@ -33,12 +33,14 @@ class Turns:
 
         Args:
             work: function without arguments.
-            client: whoever asks; of one client's waiting pieces only the newest is done. None
-                never supersedes.
-            abandoned: coroutine function that tells, when the turn comes, whether nobody waits.
+            client: name of the client. Of the pieces of one client that wait, only the newest
+                runs; pieces of the client None all run.
+            abandoned: coroutine function, called when the turn comes: whether the client has left.
 
         Raises:
-            Busy, Superseded; and what `work` raises.
+            Busy: too many wait.
+            Superseded: a newer piece of the client waits, or the client has left.
+            Exception: what `work` raises.
         """
         if self._waiting >= self._most_waiting:
             raise Busy
@@ -83,7 +85,7 @@ class RateLimit:
         self._buckets = collections.OrderedDict()
 
     def allows(self, address):
-        """Takes a token of an address; False if there is none."""
+        """Takes a token of an address; False if none is left."""
         now = self._clock()
         tokens, then = self._buckets.pop(address, (self._burst, now))
         tokens = min(self._burst, tokens + (now - then) * self._per_second)

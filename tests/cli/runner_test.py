@@ -1,4 +1,4 @@
-"""Flagfiles by name, errors as one line, exit codes, help, no TensorFlow before it is needed."""
+"""Flagfiles by name, errors as one message, exit codes, help, TensorFlow only when needed."""
 
 import os
 import subprocess
@@ -67,7 +67,7 @@ def test_expansion_happens_in_place(folder, form):
     assert expanded == ["--x=0", "--x=1", "--noy", "--z=a b # c=d", "--x=2", "--", "--flagfile=a"]
 
 
-def test_nested_names_are_found_beside_then_as_from_the_command_line(folder):
+def test_nested_names_are_found_beside_the_flagfile_then_as_on_the_command_line(folder):
     (folder / "sub").mkdir()
     (folder / "sub" / "a").write_text(
         "--flagfile=b\n--flagfile=c\n--flagfile=cityscapes_paper.flags\n"
@@ -97,7 +97,7 @@ def test_circles_are_refused_repetitions_are_not(folder):
 
 
 @pytest.mark.parametrize("line", ["steps=3", "--steps 3", "steps", "--"])
-def test_lines_that_are_no_flag_are_named(folder, line):
+def test_lines_that_are_not_flags_are_named(folder, line):
     (folder / "a").write_text(f"# first\n{line}\n")
     with pytest.raises(ValueError, match=f"/a, line 2: must be one `--name=value`.*'{line}'"):
         flagfiles.expand_flagfiles(["--flagfile=a"])
@@ -219,7 +219,7 @@ def test_interrupt_exits_130(command):
     assert (done.returncode, done.stderr) == (130, "Interrupted.\n")
 
 
-def test_errors_of_tensorflow_are_explained_too(command):
+def test_errors_of_tensorflow_are_one_message_too(command):
     done = command("--do=tf")
     assert done.returncode == 1
     assert "ERROR: " in done.stderr and "absent; No such file" in done.stderr
@@ -227,7 +227,7 @@ def test_errors_of_tensorflow_are_explained_too(command):
 
 
 @pytest.mark.parametrize("flag", ["--help", "--helpshort", "-?"])
-def test_help_lists_everything_and_succeeds(command, flag):
+def test_help_lists_all_flags_and_succeeds(command, flag):
     done = command(flag)
     assert done.returncode == 0
     for text in ("Does as it is told.", "--do:", "--count:", "--flagfile:", "--[no]show_traceback"):
@@ -280,7 +280,7 @@ def test_unknown_attributes_of_the_package():
         _ = oasis_tf.OASSI
 
 
-def test_train_refuses_what_contradicts_the_model_directory(run_module, tmp_path):
+def test_train_refuses_flags_that_contradict_the_model_directory(run_module, tmp_path):
     prepared = run_module(
         "oasis_tf.prepare", "--dataset=shapes", "--num_train=8", "--num_val=2", "--output=data"
     )
@@ -307,4 +307,4 @@ def test_train_refuses_what_contradicts_the_model_directory(run_module, tmp_path
     os.rename(tmp_path / "data", tmp_path / "moved")
     done = run_module("oasis_tf.train", "--model_dir=model")
     assert done.returncode == 1 and "data is not a prepared data set" in done.stderr
-    assert done.stderr.endswith("If the data set has moved, give its --data_dir.\n")
+    assert done.stderr.endswith("If the data set has moved, give its new --data_dir.\n")

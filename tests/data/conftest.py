@@ -14,14 +14,14 @@ from oasis_tf.data.tfrecord import PreparedDataset, SplitInfo
 
 
 def encode(array, image_format="PNG"):
-    """An array as the bytes of an image file."""
+    """Encodes an array as an image file (bytes)."""
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, image_format)
     return buffer.getvalue()
 
 
 def serialize(key, image, label, size):
-    """A record of files already encoded; size is (height, width)."""
+    """Makes a record of encoded files; size is (height, width)."""
     return tfrecord.serialize_example(
         key=key, image=image, image_format="png", label=label, height=size[0], width=size[1]
     )
@@ -29,13 +29,13 @@ def serialize(key, image, label, size):
 
 @pytest.fixture(scope="session")
 def png():
-    """Function: array to the bytes of a PNG file."""
+    """function(array) -> bytes of a PNG file."""
     return encode
 
 
 @pytest.fixture(scope="session")
 def write_pairs():
-    """Function that writes random images and label PNGs of the same names."""
+    """A function that writes random images and label PNGs of the same names."""
 
     def write(
         image_dir,
@@ -64,7 +64,7 @@ def write_pairs():
 
 @pytest.fixture(scope="session")
 def write_dataset():
-    """Function that writes a prepared data set from arrays, without `preparation`."""
+    """A function that writes a prepared data set from arrays, without `preparation`."""
 
     def write(data_dir, images, label_maps, num_classes, num_shards=1):
         Path(data_dir).mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ SHARD_SIZES = (5, 6, 4)
 
 @dataclasses.dataclass(frozen=True)
 class Records:
-    """A data set in the making, 4 classes: its records, shard by shard, in both splits.
+    """The records of a data set of 4 classes, shard by shard; both splits are equal.
 
     The image of record k is 6×9 with colours (k, y, x); its label map is k mod 4.
     """
@@ -118,7 +118,7 @@ class Records:
 
 
 def sound_record(k, **changes):
-    """Record k of `Records`, some of its parts replaced."""
+    """Record k of `Records`, with some of its parts replaced."""
     y, x = np.mgrid[:6, :9]
     image = np.stack([np.full_like(y, k), y, x], -1).astype(np.uint8)
     label = np.full((6, 9), k % 4, np.uint8)
@@ -128,7 +128,7 @@ def sound_record(k, **changes):
 
 @pytest.fixture(scope="session")
 def make_records():
-    """Function: 15 sound records in 3 shards, as `Records`."""
+    """function() -> `Records`: 15 sound records in 3 shards."""
 
     def make():
         numbers = iter(range(sum(SHARD_SIZES)))
@@ -145,13 +145,13 @@ def records(make_records):
 
 @pytest.fixture(scope="session")
 def make_record():
-    """Function: number and replaced parts (key, image, label, size) to a serialized record."""
+    """function(k, **replaced parts: key, image, label, size) -> serialized record."""
     return sound_record
 
 
 @pytest.fixture(scope="session")
 def flip():
-    """Function that flips a bit of a record in a shard: in its contents, or in its length."""
+    """A function that flips a bit of a record in a shard: in its contents or in its length."""
 
     def flip_bit(path, record, *, in_length=False):
         start, end = tfrecord.record_starts(path)[record : record + 2]

@@ -54,13 +54,13 @@ def test_published_ids():
         coco.to_model_ids(np.array([182]), "x")
 
 
-def test_cityscapes_takes_everything_else_as_unknown():
+def test_cityscapes_maps_all_other_values_to_unknown():
     space = published_label_space("cityscapes")
     raw = np.arange(256).astype(np.uint8)
     expected = np.where(raw < 34, raw, 0)
     np.testing.assert_array_equal(space.to_model_ids(raw, "x"), expected)
     np.testing.assert_array_equal(space.to_model_ids(np.array([-1, 70000]), "x"), [0, 0])
-    # The class that no file can hold becomes unknown, never a value outside 8 bits.
+    # The class that no file can hold becomes unknown, not a value outside 8 bits.
     np.testing.assert_array_equal(space.to_raw_ids(np.arange(35)), [*range(34), 0])
     assert space.to_raw_ids(np.arange(35)).dtype == np.uint8
     assert space.palette[7] == (128, 64, 128)
@@ -133,7 +133,7 @@ def test_colorize():
     assert tuple(colors[0, 0]) == space.palette[2]
 
 
-def test_classes_are_described_one_by_one():
+def test_description_of_each_class():
     space = published_label_space("cityscapes")
     classes = space.classes()
     assert [entry["id"] for entry in classes] == list(range(space.num_classes))
@@ -169,7 +169,7 @@ def test_json_with_other_fields_is_refused():
         ({"others_are_unknown": True}, "needs an unknown label"),
     ],
 )
-def test_contradicting_parts(change, message):
+def test_contradicting_attributes(change, message):
     values = {
         "dataset": "folder",
         "class_names": ("a", "b"),

@@ -1,4 +1,4 @@
-"""Reading, checking and encoding of single examples."""
+"""Single examples are read, checked and encoded."""
 
 import io
 import os
@@ -16,7 +16,7 @@ from oasis_tf.data.shapes import scene
 
 @pytest.fixture
 def pair(tmp_path, write_pairs):
-    """A JPEG of 12×10 and its label PNG."""
+    """A JPEG of width 12 and height 10 with its label PNG."""
     write_pairs(tmp_path, tmp_path, ["a"])
     return FilePair("a", str(tmp_path / "a.jpg"), str(tmp_path / "a.png"))
 
@@ -65,7 +65,7 @@ def test_many_classes_are_stored_in_16_bits(tmp_path, write_pairs):
     np.testing.assert_array_equal(decoded(example.label), raw)
 
 
-def test_palette_labels_are_their_indices(pair):
+def test_labels_of_palette_files_are_the_indices(pair):
     raw = np.asarray(Image.open(pair.label_path))
     image = Image.fromarray(raw, "P")
     image.putpalette([7, 200, 13] * 256)
@@ -144,7 +144,7 @@ def test_masks_of_polygons_and_run_lengths():
     np.testing.assert_array_equal(instance_mask(compressed, 10, 12), column)
 
 
-def test_small_instances_lie_over_large_ones(tmp_path, write_pairs):
+def test_small_instances_cover_large_ones(tmp_path, write_pairs):
     pytest.importorskip("pycocotools.mask")
     write_pairs(tmp_path, tmp_path, ["a"])
     space = lvis_label_space(["large", "small"])

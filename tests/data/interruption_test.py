@@ -1,7 +1,7 @@
-"""Preparing in real processes: killed at any moment, on a full disk, in bounded memory.
+"""Preparation in real processes: killed at any moment, on a full disk, in bounded memory.
 
-The programs below fork from a process that has imported TensorFlow and done nothing with it, so
-that many processes cost little.
+The programs below fork from a process that has imported TensorFlow but not used it, so that many
+processes cost little.
 """
 
 import os
@@ -18,12 +18,12 @@ from pathlib import Path
 from oasis_tf.data import layouts, preparation, tfrecord
 
 def contents(*folders):
-    """Every file below the folders."""
+    """Returns all files of the folders."""
     files = sorted(path for folder in folders for path in Path(folder).rglob("*"))
     return {"/".join(path.parts[-2:]): path.read_bytes() for path in files if path.is_file()}
 
 def prepare(root, **options):
-    """12 scenes in 2 + 1 shards, and label files."""
+    """Prepares 12 scenes in 2 + 2 shards, with label files."""
     sizes = {"num_train": 9, "num_val": 3, "height": 64, "width": 64} | options
     splits, space = layouts.find_examples("shapes", None, **sizes)
     preparation.prepare(
@@ -31,7 +31,7 @@ def prepare(root, **options):
     )
 
 def run(function, *arguments):
-    """Calls in a process of its own; gives its (status, error)."""
+    """Calls a function in a new process; returns its (status, error)."""
     reader, writer = os.pipe()
     process = os.fork()
     if not process:
@@ -51,7 +51,7 @@ def run(function, *arguments):
 
 @pytest.fixture
 def run_program(tmp_path):
-    """Function: runs Python text after `PREAMBLE` as a program; gives what it prints."""
+    """A function that runs `PREAMBLE` and Python text as a program and returns its output."""
 
     def run(text, *arguments, before=()):
         (tmp_path / "program.py").write_text(PREAMBLE + textwrap.dedent(text))
@@ -71,7 +71,7 @@ def run_program(tmp_path):
 
 @pytest.mark.parametrize("stride", [13, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_at_every_moment(run_program, stride):
-    """Each file that is opened, renamed or removed, and each record written, is a moment."""
+    """A moment is every file opened, renamed or removed, and every record written."""
     printed = run_program(
         """
         def killed_at(moment, root):
@@ -122,7 +122,7 @@ def test_killed_at_every_moment(run_program, stride):
 
 @pytest.fixture
 def own_mounts():
-    """A command that lets a program mount file systems of its own."""
+    """A command under which a program can mount its own file systems."""
     command = ["unshare", "-rm"]
     if (
         not shutil.which("unshare")
@@ -133,7 +133,7 @@ def own_mounts():
 
 
 def test_full_disk(run_program, own_mounts):
-    """Nothing half-written is left; one is told so; with room, the same command continues."""
+    """No half-written file is left, the error says what to do, and the same command continues."""
     printed = run_program(
         """
         def mount(options):
@@ -162,7 +162,7 @@ def test_full_disk(run_program, own_mounts):
         before=own_mounts,
     )
     first, *failed, last = printed.split()
-    assert first == "data" and last == "done"  # seen before work, and enough room
+    assert first == "data" and last == "done"  # found before work starts; enough room
     assert any(name.endswith(".tfrecord") for name in failed)
 
 
@@ -191,7 +191,7 @@ class Source:
 
 
 def test_memory_does_not_grow_with_the_data_set(run_program, tmp_path):
-    """In this process; `workers_test` bounds what other processes have under way."""
+    """In one process; `workers_test` bounds the work in progress of other processes."""
     (tmp_path / "sources.py").write_text(SOURCES)
     printed = run_program(
         """

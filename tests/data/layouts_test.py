@@ -1,4 +1,4 @@
-"""The layout of every data set, built as a tiny tree, and what is said when it is broken."""
+"""The layout of every data set as a small folder tree, and the errors for broken ones."""
 
 import json
 
@@ -15,7 +15,7 @@ def keys(splits):
 # === Folders ===
 
 
-def test_folder_below_one_source(tmp_path, write_pairs):
+def test_folder_with_one_source(tmp_path, write_pairs):
     write_pairs(tmp_path / "train/images", tmp_path / "train/labels", ["b", "a", "sub/c"])
     write_pairs(tmp_path / "val/images", tmp_path / "val/labels", ["d"])
     splits, space = find_examples("folder", str(tmp_path), num_classes=12, unknown_label=11)
@@ -82,7 +82,7 @@ def test_ambiguous_names(tmp_path, write_pairs):
 
 @pytest.fixture
 def ade(tmp_path, write_pairs):
-    """ADEChallengeData2016 with three training images and one for validation."""
+    """ADEChallengeData2016 with three training images and one validation image."""
     for folder, names in (
         ("training", ["ADE_train_1", "ADE_train_2", "ADE_train_3"]),
         ("validation", ["ADE_val_1"]),
@@ -137,7 +137,7 @@ def test_cityscapes(tmp_path, write_pairs):
             image_suffix="_leftImg8bit.png",
             label_suffix="_gtFine_labelIds.png",
         )
-        write_pairs(  # other files of the official archives
+        write_pairs(  # other files in the official archives
             tmp_path / "other",
             tmp_path / "gtFine" / split,
             names,
@@ -163,7 +163,7 @@ def test_coco_stuff(tmp_path, write_pairs):
 
 @pytest.fixture
 def lvis_dir(tmp_path, write_pairs):
-    """LVIS with one image a split; the validation image comes from COCO's training folder."""
+    """LVIS with one image per split; the validation image comes from COCO's training folder."""
     pytest.importorskip("pycocotools")
     write_pairs(tmp_path / "train2017", tmp_path / "unused", ["000000000001", "000000000002"])
     for split, image_id in (("train", 1), ("val", 2)):

@@ -1,4 +1,4 @@
-"""Batches: order, resuming, slices, and the geometry of resize, crop and flip."""
+"""Batches: order, resuming, slices, and the geometry of resizing, crop and flip."""
 
 import itertools
 
@@ -16,12 +16,12 @@ HEIGHT, WIDTH = 12, 20
 
 
 def take(batches, count):
-    """The first batches as lists of NumPy arrays."""
+    """Returns the first batches as tuples of NumPy arrays."""
     return [tuple(part.numpy() for part in batch) for batch in itertools.islice(batches, count)]
 
 
 def nearest(array, height, width):
-    """Independent nearest resize: the source pixel that holds each target pixel's centre."""
+    """Independent nearest resize: the source pixel under the centre of each target pixel."""
     y = np.floor((np.arange(height) + 0.5) * array.shape[0] / height + 1e-9).astype(int)
     x = np.floor((np.arange(width) + 0.5) * array.shape[1] / width + 1e-9).astype(int)
     return array[y][:, x]
@@ -29,7 +29,7 @@ def nearest(array, height, width):
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory, write_dataset):
-    """Records whose image has (y, x, record) as its colours, and whose labels repeat 20 y + x."""
+    """Records whose image has the colours (y, x, record) and whose labels are 20 y + x."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     images = [np.stack([y, x, np.full_like(y, k)], -1).astype(np.uint8) for k in range(NUM_RECORDS)]
     label_map = (WIDTH * y + x).astype(np.uint8)
@@ -39,7 +39,7 @@ def data_dir(tmp_path_factory, write_dataset):
 
 @pytest.fixture(scope="module")
 def stream(data_dir):
-    """Function: training batches of 4 crops of 6×10 with the given changes."""
+    """function(**changes) -> training batches of 4 crops of 6×10."""
 
     def batches(**changes):
         arguments = {
@@ -57,7 +57,7 @@ def stream(data_dir):
 
 @pytest.fixture(scope="module")
 def reference(stream):
-    """The first 30 batches of `stream`: more than five epochs."""
+    """The first 30 batches of `stream`, more than five epochs."""
     return take(stream(), 30)
 
 
@@ -74,12 +74,12 @@ def test_every_epoch_holds_every_record_once(stream, monkeypatch, limit):
         monkeypatch.setattr(pipeline, name, value)
     order = records_of(take(stream(), 30))[: 5 * NUM_RECORDS].reshape(5, NUM_RECORDS)
     np.testing.assert_array_equal(np.sort(order, 1), np.tile(np.arange(NUM_RECORDS), (5, 1)))
-    assert len(np.unique(order, axis=0)) == 5  # another order every time
+    assert len(np.unique(order, axis=0)) == 5  # every epoch has another order
     assert not (order == np.arange(NUM_RECORDS)).all(1).any()
 
 
 def test_order_is_a_full_permutation(stream):
-    """Over many epochs every record comes in every place about equally often."""
+    """Over many epochs, every record is in every place about equally often."""
     epochs = 200
     batches = take(stream(batch_size=NUM_RECORDS, crop_height=1, crop_width=1), epochs)
     order = np.stack([images[:, 0, 0, 2] for images, _ in batches])
@@ -93,7 +93,7 @@ def test_order_is_a_full_permutation(stream):
 
 
 def test_windows_are_bounded_in_bytes(stream, monkeypatch, data_dir):
-    """With windows of one record, an epoch is the turns of the shards and nothing is mixed."""
+    """With windows of one record, an epoch reads the shards in turns and shuffles nothing."""
     monkeypatch.setattr(pipeline, "SHUFFLE_BYTES", 1)
     order = records_of(take(stream(), 6))[:NUM_RECORDS]
     shards = order % 3  # record k lies in shard k mod 3
@@ -102,7 +102,7 @@ def test_windows_are_bounded_in_bytes(stream, monkeypatch, data_dir):
 
 
 def test_same_seed_same_stream_other_seed_other_stream(stream, reference):
-    tf.random.set_seed(1234)  # no influence
+    tf.random.set_seed(1234)  # has no effect
     for expected, batch in zip(reference, take(stream(), 8), strict=False):
         np.testing.assert_array_equal(expected[0], batch[0])
         np.testing.assert_array_equal(expected[1], batch[1])
@@ -138,7 +138,7 @@ def test_crop_and_flip_are_paired_and_cover_everything(reference):
     y, x = np.mgrid[:6, :10]
     for images, label_maps in reference:
         for image, label_map in zip(images.astype(int), label_maps, strict=True):
-            # The image's colours tell where each pixel comes from; so do the labels.
+            # The colours of the image tell where each pixel comes from; so do the labels.
             np.testing.assert_array_equal(WIDTH * image[..., 0] + image[..., 1], label_map)
             flipped = image[0, 0, 1] > image[0, -1, 1]
             top, left = image[0, 0, 0], image[0, -1 if flipped else 0, 1]
@@ -207,7 +207,7 @@ def test_bicubic_overshoot_is_clipped(tmp_path, write_dataset):
 
 
 def test_an_image_and_its_labels_stay_aligned_when_resized(tmp_path, write_dataset):
-    """Halves of an image and of its label map meet at the same place at any size."""
+    """Image and label map have two halves, whose border is at the same place at any size."""
     label_map = np.repeat([[0] * 16 + [1] * 16], 24, 0).astype(np.uint8)
     image = np.repeat(255 * label_map[..., None], 3, -1)
     folder = write_dataset(tmp_path, [image], [label_map], 2)

@@ -1,4 +1,4 @@
-"""Preparing a data set: contents, determinism, resuming, and refusals before work starts."""
+"""Preparation of a data set: contents, determinism, resuming, and errors before work starts."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def source(tmp_path, write_pairs):
 
 @pytest.fixture
 def work(source, tmp_path):
-    """Function: prepares `source` in `output` (3 shards, no extra processes)."""
+    """A function that prepares `source` in `output` (3 shards, no worker processes)."""
 
     def run(output=tmp_path / "output", **options):
         splits, _ = find_examples("folder", str(source), num_classes=4, unknown_label=3)
@@ -54,7 +54,7 @@ def records(prepared, split):
 
 @pytest.fixture
 def stop_after(monkeypatch):
-    """Function: lets `workers.encode` fail after so many chunks; returns a way to undo that."""
+    """function(chunks): `workers.encode` fails after so many chunks; returns a function to undo."""
 
     def stop(chunks):
         encode, calls = workers.encode, []
@@ -74,7 +74,7 @@ def stop_after(monkeypatch):
 # === Contents ===
 
 
-def test_everything_arrives(work, source):
+def test_all_examples_are_written(work, source):
     prepared = work()
     assert prepared == PreparedDataset.load(prepared.data_dir)
     assert prepared.label_space == SPACE
@@ -96,7 +96,7 @@ def test_everything_arrives(work, source):
     assert prepared.class_frequency == pytest.approx(pixels / pixels.sum())
 
 
-def test_training_records_are_mixed_and_validation_sorted(work):
+def test_training_records_are_shuffled_and_validation_records_sorted(work):
     prepared = work()
     train = [fields["key"].numpy().decode() for fields in records(prepared, "train")]
     assert train != sorted(train)
@@ -122,7 +122,7 @@ def test_number_of_shards(work, num_shards, train, val):
 
 
 @pytest.mark.parametrize("limit", [{"EXAMPLES_PER_SHARD": 10}, {"BYTES_PER_SHARD": 5000}])
-def test_long_shards_are_cut(monkeypatch, work, source, limit):
+def test_long_shards_are_divided(monkeypatch, work, source, limit):
     for name, value in limit.items():
         monkeypatch.setattr(preparation, name, value)
     num_bytes = sum(path.stat().st_size for path in (source / "train/images").iterdir())
@@ -171,7 +171,7 @@ def test_damaged_or_changed_shards_are_written_again(work, source, tmp_path, sto
     assert contents(prepared.data_dir) == contents(work(tmp_path / "whole").data_dir)
 
 
-def test_other_settings_and_leftovers_start_anew(work, tmp_path, stop_after):
+def test_other_settings_and_leftover_files_start_again(work, tmp_path, stop_after):
     undo = stop_after(4)
     with pytest.raises(KeyboardInterrupt):
         work(num_shards=4)
@@ -182,17 +182,17 @@ def test_other_settings_and_leftovers_start_anew(work, tmp_path, stop_after):
     assert contents(output) == contents(work(tmp_path / "whole", num_shards=2).data_dir)
 
 
-def test_damaged_journal_starts_anew(work, tmp_path, stop_after, capsys):
+def test_damaged_journal_starts_again(work, tmp_path, stop_after, capsys):
     undo = stop_after(4)
     with pytest.raises(KeyboardInterrupt):
         work()
     undo()
     (tmp_path / "output/preparation.json").write_text("{")
     assert contents(work().data_dir) == contents(work(tmp_path / "whole").data_dir)
-    assert "preparation.json is damaged; all shards are written anew" in capsys.readouterr().err
+    assert "preparation.json is damaged; all shards are written again" in capsys.readouterr().err
 
 
-# === Outputs that exist ===
+# === Existing outputs ===
 
 
 def test_prepared_data_is_replaced_only_when_asked(work, write_pairs, source):
@@ -236,7 +236,7 @@ def test_output_that_cannot_be_made(work, tmp_path):
         work(tmp_path / "file" / "output")
 
 
-def test_too_little_room_is_seen_before_work(work, tmp_path, monkeypatch):
+def test_too_little_room_is_found_before_work_starts(work, tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 1000})
     monkeypatch.setattr(preparation.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(OSError, match="Cannot write .*output: about 0.0 GB are needed.*Make room"):
@@ -244,7 +244,7 @@ def test_too_little_room_is_seen_before_work(work, tmp_path, monkeypatch):
     assert contents(tmp_path / "output") == {}
 
 
-def test_too_little_room_for_overwriting_leaves_the_former_data_set(work, monkeypatch):
+def test_too_little_room_for_overwriting_keeps_the_old_data_set(work, monkeypatch):
     data_dir = work().data_dir
     before = contents(data_dir)
     monkeypatch.setattr(preparation.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 0}))
@@ -252,13 +252,13 @@ def test_too_little_room_for_overwriting_leaves_the_former_data_set(work, monkey
     with pytest.raises(OSError, match="are needed and .* are free. The data set is not prepared"):
         work(overwrite=True)
     assert contents(data_dir) == before
-    monkeypatch.setattr(FilePair, "num_bytes", lambda self: 100)  # fits in the place of the former
+    monkeypatch.setattr(FilePair, "num_bytes", lambda self: 100)  # fits once the old one is removed
     work(overwrite=True)
     assert contents(data_dir) == before
 
 
-def test_killed_with_the_data_set_complete(work):
-    """All that is left to do then is to remove the journal; another data set is refused."""
+def test_killed_when_the_data_set_is_complete(work):
+    """Then only the journal must be removed. Another data set is refused."""
     data_dir = work().data_dir
     Path(data_dir, "preparation.json").write_text("{}")
     before = contents(data_dir)
@@ -276,14 +276,14 @@ def test_label_files_of_an_interrupted_run(work, tmp_path, monkeypatch):
 
     def failing(self, path, *arguments):
         nonlocal left
-        left -= isinstance(path, str)  # the others are parts of records
+        left -= isinstance(path, str)  # others are not files but parts of records
         if left < 0:
             Path(path).write_bytes(b"half")
             raise OSError(28, "No space left on device")
         save(self, path, *arguments)
 
     monkeypatch.setattr(Image.Image, "save", failing)
-    # Not a data set before the label files are written, so that the same command goes on.
+    # The folder is a data set only after the label files, so that the same command continues.
     with pytest.raises(OSError, match="Cannot write .*z.png: No space left on device. Make room"):
         work(label_files=str(labels))
     assert "dataset.json" not in contents(tmp_path / "output")
@@ -309,10 +309,10 @@ def test_label_files_need_a_validation_split(tmp_path, source):
     assert not (tmp_path / "output").exists()
 
 
-# === Bad sources ===
+# === Invalid sources ===
 
 
-def test_all_bad_headers_are_counted_and_ten_named(work, source, tmp_path):
+def test_all_invalid_headers_are_counted_and_ten_named(work, source, tmp_path):
     for name in NAMES[:12]:
         (source / f"train/images/{name}.jpg").write_bytes(b"")
     with pytest.raises(ValueError) as error:
@@ -324,7 +324,7 @@ def test_all_bad_headers_are_counted_and_ten_named(work, source, tmp_path):
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
-def test_wrong_label_values_stop_with_the_file(work, source, tmp_path, num_workers):
+def test_wrong_label_values_stop_and_name_the_file(work, source, tmp_path, num_workers):
     labels = np.full((10, 12), 77, np.uint8)
     tf.io.write_file(str(source / "val/labels/y.png"), tf.io.encode_png(labels[..., None]))
     with pytest.raises(ValueError, match="val/labels/y.png: label values 77 are outside"):
@@ -332,7 +332,7 @@ def test_wrong_label_values_stop_with_the_file(work, source, tmp_path, num_worke
     assert "dataset.json" not in contents(tmp_path / "output")
 
 
-def test_mended_source_continues(work, source, tmp_path):
+def test_a_corrected_source_continues(work, source, tmp_path):
     path = source / "val/labels/y.png"
     good = path.read_bytes()
     tf.io.write_file(str(path), tf.io.encode_png(np.full((10, 12, 1), 77, np.uint8)))
@@ -351,7 +351,7 @@ def test_numbers_are_checked(work):
             work(**{option: -1})
 
 
-def test_journal_is_gone_and_json_is_plain(work):
+def test_journal_is_removed_and_json_is_plain(work):
     data_dir = work().data_dir
     assert not os.path.exists(f"{data_dir}/preparation.json")
     values = json.loads(Path(data_dir, "dataset.json").read_text())

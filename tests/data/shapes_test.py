@@ -11,7 +11,7 @@ from oasis_tf.data.datasets import published_label_space
 
 @pytest.fixture(scope="module")
 def scenes():
-    """200 scenes of 64×64: images [200, 64, 64, 3] and label maps [200, 64, 64]."""
+    """200 scenes at 64×64: images [200, 64, 64, 3] and label maps [200, 64, 64]."""
     images, label_maps = zip(*(shapes.scene(0, k, 64, 64) for k in range(200)), strict=True)
     return np.stack(images), np.stack(label_maps)
 
@@ -55,14 +55,14 @@ def test_geometry_does_not_depend_on_size():
 
 def test_one_label_map_has_many_images():
     label_map = shapes.layout(0, 3, 64, 64)
-    images = np.stack([shapes.paint(label_map, 0, k) for k in range(20)]).astype(float)
+    images = np.stack([shapes.render(label_map, 0, k) for k in range(20)]).astype(float)
     assert len({image.tobytes() for image in images}) == 20
     grass = label_map == shapes.GRASS
     assert images[:, grass].mean(1).std(0).max() > 10  # the colour of a class varies
-    np.testing.assert_array_equal(shapes.scene(0, 3, 64, 64)[0], shapes.paint(label_map, 0, 3))
+    np.testing.assert_array_equal(shapes.scene(0, 3, 64, 64)[0], shapes.render(label_map, 0, 3))
 
 
-def test_colours_tell_most_classes_apart(scenes):
+def test_most_classes_are_recognised_by_colour(scenes):
     images, label_maps = scenes
     train, test = slice(0, 150), slice(150, 200)
     colors, labels = images[train].reshape(-1, 3) / 255.0, label_maps[train].ravel()
@@ -74,7 +74,7 @@ def test_colours_tell_most_classes_apart(scenes):
         - np.linalg.slogdet(c)[1]
         for m, c in zip(means, covariances, strict=True)
     ]
-    # A Gaussian for the colour of each class, no context at all.
+    # A Gaussian for the colours of each class, without any context.
     assert (np.argmax(scores, 0) == label_maps[test].ravel()).mean() > 0.9
 
 

@@ -1,4 +1,4 @@
-"""Records and shards: bytes survive, damage is noticed, nothing half-written stays."""
+"""Records and shards: bytes are kept, damage is found, no half-written file is left."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ from oasis_tf.data.tfrecord import PreparedDataset
 
 @pytest.fixture
 def data_dir(tmp_path, write_dataset):
-    """A prepared data set of 5 records in 2 shards a split, 4 classes."""
+    """A prepared data set of 5 records in 2 shards per split, 4 classes."""
     label_map = np.array([[0, 1, 1], [3, 3, 3]], np.uint8)
     image = np.zeros((2, 3, 3), np.uint8)
     return write_dataset(tmp_path / "data", [image] * 5, [label_map] * 5, 4, num_shards=2)
@@ -72,6 +72,17 @@ def test_save_and_load(data_dir):
     assert values["class_frequency"] == list(prepared.class_frequency)
 
 
+def test_the_description_is_read_once_until_it_changes(data_dir, monkeypatch):
+    first = PreparedDataset.load(data_dir)
+    reads, read = [], tfrecord._read_metadata
+    monkeypatch.setattr(tfrecord, "_read_metadata", lambda path: reads.append(path) or read(path))
+    assert PreparedDataset.load(data_dir, skip_corrupt=True) == first
+    assert reads == []
+    dataclasses.replace(first, synthetic={"seed": 3}).save()
+    assert PreparedDataset.load(data_dir).synthetic == {"seed": 3}
+    assert len(reads) == 1
+
+
 def test_absent_split_names_the_remedy(data_dir):
     prepared = PreparedDataset.load(data_dir)
     prepared = dataclasses.replace(prepared, splits={"train": prepared.splits["train"]})
@@ -107,12 +118,14 @@ def test_missing_and_short_shards(data_dir):
     os.truncate(path, size - 1)
     message = (
         f"val-00001-of-00002.tfrecord has {size - 1} bytes instead of {size}: .* Record 1 .counted "
-        "from 0. is not whole; 2 records should be. Restore .*--overwrite; .*--skip_corrupt"
+        "from 0. is not whole; dataset.json states 2 records. Restore .*--overwrite; "
+        ".*--skip_corrupt"
     )
     with pytest.raises(ValueError, match=message):
         PreparedDataset.load(data_dir)
     Path(path).write_bytes(Path(path).read_bytes()[: size // 2] * 4)
-    with pytest.raises(ValueError, match="bytes instead of .* It holds 4 records; 2 are recorded"):
+    message = "bytes instead of .* It holds 4 records; dataset.json states 2"
+    with pytest.raises(ValueError, match=message):
         PreparedDataset.load(data_dir)
     os.remove(path)
     message = "val-00001-of-00002.tfrecord is missing, and with it 2 records.*--skip_corrupt"
@@ -122,7 +135,7 @@ def test_missing_and_short_shards(data_dir):
 
 
 def test_starts_of_records(tmp_path):
-    """Lengths lead from one record to the next, as far as they are whole."""
+    """Stored lengths lead from one whole record to the next."""
     path, contents = str(tmp_path / "x.tfrecord"), [b"", b"abc", bytes(1000)]
     tfrecord.write_shard(path, contents)
     starts = tfrecord.record_starts(path)
@@ -156,7 +169,7 @@ def test_full_disk_names_file_and_remedy_and_leaves_nothing(tmp_path, full_disk,
     assert os.listdir(tmp_path) == []
 
 
-def test_failed_json_keeps_the_former_one(tmp_path, full_disk):
+def test_failed_json_keeps_the_old_one(tmp_path, full_disk):
     path = str(tmp_path / "x.json")
     tfrecord.write_json(path, {"a": 1})
     with pytest.raises(OSError, match="Cannot write .*x.json: .*Make room"):

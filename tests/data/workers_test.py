@@ -1,4 +1,4 @@
-"""Worker processes: order, bounded work under way, no TensorFlow, no trace after a crash."""
+"""Worker processes: order, bounded work in progress, no TensorFlow, no process after a crash."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from oasis_tf.data.examples import ShapesScene
 
 @pytest.fixture
 def run_script(tmp_path):
-    """Runs Python text as a program of its own; `check=False` returns its exit code."""
+    """A function that runs Python text as a program."""
 
     def run(text):
         path = tmp_path / "program.py"
@@ -68,14 +68,14 @@ def test_order_bound_and_no_tensorflow(run_script):
             with workers.pool(2, folder_label_space(2)) as ordered_map:
                 for expected, (item, modules) in enumerate(ordered_map(task, items())):
                     assert item == expected and not modules, (item, modules)
-                    assert taken <= item + 6  # three a worker
+                    assert taken <= item + 6  # three per worker
             print("ok")
         """
     )
     assert done.stdout == "ok\n", done.stderr
 
 
-def test_errors_come_through_and_a_killed_worker_is_explained(run_script):
+def test_errors_reach_the_caller_and_a_killed_worker_is_explained(run_script):
     done = run_script(
         """
         import os

@@ -129,7 +129,7 @@ def test_page_that_runs_the_model(generator, npm_package, examples_dir, tmp_path
     }
     assert_whole(path, names)
     assert (path / "generator.tflite").read_bytes() == b"\x00\x00\x00\x00TFL3 weights"
-    assert facts["painter"] == {
+    assert facts["backend"] == {
         "kind": "litert",
         "generator": "generator.tflite",
         "segmenter": "segmenter.tflite",
@@ -154,7 +154,7 @@ def test_page_that_runs_the_model(generator, npm_package, examples_dir, tmp_path
 def test_page_without_segmenter_and_examples(generator, npm_package, tmp_path):
     source = static_page.Tflite.load(generator, None, str(npm_package))
     names, facts = built(tmp_path / "site", source)
-    assert facts["painter"]["segmenter"] is None and facts["examples"] == []
+    assert facts["backend"]["segmenter"] is None and facts["examples"] == []
     assert not {name for name in names if "segmenter" in name or "examples" in name}
 
 
@@ -164,7 +164,7 @@ def test_page_that_asks_serving(model_dir, tmp_path):
     assert not {"litert.js", "litert_worker.js", "philox.js", "uploads.js", "NOTICE"} & names
     assert not {name for name in names if name.startswith("litert/")}
     assert_whole(path, names)
-    assert facts["painter"] == {"kind": "rest", "url": URL, "own": False}
+    assert facts["backend"] == {"kind": "rest", "url": URL, "own": False}
     assert (facts["height"], facts["width"], facts["noise_channels"]) == (64, 128, 4)
     rules = policy(path)
     assert rules["connect-src"] == "'self' http://serving.example:8501"

@@ -1,4 +1,4 @@
-"""Files written aside: whole, or as they were."""
+"""Files written aside are whole or unchanged."""
 
 import os
 
@@ -7,7 +7,7 @@ import pytest
 from oasis_tf.io import files
 
 
-def test_replaces_when_the_block_ends_well(tmp_path):
+def test_the_file_is_replaced_after_the_block(tmp_path):
     path = tmp_path / "new" / "a.txt"
     for text in ("first", "second"):
         with files.written_aside(path) as aside:

@@ -1,4 +1,4 @@
-"""8-bit values, PNG files and contact sheets."""
+"""8-bit values, PNG files, contact sheets, animations and photographs."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def test_values_are_rounded_and_clipped():
     np.testing.assert_array_equal(images.to_uint8(values), [0, 0, 0, 1, 255, 255])
 
 
-def test_png_holds_the_pixels(tmp_path):
+def test_png_keeps_the_pixels(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
     images.write_png(tmp_path / "deep" / "a.png", image)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "deep" / "a.png")), image)
@@ -36,7 +36,7 @@ def test_contact_sheet_places_every_tile():
     assert (sheet[outside] == 255).all()
 
 
-def test_contact_sheet_fills_up_with_white():
+def test_contact_sheet_is_padded_with_white():
     rng = np.random.default_rng(1)
     large, small, flat = (
         rng.integers(0, 255, s, np.uint8) for s in ((6, 4, 3), (3, 5, 3), (1, 1, 3))
@@ -50,7 +50,7 @@ def test_contact_sheet_fills_up_with_white():
     assert (sheet[:8, 4:7] == 255).all()
 
 
-def test_png_texts_are_found_again(tmp_path):
+def test_png_texts_are_read_back(tmp_path):
     pixels = np.zeros((4, 4, 3), np.uint8)
     images.write_png(tmp_path / "a.png", pixels, {"oasis_tf": '{"seed": 3}', "other": "ü"})
     assert images.read_texts(tmp_path / "a.png") == {"oasis_tf": '{"seed": 3}', "other": "ü"}
@@ -73,17 +73,17 @@ def frames_of(path):
 
 
 @pytest.mark.parametrize("kind", images.ANIMATIONS)
-def test_animation_holds_its_frames(tmp_path, kind):
+def test_animation_keeps_its_frames(tmp_path, kind):
     rng = np.random.default_rng(2)
     colours = rng.integers(0, 256, (200, 3), np.uint8)
     frames = list(colours[rng.integers(0, 200, (5, 12, 16))])
     images.write_animation(tmp_path / f"a.{kind}", frames, frame_ms=120)
     found = frames_of(tmp_path / f"a.{kind}")
-    # 200 colours fit into a palette of 256; k-means may move one by a rounding.
+    # 200 colours fit into a palette of 256; k-means may change one by rounding.
     np.testing.assert_allclose(np.int64(found), np.int64(frames), atol=1 if kind == "gif" else 0)
 
 
-def test_pixels_that_stay_do_not_flicker(tmp_path):
+def test_unchanged_pixels_do_not_flicker(tmp_path):
     rng = np.random.default_rng(3)
     first = rng.integers(0, 256, (32, 32, 3), np.uint8)  # more colours than a palette has
     second = first.copy()
@@ -108,7 +108,7 @@ def test_animations_of_other_kinds_are_refused(tmp_path, monkeypatch):
 def test_photographs_are_read_upright_and_opaque(tmp_path):
     pixels = np.random.default_rng(4).integers(0, 256, (6, 8, 3), np.uint8)
     turned = Image.Exif()
-    turned[0x0112] = 6  # to be turned by 90 degrees, clockwise
+    turned[0x0112] = 6  # rotate by 90 degrees clockwise
     Image.fromarray(pixels).save(tmp_path / "a.png", exif=turned)
     np.testing.assert_array_equal(images.read_photograph(tmp_path / "a.png"), np.rot90(pixels, -1))
     Image.fromarray(pixels[..., 0]).save(tmp_path / "grey.png")
@@ -124,7 +124,7 @@ def test_photographs_are_read_upright_and_opaque(tmp_path):
         images.read_photograph(tmp_path / "text.jpg")
 
 
-def test_resizing_is_that_of_training():
+def test_images_are_resized_as_in_training():
     import tensorflow as tf
 
     ramp = np.linspace(0, 3, 24)[:, None, None] + np.linspace(0, 5, 40)[None, :, None]

@@ -1,4 +1,4 @@
-"""Label PNGs: found, read as the ids in the file, refused with the file's name."""
+"""Label PNGs: finding them, reading their ids or colours, and errors that name the file."""
 
 import struct
 import zlib
@@ -20,7 +20,7 @@ SPACE = LabelSpace(
 
 
 def write_grey_png(path, ids, bits):
-    """A grey PNG of 1, 2, 4, 8 or 16 bits, written by hand."""
+    """Writes a grey PNG of 1, 2, 4, 8 or 16 bits without Pillow."""
     height, width = ids.shape
     as_bits = (ids[..., None] >> np.arange(bits)[::-1]) & 1
     rows = np.packbits(as_bits.reshape(height, -1).astype(np.uint8), axis=1)
@@ -37,7 +37,7 @@ def write_grey_png(path, ids, bits):
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
-def test_grey_files_of_every_depth_give_their_own_ids(tmp_path, bits):
+def test_ids_of_grey_files_of_every_depth(tmp_path, bits):
     ids = np.random.default_rng(bits).integers(0, 2**bits, (6, 9))
     ids[0, 0] = 2**bits - 1
     write_grey_png(tmp_path / "a.png", ids, bits)
@@ -46,7 +46,7 @@ def test_grey_files_of_every_depth_give_their_own_ids(tmp_path, bits):
     np.testing.assert_array_equal(read, ids)
 
 
-def test_palette_files_give_their_indices(tmp_path):
+def test_ids_of_palette_files_are_their_indices(tmp_path):
     ids = np.random.default_rng(0).integers(0, 4, (5, 6), np.uint8)
     image = Image.fromarray(ids)
     image = image.convert("P")
@@ -112,7 +112,7 @@ def test_equal_stems_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("size", [(6, 8), (12, 16), (3, 4), (5, 7), (1, 1), (13, 3)])
-def test_resize_takes_the_pixel_under_each_new_centre(size):
+def test_resizing_takes_the_pixel_under_each_new_centre(size):
     label_map = np.arange(48, dtype=np.uint8).reshape(6, 8)
     resized = label_files.resize_label_map(label_map, *size)
     assert resized.shape == size
@@ -177,7 +177,7 @@ def test_palettes_that_contradict_their_indices_are_refused(tmp_path):
     np.testing.assert_array_equal(ids, IDS)
     by_colour = label_files.read_label_map(tmp_path / "a.png", SPACE, "colors")
     np.testing.assert_array_equal(by_colour, np.array([0, 2, 1])[IDS])
-    # Colours that are none of the data set's were never meant.
+    # Colours that are not in the data set's palette have no meaning.
     save_palette_file(tmp_path / "b.png", raw, [(k, 3, 5) for k in range(256)])
     np.testing.assert_array_equal(label_files.read_label_map(tmp_path / "b.png", SPACE), IDS)
 

@@ -1,4 +1,4 @@
-"""LeakyReLU against NumPy; its gradient needs nothing but what the next layer keeps anyway."""
+"""LeakyReLU against NumPy. Its gradient needs only what the next layer keeps anyway."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ import tensorflow as tf
 from oasis_tf.layers.activation import leaky_relu
 
 VALUES = np.array([-3.0, -1e-30, -0.0, 0.0, 1e-30, 2.0])
-SLOPES = np.array([0.2, 0.2, 0.2, 0.2, 1.0, 1.0])  # at zero that of the negative side
+SLOPES = np.array([0.2, 0.2, 0.2, 0.2, 1.0, 1.0])  # at zero, the slope of the negative side
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
@@ -29,7 +29,7 @@ def test_equals_numpy(monkeypatch, dtype, backend):
 
 
 def test_the_input_is_not_kept(rng):
-    """Between forward and backward pass there is one array per activation, not two."""
+    """Between forward and backward pass one array per activation is kept, not two."""
     forward = (
         tf.function(lambda x: leaky_relu(x * 2.0))
         .get_concrete_function(tf.TensorSpec((7, 5)))

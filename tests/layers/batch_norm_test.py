@@ -34,7 +34,7 @@ def test_running_averages_hold_the_unbiased_variance(rng):
 
 @pytest.mark.parametrize("training", [True, False])
 def test_affine_of_repeated_values(rng, training):
-    """Normalises what repeats ``x`` and records it: as if the layer had seen all copies."""
+    """Scale, shift and running averages are those of a layer that was given all copies."""
     apart, together = (make_layer(epsilon=1e-3) for _ in range(2))
     for layer in (apart, together):
         layer.moving_mean.assign(np.arange(3.0))
@@ -78,7 +78,7 @@ def test_gradient_passes_through_the_moments(rng):
     np.testing.assert_allclose(tape.gradient(loss, tensor), want, rtol=1e-9, atol=1e-12)
 
 
-def test_large_mean_does_not_cancel_the_variance(rng):
+def test_a_large_mean_does_not_cancel_the_variance(rng):
     x = (1e4 + rng.normal(size=(4, 16, 16, 3))).astype(np.float32)
     y = make_layer(dtype="float32")(x, training=True).numpy()
     np.testing.assert_allclose(y.std(AXES), np.ones(3), rtol=1e-2)

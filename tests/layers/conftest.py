@@ -1,11 +1,11 @@
-"""Slow and obvious counterparts of what the layers compute."""
+"""Slow, obvious reference implementations of what the layers compute."""
 
 import numpy as np
 import pytest
 
 
 def _conv_same(x, kernel):
-    """Convolution [B, H, W, C] * [k, k, C, F], stride 1, zero padding, tap by tap in float64."""
+    """Convolves [B, H, W, C] with [k, k, C, F], stride 1, zero padding, tap by tap in float64."""
     x, kernel = np.asarray(x, np.float64), np.asarray(kernel, np.float64)
     size, (height, width) = kernel.shape[0], x.shape[1:3]
     margin = size // 2
@@ -16,7 +16,7 @@ def _conv_same(x, kernel):
 
 @pytest.fixture(scope="session")
 def conv_same():
-    """function(x, kernel) -> their convolution as float64 arrays."""
+    """function(x, kernel) -> their convolution, a float64 array."""
     return _conv_same
 
 
@@ -35,6 +35,6 @@ def _dense_condition(label_map, noise, num_classes):
 def dense_condition():
     """function(label_map, noise, num_classes) -> concat(noise, one-hot), float64 [B, H, W, Z + N].
 
-    It is what no fast path ever builds. ``noise``: [B, Z], [B, H, W, Z] or None.
+    No fast path ever builds this tensor. ``noise``: [B, Z], [B, H, W, Z] or None.
     """
     return _dense_condition

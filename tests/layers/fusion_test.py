@@ -1,4 +1,4 @@
-"""What is fused computes the same."""
+"""Fused functions compute the same as the functions themselves."""
 
 import keras
 import numpy as np
@@ -17,7 +17,7 @@ def tensors_count_as_large(monkeypatch):
 
 
 def moved(rate, value, gradient):
-    """Several results, one of them of another type."""
+    """Two results of different types."""
     step = rate * gradient / (tf.sqrt(tf.square(gradient) + 0.1) + 1e-3)
     return value - step, tf.cast(step, tf.bfloat16)
 
@@ -48,14 +48,14 @@ def test_takes_keras_variables(rng, dtype):
     rate, value, gradient = make_arguments(rng, dtype)
     variable = keras.Variable(value, dtype=dtype)
     function = fused(moved)
-    for _ in range(2):  # the variable's value of now, not the one of the first call
+    for _ in range(2):  # the current value of the variable, not that of the first call
         check(function(rate, variable, gradient), moved(rate, variable.value, gradient), dtype)
         variable.assign_add(gradient)
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_within_a_step(rng, jit_compile):
-    """Inside a graph, and inside one that is compiled as a whole; variables as well."""
+    """Inside a graph and inside one that is compiled as a whole, with a variable."""
     rate, value, gradient = make_arguments(rng, "float32")
     variable = keras.Variable(value, dtype="float32")
     function = fused(moved)
@@ -79,7 +79,7 @@ def test_gradient_passes(rng, check_same):
 
 
 def test_one_pass_over_memory():
-    """All of it is one compiled function: nothing is left for TensorFlow to run one by one."""
+    """The whole function is one compiled call: no operation is left to run one by one."""
     function = fused(moved)
 
     @tf.function(autograph=False)
@@ -93,7 +93,7 @@ def test_one_pass_over_memory():
     assert not {op.type for op in graph.get_operations()} & {"Mul", "Sqrt", "RealDiv", "Sub"}
 
 
-def test_other_backends_get_the_function_itself(monkeypatch):
+def test_on_other_backends_the_function_is_returned_unchanged(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     assert fused(moved) is moved
 

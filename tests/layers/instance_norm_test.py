@@ -8,7 +8,7 @@ from oasis_tf.layers import InstanceNorm
 
 
 @pytest.mark.parametrize("epsilon", [1e-5, 1e-2])
-def test_normalises_every_image_and_channel_by_itself(rng, epsilon):
+def test_normalises_every_image_and_channel_separately(rng, epsilon):
     x = rng.normal(rng.normal(0, 5, (3, 1, 1, 4)), rng.uniform(0.01, 4, (3, 1, 1, 4)), (3, 5, 6, 4))
     mean, variance = (part(x, axis=(1, 2), keepdims=True) for part in (np.mean, np.var))
     want = (x - mean) / np.sqrt(variance + epsilon)
@@ -25,7 +25,7 @@ def test_default_epsilon_is_pytorchs():
 
 
 @pytest.mark.parametrize("x", [np.full((1, 3, 3, 2), 7.0), np.ones((2, 1, 1, 2))])
-def test_what_does_not_vary_becomes_zero(x):
+def test_constant_channels_become_zero(x):
     with tf.GradientTape() as tape:
         x = tf.constant(x)
         tape.watch(x)
@@ -36,7 +36,7 @@ def test_what_does_not_vary_becomes_zero(x):
 
 
 def test_half_precision_takes_moments_in_float32(rng):
-    """Half precision would lose the variance beside so large a mean."""
+    """In half precision, the variance would be lost next to such a large mean."""
     x = tf.cast(rng.normal(100, 1, (1, 32, 32, 2)), tf.bfloat16)
     layer = InstanceNorm(dtype="mixed_bfloat16")
     want = InstanceNorm(dtype="float64")(tf.cast(x, tf.float64))

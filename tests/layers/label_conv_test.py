@@ -1,4 +1,4 @@
-"""The label convolution against the plain one of one-hot maps, which the layer never builds."""
+"""The label convolution against a plain one of one-hot maps, which the layer never builds."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from oasis_tf.layers.label_conv import downsample
 
 SIZES = [(1, 1), (1, 2), (2, 2), (3, 5), (32, 32)]
 CLASSES = 5
-# kind of noise -> its channels
+# kind of noise -> number of noise channels
 NOISES = {"none": 0, "global": 3, "spatial": 3}
 
 
@@ -24,7 +24,7 @@ def make_layer(rng, noise_channels, filters=4):
 
 
 def make_inputs(rng, size, kind, batch=2):
-    """Arguments of the layer: label map and, but for `none`, noise."""
+    """Arguments of the layer: label map and, except for `none`, noise."""
     label_map = rng.integers(0, CLASSES, (batch, *size)).astype(np.int32)
     if kind == "none":
         return [label_map]
@@ -82,7 +82,7 @@ def test_any_size(conv_same, size, kind, seed):
 
 
 @pytest.mark.parametrize("kind", NOISES)
-def test_shared_pass_equals_one_by_one(rng, kind):
+def test_shared_pass_equals_separate_passes(rng, kind):
     layers = [make_layer(rng, NOISES[kind], filters) for filters in (4, 1, 7)]
     inputs = make_inputs(rng, (3, 4), kind)
     together = shared_label_conv(layers, *(inputs if len(inputs) == 2 else (*inputs, None)))
@@ -108,7 +108,7 @@ def test_any_integer_type(rng, dtype):
 
 @pytest.mark.parametrize("kind", ["none", "global"])
 def test_no_tensor_grows_with_the_classes(kind):
-    """Forward and backward, nothing of size B * H * W * N is ever made."""
+    """Forward and backward pass build no tensor of size B * H * W * N."""
     batch, side, classes = 2, 16, 997
     layer = LabelConv2D(4, classes, NOISES[kind])
     layer.build()
@@ -130,14 +130,14 @@ def test_no_tensor_grows_with_the_classes(kind):
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_gradients_of_many_pixels_are_summed_in_single_precision(policy):
-    """A class of 4096 pixels: a sum in bfloat16 would stop at 256, one in float16 at 2048."""
+    """For a class of 4096 pixels, a sum in bfloat16 would stop at 256, in float16 at 2048."""
     layer = LabelConv2D(2, CLASSES, 0, dtype=policy)
     layer.build()
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(layer(np.ones((1, 64, 64), np.int32)))
     gradient = tf.convert_to_tensor(tape.gradient(loss, layer.kernel.value))
     want = np.zeros(gradient.shape)
-    # Tap by tap, the pixels whose neighbour lies inside.
+    # For every tap, the number of pixels whose neighbour is inside the image.
     want[:, :, 1] = np.outer([63, 64, 63], [63, 64, 63])[..., None]
     np.testing.assert_allclose(gradient, want, rtol=2**-8)
 

@@ -1,4 +1,4 @@
-"""Convolutions of label map and image against the plain ones of concat(one-hot, image)."""
+"""Convolutions of label map and image against plain ones of concat(one-hot, image)."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def dense_input(label_map, image):
 
 
 def plain_conv(x, kernel, resample):
-    """Padded by k // 2 everywhere; what is left of it by stride or pooling."""
+    """Convolution padded by k // 2 on every side, then stride or pooling."""
     margin = kernel.shape[0] // 2
     x = tf.pad(x, [(0, 0), (margin, margin), (margin, margin), (0, 0)])
     y = tf.nn.conv2d(x, kernel, 2 if resample == "stride" else 1, "VALID")
@@ -48,7 +48,7 @@ def plain_conv(x, kernel, resample):
 
 
 @pytest.mark.parametrize(("kernel_size", "resample", "size"), CASES)
-def test_plain(rng, check_same, kernel_size, resample, size):
+def test_plain_layer_equals_the_dense_convolution(rng, check_same, kernel_size, resample, size):
     layer = make_layer(rng, LabelImageConv2D, kernel_size, resample)
     label_map, image = make_inputs(rng, size)
     image = tf.constant(image)
@@ -63,8 +63,8 @@ def test_plain(rng, check_same, kernel_size, resample, size):
 
 
 @pytest.mark.parametrize(("kernel_size", "resample", "size"), CASES)
-def test_spectral(rng, check_same, kernel_size, resample, size):
-    """The norm is that of the whole kernel: absent classes too have a share in it."""
+def test_spectral_layer_equals_the_dense_convolution(rng, check_same, kernel_size, resample, size):
+    """The norm is that of the whole kernel: absent classes contribute to it too."""
     layer = make_layer(rng, SpectralLabelImageConv2D, kernel_size, resample)
     label_map, image = make_inputs(rng, size)
     label_map[label_map == 1] = 0
@@ -79,7 +79,7 @@ def test_spectral(rng, check_same, kernel_size, resample, size):
     check_same(lambda: layer(label_map, image), slow, [image, layer.kernel, layer.bias])
 
 
-def test_training_takes_the_power_iteration_of_the_whole_kernel(rng):
+def test_training_takes_a_power_iteration_of_the_whole_kernel(rng):
     layer = make_layer(rng, SpectralLabelImageConv2D, 4, "stride", use_bias=False)
     dense = SpectralConv2D(4, 4, False, "stride", dtype="float64")
     label_map, image = make_inputs(rng, (6, 7))
@@ -93,7 +93,7 @@ def test_training_takes_the_power_iteration_of_the_whole_kernel(rng):
             np.testing.assert_array_equal(variable, wanted)
 
 
-def test_labels_alone_are_an_embedding(rng, check_same):
+def test_without_an_image_it_is_an_embedding_of_labels(rng, check_same):
     layer = make_layer(rng, SpectralLabelImageConv2D, 1, "none", image_channels=0, use_bias=False)
     label_map, _ = make_inputs(rng, (3, 4))
 
@@ -107,7 +107,7 @@ def test_labels_alone_are_an_embedding(rng, check_same):
 
 @pytest.mark.parametrize(("stride", "padding"), [(1, 0), (1, 1), (2, 3), (3, 2)])
 @pytest.mark.parametrize("kernel_size", [1, 2, 5])
-def test_lookups_with_any_stride_and_padding(rng, kernel_size, stride, padding):
+def test_look_ups_with_any_stride_and_padding(rng, kernel_size, stride, padding):
     label_map = rng.integers(0, CLASSES, (2, 6, 9)).astype(np.uint8)
     kernel = rng.normal(size=(kernel_size, kernel_size, CLASSES, 3))
     x = np.pad(np.eye(CLASSES)[label_map], [(0, 0), (padding,) * 2, (padding,) * 2, (0, 0)])
@@ -135,12 +135,12 @@ def test_keras_contract(keras_contract, rng, kind, kernel_size, resample):
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_gradients_of_many_pixels_are_summed_in_single_precision(policy):
-    """A class of 4096 pixels: a sum in bfloat16 would stop at 256, one in float16 at 2048."""
+    """For a class of 4096 pixels, a sum in bfloat16 would stop at 256, in float16 at 2048."""
     layer = LabelImageConv2D(1, 4, CLASSES, resample="stride", dtype=policy)
     layer.build()
     label_map, image = np.ones((1, 128, 128), np.int32), np.zeros((1, 128, 128, 3), np.float32)
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(tf.cast(layer(label_map, image), tf.float32))
     gradient = tf.convert_to_tensor(tape.gradient(loss, layer.kernel.value))
-    want = np.outer([64] * 4, [64] * 4)  # of 65 places one is outside, in front or behind
+    want = np.outer([64] * 4, [64] * 4)  # of 65 positions, one is outside the image
     np.testing.assert_allclose(gradient[:, :, 1, 0], want, rtol=2**-8)

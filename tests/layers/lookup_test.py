@@ -1,4 +1,4 @@
-"""Look-ups against NumPy's indexing, their gradient against its scatter-add."""
+"""Look-ups against NumPy's indexing, their gradients against NumPy's scatter-add."""
 
 import keras
 import numpy as np
@@ -30,7 +30,7 @@ def lookup_and_gradient(table, index, upstream):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("kind", INDICES)
 def test_equals_numpy(rng, monkeypatch, kind, dtype, backend):
-    """TensorFlow's path and the other backends' (its half precision only they themselves show)."""
+    """Both paths on TensorFlow tensors; backends_test.py has half precision on other backends."""
     monkeypatch.setattr(keras.backend, "backend", lambda: backend)
     index = np.array(INDICES[kind], np.int32)
     table = rng.normal(size=(ROWS, 3)).astype(dtype)
@@ -46,9 +46,9 @@ def test_equals_numpy(rng, monkeypatch, kind, dtype, backend):
 
 @pytest.mark.parametrize(
     ("dtype", "terms"),
-    [("bfloat16", 65536), ("float16", 32768)],  # alone they would stop at 256 and at 2048
+    [("bfloat16", 65536), ("float16", 32768)],  # sums in these types would stop at 256 and 2048
 )
-def test_half_precision_sums_in_single(dtype, terms):
+def test_half_precision_gradients_are_summed_in_float32(dtype, terms):
     table = tf.constant([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], dtype)
     index = np.full((2, terms // 2), 1)
     rows, gradient = lookup_and_gradient(table, index, tf.ones((*index.shape, 2)))
@@ -59,7 +59,7 @@ def test_half_precision_sums_in_single(dtype, terms):
 
 
 def test_rounds_the_sum_once(rng):
-    """The gradient in bfloat16 is the nearest to the sum of what arrives."""
+    """The gradient in bfloat16 is the rounded sum of the upstream gradients."""
     upstream = tf.cast(rng.normal(size=(5000, 1)), tf.bfloat16)
     table = tf.zeros((1, 1), tf.bfloat16)
     _, gradient = lookup_and_gradient(table, np.zeros(5000), upstream)
@@ -70,7 +70,7 @@ def test_rounds_the_sum_once(rng):
 
 
 def test_sizes_known_at_run_time_only(rng):
-    """In a graph, as within a model: the number of rows and the index are of unknown size."""
+    """In a graph, as inside a model, with an unknown number of rows and look-ups."""
 
     @tf.function(input_signature=[tf.TensorSpec((None, 2)), tf.TensorSpec((None, None), tf.int32)])
     def run(table, index):
@@ -87,8 +87,7 @@ def test_sizes_known_at_run_time_only(rng):
     np.testing.assert_allclose(gradient, want, rtol=1e-6)
 
 
-def test_through_two_look_ups(rng, check_same):
-    """A table looked up twice gets the sum of both gradients."""
+def test_gradients_of_two_look_ups_are_added(rng, check_same):
     table = tf.constant(rng.normal(size=(ROWS, 3)))
     first, second = (tf.constant(rng.integers(0, ROWS, (4, 5))) for _ in range(2))
     check_same(
@@ -115,7 +114,7 @@ def test_scale_and_shift_equals_two_look_ups(rng, check_same, size):
     )
 
 
-def test_scale_and_shift_sums_in_single_precision():
+def test_scale_and_shift_gradients_are_summed_in_float32():
     x, table = tf.ones((1, 64, 64, 1), tf.bfloat16), tf.ones((2, 1), tf.bfloat16)
     with tf.GradientTape() as tape:
         tape.watch([x, table])

@@ -1,4 +1,4 @@
-"""Modulation per kind of surroundings and per pixel against plain convolutions of one-hot maps."""
+"""Modulation per neighbourhood and per pixel against plain convolutions of one-hot maps."""
 
 import numpy as np
 import pytest
@@ -23,23 +23,23 @@ def make_norms(rng, noise_channels=NOISE, dtype="float64", widths=WIDTHS):
 
 
 def make_conditions(rng, size, noise, batch=2):
-    """Label map of few classes, so that surroundings repeat, and noise."""
+    """Label map of few classes, so that neighbourhoods repeat, and noise."""
     label_map = tf.constant(rng.choice(CLASSES, (batch, *size), p=[0.8, 0.1, 0.1, 0]), tf.int32)
     shape = {"none": None, "image": (batch, NOISE), "pixel": (batch, *size, NOISE)}[noise]
     return label_map, None if shape is None else tf.constant(rng.normal(size=shape))
 
 
 def make_inputs(rng, norms, shape):
-    """For every norm what it modulates, and an affine normalisation."""
+    """For every norm, its input and an affine normalisation."""
     xs = [tf.constant(rng.normal(size=(*shape, norm.channels))) for norm in norms]
     draw = lambda norm: tf.constant(rng.normal(size=norm.channels))  # noqa: E731
     return xs, [(draw(norm), draw(norm)) for norm in norms]
 
 
 def reference(norm, x, affine, field, absolute=False):
-    """As the paper writes it: normalised, times 1 + gamma, plus beta; float64.
+    """The paper's equation in float64: normalised * (1 + gamma) + beta.
 
-    ``absolute`` replaces every term by its magnitude: what rounding is relative to.
+    ``absolute`` replaces every term by its magnitude, which rounding errors are relative to.
     """
     size = tf.abs if absolute else tf.identity
     weight = lambda name: size(tf.cast(getattr(norm, name).value, tf.float64))  # noqa: E731
@@ -59,8 +59,8 @@ def reference(norm, x, affine, field, absolute=False):
 @pytest.mark.parametrize("dense", [False, True])
 @pytest.mark.parametrize("noise", ["none", "image", "pixel"])
 @pytest.mark.parametrize("size", SIZES)
-def test_equals_the_paper(rng, dense_condition, check_same, size, noise, dense):
-    """Values and all gradients, with and without a normalisation to join, three norms at once."""
+def test_equals_the_equation_of_the_paper(rng, dense_condition, check_same, size, noise, dense):
+    """Values and all gradients, with and without a folded normalisation, three norms at once."""
     norms = make_norms(rng, 0 if noise == "none" else NOISE)
     label_map, vectors = make_conditions(rng, size, noise)
     xs, affines = make_inputs(rng, norms, label_map.shape)
@@ -81,7 +81,7 @@ def test_equals_the_paper(rng, dense_condition, check_same, size, noise, dense):
 
 @pytest.mark.parametrize("noise", ["none", "image"])
 def test_shared_equals_dense(rng, check_same, noise):
-    """The two ways side by side, as a layer, on a map large enough for all kinds of borders."""
+    """Both paths as a layer, on a map large enough for all kinds of borders."""
     (norm,) = make_norms(rng, 0 if noise == "none" else NOISE, widths=WIDTHS[:1])
     label_map, vectors = make_conditions(rng, (16, 12), noise, batch=3)
     (x,), _ = make_inputs(rng, [norm], label_map.shape)
@@ -93,7 +93,7 @@ def test_shared_equals_dense(rng, check_same, noise):
 
 
 def test_images_of_a_batch_keep_their_noise(rng):
-    """One label map under two noise vectors: each image as it is alone."""
+    """One label map with two noise vectors: each image equals the one computed alone."""
     norms = make_norms(rng)
     label_map, noise = make_conditions(rng, (6, 7), "image", batch=1)
     label_map, noise = tf.repeat(label_map, 2, axis=0), tf.concat([noise, -noise], axis=0)
@@ -110,8 +110,8 @@ def test_images_of_a_batch_keep_their_noise(rng):
     ("noise", "dense", "searches"),
     [("image", False, 1), ("none", False, 1), ("image", True, 0), ("pixel", False, 0)],
 )
-def test_which_way_is_taken(rng, monkeypatch, noise, dense, searches):
-    """Surroundings are looked for once for all norms, and not where none repeats."""
+def test_which_path_is_taken(rng, monkeypatch, noise, dense, searches):
+    """Neighbourhoods are searched once for all norms, and not at all on the dense path."""
     calls = []
     find = modulation.find_patterns
     monkeypatch.setattr(modulation, "find_patterns", lambda *a: calls.append(a) or find(*a))
@@ -120,7 +120,7 @@ def test_which_way_is_taken(rng, monkeypatch, noise, dense, searches):
     assert len(calls) == searches
 
 
-def test_other_backends_take_the_dense_way(rng, monkeypatch):
+def test_other_backends_take_the_dense_path(rng, monkeypatch):
     monkeypatch.setattr(modulation.keras.backend, "backend", lambda: "jax")
     monkeypatch.setattr(modulation, "find_patterns", None)
     assert len(modulations(make_norms(rng), *make_conditions(rng, (3, 4), "image"))) == 3
@@ -129,7 +129,7 @@ def test_other_backends_take_the_dense_way(rng, monkeypatch):
 @pytest.mark.parametrize("dense", [False, True])
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision(rng, dense_condition, policy, dense):
-    """Far less off than one rounding of all that is added up; gradients in single precision."""
+    """The error is far below one rounding of the summed terms; gradients are in float32."""
     (norm,) = make_norms(rng, dtype=policy, widths=[(5, 16)])
     label_map, noise = make_conditions(rng, (12, 16), "image")
     (x,), (affine,) = make_inputs(rng, [norm], label_map.shape)
@@ -175,7 +175,7 @@ def test_sizes_known_at_run_time_only(rng, noise, dense):
 
 
 def test_compiled_as_a_whole(rng):
-    """XLA, which bounds the number of surroundings by that of the pixels."""
+    """XLA bounds the number of neighbourhoods by the number of pixels."""
     norms = make_norms(rng, widths=WIDTHS[:1])
     label_map, noise = make_conditions(rng, (5, 6), "image")
     (x,), _ = make_inputs(rng, norms, label_map.shape)

@@ -1,4 +1,4 @@
-"""Distinct surroundings against an enumeration pixel by pixel, tables against convolutions."""
+"""Distinct neighbourhoods against a pixel-by-pixel enumeration, tables against convolutions."""
 
 import numpy as np
 import pytest
@@ -23,8 +23,8 @@ def make_noise_index(rng, kind, shape):
     return rng.integers(0, 3, shape).astype(np.int32)
 
 
-def enumerate_surroundings(label_map, noise_index, radius):
-    """(label, noise) of the (2 * radius + 1)**2 pixels of every window: [B, H, W, those, 2]."""
+def enumerate_neighbourhoods(label_map, noise_index, radius):
+    """(label, noise) of every pixel of every window: [B, H, W, (2 * radius + 1)**2, 2]."""
     noise_index = np.broadcast_to(noise_index, label_map.shape)
     batch, height, width = label_map.shape
     offsets = range(-radius, radius + 1)
@@ -41,7 +41,7 @@ def enumerate_surroundings(label_map, noise_index, radius):
 
 
 def windows_of_windows(found):
-    """5x5 surroundings read off a ``Patterns``: [P, 5, 5, 2], what both 3x3 reaches agree on."""
+    """5x5 neighbourhoods assembled from the 3x3 ones of a ``Patterns``: [P, 5, 5, 2]."""
     symbols = np.stack([found.labels, found.noises], axis=1)
     symbols = np.concatenate([symbols, [OUTSIDE]])
     conditions = symbols[found.conditions.numpy()].reshape(-1, 3, 3, 2)
@@ -50,9 +50,8 @@ def windows_of_windows(found):
     window = np.full((len(inner), 5, 5, 2), -1)
     for i, j, s, t in np.ndindex(3, 3, 3, 3):
         seen = inner[:, i, j, s, t]
-        inside = (inner[:, i, j, 1, 1] >= 0).all(
-            -1
-        )  # else the neighbour itself has no hidden value
+        # A neighbour outside the image has no hidden value.
+        inside = (inner[:, i, j, 1, 1] >= 0).all(-1)
         np.testing.assert_array_equal(
             np.where(
                 inside[:, None] & (window[:, i + s, j + t] >= 0), window[:, i + s, j + t], seen
@@ -64,16 +63,16 @@ def windows_of_windows(found):
 
 
 def check(label_map, noise_index):
-    """Tables hold the surroundings of every pixel, each once and no other."""
+    """Checks that the tables hold the neighbourhood of every pixel, each once and no other."""
     found = find_patterns(label_map, noise_index)
     assert all(part.dtype == tf.int32 for part in found)
     index = found.index.numpy()
-    want = enumerate_surroundings(label_map, noise_index, 2)
+    want = enumerate_neighbourhoods(label_map, noise_index, 2)
     np.testing.assert_array_equal(windows_of_windows(found)[index].reshape(want.shape), want)
     distinct = {window.tobytes() for window in want.reshape(-1, 50)}
     assert len(found.neighbours) == len(distinct) == len(np.unique(index))
     distinct = {
-        w.tobytes() for w in enumerate_surroundings(label_map, noise_index, 1).reshape(-1, 18)
+        w.tobytes() for w in enumerate_neighbourhoods(label_map, noise_index, 1).reshape(-1, 18)
     }
     assert len(found.conditions) == len(distinct)
     pairs = {(label, noise) for label, noise in want.reshape(-1, 2).tolist()} - {OUTSIDE}
@@ -83,7 +82,7 @@ def check(label_map, noise_index):
 
 @pytest.mark.parametrize("noise", NOISES)
 @pytest.mark.parametrize("size", SIZES)
-def test_tables_hold_the_surroundings(rng, size, noise):
+def test_tables_hold_the_neighbourhoods(rng, size, noise):
     label_map = rng.integers(0, 2, (2, *size)).astype(np.int32)
     check(label_map, make_noise_index(rng, noise, label_map.shape))
 
@@ -98,15 +97,15 @@ def test_tables_hold_the_surroundings(rng, size, noise):
     seed=st.integers(0, 1000),
 )
 def test_any_map(size, batch, classes, block, noise, seed):
-    """Noise, and maps of even blocks, where surroundings repeat."""
+    """Random maps, and maps of uniform blocks, in which neighbourhoods repeat."""
     rng = np.random.default_rng(seed)
     label_map = rng.integers(0, classes, (batch, *size)).astype(np.int32)
     label_map = label_map.repeat(block, 1).repeat(block, 2)[:, : size[0], : size[1]]
     check(label_map, make_noise_index(rng, noise, label_map.shape))
 
 
-def test_even_maps_have_25_kinds_of_surroundings():
-    """Distance 0, 1 or more to either border of either axis; 3x3 ones know only 0 or more."""
+def test_uniform_maps_have_25_neighbourhoods():
+    """Per axis, distance 0, 1 or more from either border; for 3x3 ones only 0 or more."""
     found = find_patterns(np.full((3, 16, 16), 7), np.zeros((1, 1, 1)))
     assert len(found.neighbours) == 25 and len(found.conditions) == 9 and len(found.labels) == 1
 
@@ -128,15 +127,15 @@ def test_any_integer_type_up_to_its_largest_value(rng, dtype):
     assert found.labels.numpy().max() == most and found.noises.numpy().max() == 2**20
 
 
-def test_the_numbers_of_triples_fit():
-    """The largest triple of the most kinds allowed is still an int64."""
-    assert patterns._MOST_KINDS**3 <= 2**63
+def test_encoded_triples_fit_into_int64():
+    """The largest triple below the limit is still an int64."""
+    assert patterns._TRIPLE_LIMIT**3 <= 2**63
 
 
 @pytest.mark.parametrize("noise", NOISES)
 @pytest.mark.parametrize("size", SIZES)
-def test_more_kinds_than_triples_can_number(rng, monkeypatch, size, noise):
-    monkeypatch.setattr(patterns, "_MOST_KINDS", 8)
+def test_numbers_beyond_the_triple_limit(rng, monkeypatch, size, noise):
+    monkeypatch.setattr(patterns, "_TRIPLE_LIMIT", 8)
     label_map = rng.integers(0, 5, (2, *size)).astype(np.int32)
     check(label_map, make_noise_index(rng, noise, label_map.shape))
 
@@ -175,7 +174,7 @@ def test_hidden_table_equals_the_plain_convolution(
     layers = make_layers(rng, noise_channels)
     label_map, noise, noise_index = make_conditions(rng, size, noise_channels)
     found = find_patterns(label_map, noise_index)
-    centre = tf.gather(found.neighbours[:, 4], found.index)  # 3x3 surroundings of every pixel
+    centre = tf.gather(found.neighbours[:, 4], found.index)  # 3x3 neighbourhood of every pixel
 
     def fast():
         return tf.gather(table_of(layers, found, noise), centre)

@@ -1,4 +1,4 @@
-"""Activation checkpointing changes what is kept in memory, and nothing else."""
+"""Activation checkpointing changes only what is kept in memory."""
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ BLOCKS = [
 
 
 def step(layer, call, x):
-    """Output, gradients and state of one training pass of a network whose weights are drawn."""
+    """Output, gradients and state of a training pass with random weights."""
     rng = np.random.default_rng(0)
     for variable in layer.variables:
         variable.assign(rng.normal(0, 0.5, variable.shape))
@@ -33,7 +33,7 @@ def step(layer, call, x):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([x, *weights])
             y = call(x)
-            # A second pass moves u, v and the statistics on before the gradient is taken.
+            # A second pass updates u, v and the statistics before the gradient is computed.
             loss = tf.reduce_sum(y**3) + tf.reduce_sum(call(x) ** 2)
         return y, tape.gradient(loss, [x, *weights], unconnected_gradients="zero")
 
@@ -59,8 +59,8 @@ def test_blocks(make, conditions):
 
 
 @pytest.mark.parametrize("noise", [NOISE, np.random.default_rng(4).normal(size=(2, 8, 8, 3))])
-def test_noise_takes_a_gradient(noise):
-    """An encoder that gives the noise learns by it."""
+def test_gradients_reach_the_noise(noise):
+    """An encoder that computes the noise learns from them."""
     layer = BLOCKS[0][0]()
     layer.build()
     x = np.random.default_rng(2).normal(size=(2, 8, 8, 6))
@@ -90,7 +90,7 @@ def test_evaluation_is_the_same_call():
 
 
 def executed_convolutions(call):
-    """Number of convolutions in the graph of a forward and backward pass as it is executed."""
+    """Number of convolutions in the optimised graph of a forward and backward pass."""
 
     @tf.function
     def run(x):
@@ -110,14 +110,14 @@ def executed_convolutions(call):
     return sum(n.op.endswith("Conv2D") for n in nodes)
 
 
-def test_activations_are_computed_again():
-    """TensorFlow's optimizers don't find out that two passes compute the same."""
+def test_activations_are_recomputed():
+    """TensorFlow's graph optimizers do not merge the two passes."""
     block = DownBlock(6, 6)
     block.build()
     plain = executed_convolutions(lambda x: block(x, training=True))
     again = executed_convolutions(lambda x: remat_call(block, x))
     assert plain == 2
-    assert again == plain + 1  # nothing needs the output of the second one again
+    assert again == plain + 1  # the output of the second convolution is not needed again
 
 
 def test_other_backends_are_refused(monkeypatch):

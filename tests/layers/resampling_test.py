@@ -1,4 +1,4 @@
-"""Joined changes of resolution against the two steps they join."""
+"""Resampling combined with a convolution, against the two separate steps."""
 
 import numpy as np
 import pytest
@@ -35,12 +35,12 @@ def plain_upsample(x):
     return tf.repeat(tf.repeat(x, 2, axis=1), 2, axis=2)
 
 
-# joined form -> its two steps, sizes to try
-JOINED = {
+# combined function -> the two steps, sizes to try
+COMBINED = {
     conv_average_pool: (lambda x, kernel: plain_pool(plain_conv(x, kernel)), EVEN),
     upsample_conv: (lambda x, kernel: plain_conv(plain_upsample(x), kernel), ANY),
 }
-CASES = [(joined, size) for joined, (_, sizes) in JOINED.items() for size in sizes]
+CASES = [(combined, size) for combined, (_, sizes) in COMBINED.items() for size in sizes]
 LARGE = 10**6
 
 
@@ -52,7 +52,7 @@ def make_inputs(rng, size, channels=3, filters=5, batch=2):
 
 @pytest.fixture
 def forbid(monkeypatch):
-    """function(always): no change of resolution beside a convolution, or nothing else."""
+    """function(always): only the combined form may run (True), or only the two steps (False)."""
 
     def choose(always):
         monkeypatch.setattr(resampling, "_SMALLEST_SIDE", 0 if always else LARGE)
@@ -64,47 +64,47 @@ def forbid(monkeypatch):
 
 
 @pytest.mark.parametrize("always", [True, False])
-@pytest.mark.parametrize(("joined", "size"), CASES)
-def test_joined_equals_the_two_steps(rng, check_same, forbid, joined, size, always):
-    """Both ways whatever the size, values and gradients, borders included."""
+@pytest.mark.parametrize(("combined", "size"), CASES)
+def test_combined_equals_the_two_steps(rng, check_same, forbid, combined, size, always):
+    """Both forms at every size: values and gradients, borders included."""
     forbid(always)
     x, kernel = make_inputs(rng, size)
-    check_same(lambda: joined(x, kernel), lambda: JOINED[joined][0](x, kernel), [x, kernel])
+    check_same(lambda: combined(x, kernel), lambda: COMBINED[combined][0](x, kernel), [x, kernel])
 
 
 @pytest.mark.parametrize("size", [(3, 2), (5, 3), (33, 32), (32, 35)])
-def test_pooling_drops_what_is_left_of_odd_sides(rng, check_same, size):
+def test_pooling_drops_the_last_row_and_column_of_odd_sides(rng, check_same, size):
     x, kernel = make_inputs(rng, size)
-    slow = JOINED[conv_average_pool][0]
+    slow = COMBINED[conv_average_pool][0]
     check_same(lambda: conv_average_pool(x, kernel), lambda: slow(x, kernel), [x, kernel])
 
 
-@pytest.mark.parametrize("joined", JOINED)
+@pytest.mark.parametrize("combined", COMBINED)
 @pytest.mark.parametrize("side", [16, 30, 32, 34])
-def test_joined_equals_the_two_steps_by_its_own_choice(rng, check_same, joined, side):
+def test_combined_equals_the_two_steps_by_its_own_choice(rng, check_same, combined, side):
     x, kernel = make_inputs(rng, (side, 2 * side), channels=1, filters=2, batch=1)
-    check_same(lambda: joined(x, kernel), lambda: JOINED[joined][0](x, kernel), [x, kernel])
+    check_same(lambda: combined(x, kernel), lambda: COMBINED[combined][0](x, kernel), [x, kernel])
 
 
 @settings(max_examples=25, deadline=None)
 @given(
-    joined=st.sampled_from(list(JOINED)),
+    combined=st.sampled_from(list(COMBINED)),
     size=st.tuples(st.integers(1, 6), st.integers(1, 6)),
     channels=st.integers(1, 4),
     filters=st.integers(1, 4),
     seed=st.integers(0, 1000),
 )
-def test_any_size(joined, size, channels, filters, seed):
+def test_any_size(combined, size, channels, filters, seed):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(resampling, "_SMALLEST_SIDE", 0)
-        size = [2 * side for side in size] if joined is conv_average_pool else size
+        size = [2 * side for side in size] if combined is conv_average_pool else size
         x, kernel = make_inputs(np.random.default_rng(seed), size, channels, filters, batch=1)
-        want = JOINED[joined][0](x, kernel)
-        np.testing.assert_allclose(joined(x, kernel), want, rtol=1e-12, atol=1e-12)
+        want = COMBINED[combined][0](x, kernel)
+        np.testing.assert_allclose(combined(x, kernel), want, rtol=1e-12, atol=1e-12)
 
 
 def test_borders_by_hand():
-    """One pixel: upsampled, every one of the four sees the kernel's corner that lies inside."""
+    """One upsampled pixel: each of the four copies sees the corner of the kernel that is inside."""
     x, kernel = np.ones((1, 1, 1, 1)), np.arange(9.0).reshape(3, 3, 1, 1)
     corners = [[[4 + 5 + 7 + 8, 3 + 4 + 6 + 7], [1 + 2 + 4 + 5, 0 + 1 + 3 + 4]]]
     with pytest.MonkeyPatch.context() as patch:
@@ -115,24 +115,24 @@ def test_borders_by_hand():
             np.testing.assert_allclose(pooled[0, 0, 0], [np.mean(corners)])
 
 
-@pytest.mark.parametrize("joined", JOINED)
-def test_sizes_known_at_run_time_only(rng, joined):
-    """One function for all sizes: on either side of what is worth joining, the smallest too."""
+@pytest.mark.parametrize("combined", COMBINED)
+def test_sizes_known_at_run_time_only(rng, combined):
+    """One function for all sizes, the smallest included, above and below the threshold."""
     kernel = make_inputs(rng, (2, 2))[1]
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.float64)])
     def run(x):
         with tf.GradientTape() as tape:
             tape.watch([x, kernel])
-            y = joined(x, kernel)
+            y = combined(x, kernel)
             loss = tf.reduce_sum(y**2)
         return y, tape.gradient(loss, [x, kernel])
 
-    for size in JOINED[joined][1]:
+    for size in COMBINED[combined][1]:
         x = tf.constant(rng.normal(size=(2, *size, 3)))
         with tf.GradientTape() as tape:
             tape.watch([x, kernel])
-            want = JOINED[joined][0](x, kernel)
+            want = COMBINED[combined][0](x, kernel)
             loss = tf.reduce_sum(want**2)
         want = want, tape.gradient(loss, [x, kernel])
         for g, w in zip(tf.nest.flatten(run(x)), tf.nest.flatten(want), strict=True):
@@ -140,19 +140,21 @@ def test_sizes_known_at_run_time_only(rng, joined):
 
 
 @pytest.mark.parametrize("always", [True, False])
-@pytest.mark.parametrize("joined", JOINED)
-def test_half_precision(rng, forbid, joined, always):
+@pytest.mark.parametrize("combined", COMBINED)
+def test_half_precision(rng, forbid, combined, always):
     forbid(always)
     x, kernel = (tf.cast(value, tf.bfloat16) for value in make_inputs(rng, (8, 6)))
     with tf.GradientTape() as tape:
         tape.watch([x, kernel])
-        y = joined(x, kernel)
+        y = combined(x, kernel)
         loss = tf.reduce_sum(tf.cast(y, tf.float32))
     assert {part.dtype for part in [y, *tape.gradient(loss, [x, kernel])]} == {tf.bfloat16}
     exact = [tf.cast(value, tf.float64) for value in (x, kernel)]
-    error = np.abs(tf.cast(y, tf.float64).numpy() - JOINED[joined][0](*exact).numpy())
-    magnitude = JOINED[joined][0](*map(tf.abs, exact)).numpy()  # what rounding is relative to
-    # Kernels summed along rows and columns, the result: three roundings by half of 2**-8.
+    error = np.abs(tf.cast(y, tf.float64).numpy() - COMBINED[combined][0](*exact).numpy())
+    magnitude = COMBINED[combined][0](
+        *map(tf.abs, exact)
+    ).numpy()  # rounding errors are relative to it
+    # Three roundings by half of 2**-8: kernel sums along rows, along columns, and the result.
     assert (error <= 1.5 * 2**-8 * magnitude).all() and error.max() > 0
 
 
@@ -187,7 +189,7 @@ def test_conv_equals_the_slow_one(rng, conv_same):
 
 
 def padded_conv(x, kernel, stride):
-    """Convolution with k // 2 zeros on every side, as PyTorch's with ``padding=k // 2``."""
+    """Convolution with k // 2 zeros on every side, like PyTorch's ``padding=k // 2``."""
     sides = 2 * [2 * [kernel.shape[0] // 2]]
     return tf.nn.conv2d(x, kernel, stride, [[0, 0], *sides, [0, 0]])
 
@@ -203,7 +205,7 @@ STRIDED = [
 @pytest.mark.parametrize("size", [3, 4])
 @pytest.mark.parametrize(("sides", "by_3", "by_4"), STRIDED)
 def test_strided_convolution(rng, check_same, sides, by_3, by_4, size):
-    """As the strided operation; of the sizes that PyTorch gives, known at run time or before."""
+    """Equals the strided operation, with PyTorch's sizes, static or known at run time only."""
     x, kernel = rng.normal(size=(2, *sides, 3)), tf.constant(rng.normal(size=(size, size, 3, 5)))
     x = tf.constant(x)
     check_same(lambda: strided_conv(x, kernel), lambda: padded_conv(x, kernel, 2), [x, kernel])
@@ -222,8 +224,8 @@ def test_even_kernels_add_a_row_and_a_column(rng, check_same, sides):
     assert conv(x, kernel).shape[1:3] == tuple(side + 1 for side in sides)
 
 
-def test_strided_convolutions_run_as_plain_ones(monkeypatch):
-    """Strided gradients have no fast half-precision kernel on CPU, nor have uneven paddings."""
+def test_strided_convolutions_run_with_stride_1(monkeypatch):
+    """Strides and uneven padding have no fast half-precision gradient kernel on CPU."""
     seen = []
     monkeypatch.setattr(resampling.ops, "conv", lambda x, kernel, **how: seen.append(how) or x)
     for size in (3, 4):
@@ -252,7 +254,7 @@ COMPOSED = {
 @pytest.mark.parametrize("use_bias", [True, False])
 @pytest.mark.parametrize("resample", COMPOSED)
 def test_spectral_convolution_resamples(rng, check_same, monkeypatch, resample, use_bias, always):
-    """As an explicit change of resolution beside the convolution with the normalised kernel."""
+    """Equals separate resampling and convolution with the normalised kernel."""
     monkeypatch.setattr(resampling, "_SMALLEST_SIDE", 0 if always else LARGE)
     layer, x = make_layer(resample, use_bias=use_bias), tf.constant(rng.normal(size=(2, 6, 4, 3)))
 
@@ -282,7 +284,7 @@ def test_spectral_convolution_with_an_even_kernel(rng, check_same, resample):
     [(3, "none", 9), (3, "average_pool", 4), (3, "upsample", 18), (3, "stride", 5),
      (4, "none", 10), (4, "stride", 5)],
 )  # fmt: skip
-def test_output_shape_of_sizes_unknown(size, resample, side):
+def test_output_shape_of_unknown_sizes(size, resample, side):
     layer = SpectralConv2D(5, size, resample=resample)
     assert layer.compute_output_shape((None, None, 9, 3)) == (None, None, side, 5)
 
@@ -293,7 +295,7 @@ def test_spectral_convolution_contract(keras_contract, rng, resample):
     keras_contract(lambda **options: SpectralConv2D(5, 3, resample=resample, **options), image)
 
 
-def test_spectral_convolution_without_the_argument_is_the_plain_one():
+def test_a_config_without_resample_means_none():
     config = SpectralConv2D(5, 3).get_config()
     assert config.pop("resample") == "none"
     assert SpectralConv2D.from_config(config).resample == "none"

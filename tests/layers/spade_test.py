@@ -1,4 +1,4 @@
-"""The SPADE block against a slow reference, written out with one-hot maps in float64."""
+"""The SPADE block against a slow reference on one-hot maps in float64."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def make_block(rng, widths, noise_channels=NOISE, **options):
 
 
 def make_inputs(rng, channels, size=(4, 6), noise_channels=NOISE, upsample=False):
-    """``size`` is that of the label map."""
+    """Arguments of the block; ``size`` is that of the label map."""
     sides = [side // 2 for side in size] if upsample else size
     x = tf.constant(rng.normal(size=(2, *sides, channels)))
     label_map = tf.constant(rng.integers(0, CLASSES, (2, *size)), tf.int32)
@@ -30,18 +30,18 @@ def make_inputs(rng, channels, size=(4, 6), noise_channels=NOISE, upsample=False
 
 
 def float32_inputs(rng, channels):
-    """The same as arrays, for the contract."""
+    """The same inputs as float32 arrays."""
     x, label_map, noise = (x.numpy() for x in make_inputs(rng, channels))
     return x.astype(np.float32), label_map, noise.astype(np.float32)
 
 
 class Reference:
-    """The block as the paper draws it, on weights by name."""
+    """The block as in the paper's figure, with the weights of ``block`` by name."""
 
     def __init__(self, block):
         self.weights = {v.path.split("/", 1)[1]: v.value for v in block.variables}
         self.shortcut, self.upsample = block.learned_shortcut, block.upsample
-        self.averages = {}  # running averages behind a training pass
+        self.averages = {}  # running averages after a training pass
 
     def __call__(self, x, label_map, noise=None, training=False):
         field = tf.one_hot(label_map, CLASSES, dtype=tf.float64)
@@ -99,7 +99,7 @@ def test_block_equals_the_reference(rng, widths, training, upsample, dense):
     target = rng.normal(size=(2, 4, 6, widths[1]))
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(inputs[::2])
-        # The reference first: it reads u and v from before the power iteration.
+        # The reference first: it must read u and v before the power iteration updates them.
         slow = reference(*inputs, training=training)
         fast = block(*inputs, training=training)
         losses = [tf.reduce_sum(y * target) for y in (slow, fast)]
@@ -132,7 +132,7 @@ def test_block_at_the_smallest_resolutions(rng, size, upsample):
 
 
 def test_upsampled_statistics_count_every_copy(rng):
-    """At 2 images of 1x1 the unbiased variance is 8/7 of the biased one, not twice it."""
+    """For 2 images of 1x1 the unbiased variance is 8/7 of the biased one, not 2 times."""
     block, inputs = (
         make_block(rng, (6, 2), upsample=True),
         make_inputs(rng, 6, (2, 2), upsample=True),
@@ -144,7 +144,7 @@ def test_upsampled_statistics_count_every_copy(rng):
     np.testing.assert_allclose(block.batch_norm_0.moving_variance.numpy(), want, rtol=1e-12)
 
 
-def test_norms_of_one_input_share_their_statistics(rng):
+def test_norms_with_the_same_input_share_statistics(rng):
     block, inputs = make_block(rng, (6, 2)), make_inputs(rng, 6)
     before = block.batch_norm_0.moving_mean.numpy()
     block(*inputs, training=True)
@@ -153,7 +153,7 @@ def test_norms_of_one_input_share_their_statistics(rng):
     assert sum("batch_norm" in v.path for v in block.variables) == 4
 
 
-def test_evaluation_moves_nothing(rng):
+def test_evaluation_updates_nothing(rng):
     block, inputs = make_block(rng, (6, 2)), make_inputs(rng, 6)
     before = block.get_weights()
     block(*inputs, training=False)

@@ -1,4 +1,4 @@
-"""Spectral normalisation against the singular value decomposition and closed forms."""
+"""Spectral normalisation against singular value decomposition and closed forms."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ from oasis_tf.layers.spectral_norm import power_iteration
 
 
 def make_layer(rng, channels=3, filters=5, size=3, dtype="float64", **options):
-    """A layer whose every weight is random; u and v come from Keras' own generator."""
+    """A layer with random weights; Keras' own generator draws u and v."""
     keras.utils.set_random_seed(0)
     layer = SpectralConv2D(filters, size, dtype=dtype, **options)
     layer.build((None, None, None, channels))
@@ -54,11 +54,11 @@ def test_a_training_call_takes_one_power_iteration(rng, conv_same):
         np.testing.assert_allclose(layer.v.numpy(), v, rtol=1e-12)
         want = conv_same(x, layer.kernel.numpy() / (v @ matrix @ u)) + layer.bias.numpy()
         np.testing.assert_allclose(y, want, rtol=1e-10, atol=1e-12)
-    np.testing.assert_array_equal(matrix_of(layer), matrix)  # the kernel itself stays
+    np.testing.assert_array_equal(matrix_of(layer), matrix)  # the kernel itself is not changed
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.9])
-def test_evaluation_takes_u_and_v_as_they_are(rng, conv_same, scale):
+def test_evaluation_uses_the_stored_u_and_v(rng, conv_same, scale):
     layer, x = make_layer(rng), rng.normal(size=(1, 4, 4, 3))
     u, v = scale * unit(rng.normal(size=5)), scale * unit(rng.normal(size=27))
     layer.u.assign(u)
@@ -83,7 +83,7 @@ def test_gradient_flows_through_sigma(rng, training):
     plain = x.reshape(-1, 3).T @ target.reshape(-1, 5)
     want = (plain - (plain * matrix / sigma).sum() * np.outer(v, u)) / sigma
     np.testing.assert_allclose(got, want, rtol=1e-10)
-    assert np.abs(got - plain / sigma).max() > 0.1  # what is left without that gradient
+    assert np.abs(got - plain / sigma).max() > 0.1  # not the gradient without that term
 
 
 def test_gradient_against_finite_differences(rng):
@@ -105,7 +105,7 @@ def test_gradient_against_finite_differences(rng):
 
 @settings(max_examples=20, deadline=None)
 @given(exponent=st.integers(-30, 30), seed=st.integers(0, 1000))
-def test_scale_of_the_kernel_does_not_matter(exponent, seed):
+def test_the_scale_of_the_kernel_does_not_matter(exponent, seed):
     rng = np.random.default_rng(seed)
     layer, x = make_layer(rng, dtype="float32"), rng.normal(size=(1, 3, 3, 3)).astype(np.float32)
     u = layer.u.numpy()
@@ -125,7 +125,7 @@ def test_tiny_and_huge_kernels_are_normalised(rng, scale):
     assert abs(np.linalg.norm(normalised, ord=2) - 1) < 1e-3
 
 
-def test_zero_kernel_has_no_norm(rng):
+def test_a_kernel_of_zeros_gives_nan(rng):
     u, v, _ = power_iteration(tf.zeros((27, 5)), tf.ones(5))
     np.testing.assert_array_equal(u, np.zeros(5))
     np.testing.assert_array_equal(v, np.zeros(27))

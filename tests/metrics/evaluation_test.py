@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from oasis_tf.data import pipeline
+from oasis_tf.data.datasets import folder_label_space
 from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.metrics import evaluation, names
 from oasis_tf.metrics.evaluator import (
@@ -19,14 +20,15 @@ from oasis_tf.metrics.evaluator import (
     finite_uint8,
     padded_batches,
 )
+from oasis_tf.metrics.features import networks
+from oasis_tf.metrics.features.frechet import frechet_distance
 from oasis_tf.metrics.reports import evaluation_file
-from oasis_tf.metrics.segmentation import segmenter
+from oasis_tf.metrics.sampler import Capabilities, Capability, Sampler
+from oasis_tf.metrics.segmentation import compact_segmenter
 from oasis_tf.metrics.segmentation.confusion import ConfusionMatrix
-from oasis_tf.systems.oasis.config import EvaluationConfig, ModelConfig
+from oasis_tf.metrics.settings import EvaluationConfig
 
 COLOURS = np.array([(90, 90, 90), (230, 40, 40), (40, 230, 40), (40, 40, 230)])
-
-MODEL = ModelConfig(num_classes=4, has_unknown=True)
 
 
 def nearest_colour(image):
@@ -35,28 +37,23 @@ def nearest_colour(image):
     return np.argmin(distance, axis=-1).astype(np.int32) + 1
 
 
-class ColourModel:
-    """Stands in for `OASIS`: segments badly; `painted` are the seeds of what was painted of it."""
-
-    def __init__(self, label_space):
-        data = types.SimpleNamespace(crop_height=64, crop_width=64)
-        self.config = types.SimpleNamespace(data=data)
-        self.label_space = label_space
-        self.painted = []
-
-    def segment(self, image):
-        predicted = nearest_colour(image)
-        return np.where(predicted == 2, 3, predicted)
+def segment(image):
+    """Stands in for a model's own segmentation: a bad one."""
+    predicted = nearest_colour(image)
+    return np.where(predicted == 2, 3, predicted)
 
 
-class ColourPainter:
-    """Stands in for `Painter`: paints class colours, wrong ones for odd seeds."""
+class ColourSampler(Sampler):
+    """Generates class colours, wrong ones for odd seeds; keeps the seeds."""
 
-    def __init__(self, model):
-        self.model = model
+    def __init__(self):
+        self.seeds = []
+
+    def refresh(self):
+        pass
 
     def __call__(self, label_map, seed):
-        self.model.painted.append(seed.tolist())
+        self.seeds.append(seed.tolist())
         odd = (seed % 2 == 1)[:, None, None]
         shown = np.where(odd & (label_map > 0), label_map % 3 + 1, label_map)
         return (COLOURS[shown] / 127.5 - 1).astype(np.float32)
@@ -72,11 +69,19 @@ class NearestColourSegmenter:
 
 @pytest.fixture
 def context(colour_dataset, monkeypatch, tmp_path):
-    monkeypatch.setattr(evaluation, "Painter", ColourPainter)
-    monkeypatch.setattr(segmenter, "cached_segmenter", lambda *args: NearestColourSegmenter())
-    model = ColourModel(colour_dataset.label_space)
+    monkeypatch.setattr(
+        compact_segmenter, "cached_segmenter", lambda *args: NearestColourSegmenter()
+    )
     return EvaluationContext(
-        model, colour_dataset, str(tmp_path), batch_size=4, settings=EvaluationConfig()
+        dataset=colour_dataset,
+        model_dir=str(tmp_path),
+        height=64,
+        width=64,
+        sampler=ColourSampler(),
+        step=40,
+        label_space=colour_dataset.label_space,
+        segment=segment,
+        batch_size=4,
     )
 
 
@@ -104,12 +109,12 @@ def test_values_are_those_of_the_whole_split_without_padding(context, colour_dat
     values = values_of(found)
     image, label_map = validation_split(colour_dataset)
     assert len(image) == 5  # by 4: the second batch is three quarters padding
-    expected = scores_of(label_map, context.model.segment(image))
+    expected = scores_of(label_map, segment(image))
     assert values["segmentation/miou"] == expected.mean_iou()
     assert values["segmentation/pixel_accuracy"] == expected.pixel_accuracy()
     assert values["segmentation/iou/green"] == 0.0
-    painted = ColourPainter(context.model)(label_map, np.arange(10, 15))
-    expected = scores_of(label_map, nearest_colour(painted * 127.5 + 127.5))
+    generated = ColourSampler()(label_map, np.arange(10, 15))
+    expected = scores_of(label_map, nearest_colour(generated * 127.5 + 127.5))
     assert values["alignment_compact/miou"] == expected.mean_iou()
     assert 0.3 < expected.mean_iou() < 0.7
     expected = scores_of(label_map, nearest_colour(image))
@@ -117,23 +122,23 @@ def test_values_are_those_of_the_whole_split_without_padding(context, colour_dat
     assert not any("unknown" in name for name in values)
 
 
-def test_image_i_has_seed_plus_i_and_is_painted_once(context):
+def test_image_i_has_seed_plus_i_and_is_generated_once(context):
     evaluation.evaluate(context, ["alignment"], seed=10)
-    assert context.model.painted == [[10, 11, 12, 13], [14, 15, 16, 17]]
+    assert context.sampler.seeds == [[10, 11, 12, 13], [14, 15, 16, 17]]
 
 
-def test_a_batch_is_painted_once_for_all_metrics(context, colour_dataset):
+def test_a_batch_is_generated_once_for_all_metrics(colour_dataset):
     image, label_map = validation_split(colour_dataset)
-    painter = ColourPainter(context.model)
-    (batch,) = padded_batches([(image, label_map)], painter, 5, seed=0)
+    sampler = ColourSampler()
+    (batch,) = padded_batches([(image, label_map)], sampler, 5, seed=0)
     assert batch.generated is batch.generated
     assert batch.generated.dtype == np.uint8
-    assert len(context.model.painted) == 1
+    assert len(sampler.seeds) == 1
 
 
-def test_features_are_computed_once_and_of_valid_rows_alone(context, colour_dataset):
+def test_features_are_computed_once_and_of_valid_rows_alone(colour_dataset):
     image, label_map = validation_split(colour_dataset)
-    (batch,) = padded_batches([(image, label_map)], ColourPainter(context.model), 8, seed=0)
+    (batch,) = padded_batches([(image, label_map)], ColourSampler(), 8, seed=0)
     calls = []
 
     def network(images):
@@ -160,22 +165,21 @@ def test_values_do_not_depend_on_the_number_of_workers(context):
     metrics = ["segmentation", "alignment"]
     want = evaluation.evaluate(context, metrics, seed=3)
     for workers in (2, 4):
-        context.model.painted.clear()
+        context.sampler.seeds.clear()
         evaluators = [evaluation.make_evaluators(context, metrics) for _ in range(workers)]
-        painter = ColourPainter(context.model)
         states = [
-            evaluation.collect(context, one, painter, seed=3, worker=k, workers=workers)
+            evaluation.collect(context, one, seed=3, worker=k, workers=workers)
             for k, one in enumerate(evaluators)
         ]
         found = evaluation.results(evaluators[0], states)
         assert values_of(found) == values_of(want)
         assert found["alignment"].protocol == want["alignment"].protocol
-        assert sorted(context.model.painted) == [[3, 4], [5, 6], [7, 8]]
+        assert sorted(context.sampler.seeds) == [[3, 4], [5, 6], [7, 8]]
 
 
-def test_nothing_is_painted_for_metrics_of_real_images(context):
+def test_nothing_is_generated_for_metrics_of_real_images(context):
     evaluation.evaluate(context, ["segmentation"])
-    assert context.model.painted == []
+    assert context.sampler.seeds == []
 
 
 class FileEvaluator(Evaluator):
@@ -196,7 +200,7 @@ class FileEvaluator(Evaluator):
 def test_no_image_is_read_for_metrics_that_need_none(context, monkeypatch):
     monkeypatch.setattr(evaluation.pipeline, "evaluation_batches", lambda *a, **k: broken_stream())
     evaluators = {"lvis": FileEvaluator()}
-    states = evaluation.collect(context, evaluators, ColourPainter(context.model))
+    states = evaluation.collect(context, evaluators)
     assert evaluation.results(evaluators, [states])["lvis"].values == {"lvis/map": 0.5}
 
 
@@ -208,14 +212,14 @@ def broken_stream():
     return types.SimpleNamespace(as_numpy_iterator=batches)
 
 
-def test_images_that_are_not_finite_are_refused(context, monkeypatch):
-    class Diverged(ColourPainter):
+def test_images_that_are_not_finite_are_refused(context):
+    class Diverged(ColourSampler):
         def __call__(self, label_map, seed):
             image = super().__call__(label_map, seed)
             image[0, 0, 0, 0] = np.nan
             return image
 
-    monkeypatch.setattr(evaluation, "Painter", Diverged)
+    context = dataclasses.replace(context, sampler=Diverged())
     with pytest.raises(ValueError, match="must be finite. Received: 1 of 49152 .*--checkpoint"):
         evaluation.evaluate(context, ["alignment"])
     with pytest.raises(ValueError, match="2 of 3 values"):
@@ -247,9 +251,8 @@ def test_bad_metric_names_are_refused(context, metrics, message):
 
 
 def test_a_data_set_of_other_classes_is_refused(context):
-    context.model.label_space = types.SimpleNamespace(
-        class_names=("sky", "sea"), has_unknown=False, num_classes=2, dataset="folder"
-    )
+    other = folder_label_space(2, class_names=["sky", "sea"])
+    context = dataclasses.replace(context, label_space=other)
     with pytest.raises(ValueError, match="same classes.*model of 2 classes.*data set of 4 classes"):
         evaluation.evaluate(context, ["segmentation"])
 
@@ -271,26 +274,100 @@ def test_every_metric_has_its_evaluator_and_its_names():
 
 
 def test_settings_are_checked_before_work(colour_dataset, tmp_path):
-    space = colour_dataset.label_space
+    able = Capabilities(set(Capability), colour_dataset.label_space)
     settings = EvaluationConfig(segmenter=str(tmp_path / "none.keras"))
-    evaluation.check(["segmentation"], settings, MODEL, space)
+    evaluation.check(["segmentation"], settings, able)
     with pytest.raises(ValueError, match="--segmenter must be auto.*none.keras"):
-        evaluation.check(["segmentation", "alignment"], settings, MODEL, space)
+        evaluation.check(["segmentation", "alignment"], settings, able)
     with pytest.raises(ValueError, match="Unknown metrics: speed"):
-        evaluation.check(["speed"], settings, MODEL, space)
+        evaluation.check(["speed"], settings, able)
 
 
-def test_a_model_without_discriminator_cannot_segment(colour_dataset):
-    model = dataclasses.replace(MODEL, has_discriminator=False)
-    space = colour_dataset.label_space
-    evaluation.check(["alignment"], EvaluationConfig(), model, space)
-    with pytest.raises(ValueError, match="be measured by the metric segmentation"):
-        evaluation.check(["alignment", "segmentation"], EvaluationConfig(), model, space)
+# === Models that cannot do everything ===
+
+
+@pytest.mark.parametrize(
+    ("has", "possible"),
+    [
+        (set(), "fid,kid,precision_recall"),
+        ({Capability.NOISE}, "fid,kid,precision_recall,diversity"),
+        ({Capability.LABEL_MAPS}, "fid,kid,precision_recall,alignment,colour,texture"),
+        (
+            set(Capability) - {Capability.SEGMENTATION},
+            "fid,kid,precision_recall,alignment,diversity,class_diversity,colour,texture",
+        ),
+    ],
+    ids=["nothing", "noise", "label maps", "no segmentation"],
+)
+def test_a_metric_that_a_model_cannot_have_is_refused_by_name(colour_dataset, has, possible):
+    space = colour_dataset.label_space if Capability.LABEL_MAPS in has else None
+    able = Capabilities(has, space)
+    evaluation.check(possible.split(","), EvaluationConfig(), able)
+    for name in set(evaluation.METRICS) - {*possible.split(","), "lvis"}:
+        with pytest.raises(ValueError, match=f"The metric {name} .* Leave it out"):
+            evaluation.check([*possible.split(","), name], EvaluationConfig(), able)
+
+
+def test_a_system_says_why_its_model_cannot(colour_dataset):
+    reasons = {Capability.NOISE: "This model is deterministic."}
+    able = Capabilities({Capability.LABEL_MAPS}, colour_dataset.label_space, reasons)
+    message = "diversity compares images of different noise. This model is deterministic. Leave"
+    with pytest.raises(ValueError, match=message):
+        evaluation.check(["diversity"], EvaluationConfig(), able)
+    with pytest.raises(ValueError, match="segmentation scores .* A model of this kind has none"):
+        evaluation.check(["segmentation"], EvaluationConfig(), able)
+
+
+class SeedSampler(ColourSampler):
+    """Stands in for a system without label maps: images of one random colour each."""
+
+    def __call__(self, label_map, seed):
+        self.seeds.append(seed.tolist())
+        colours = [np.random.default_rng(int(s)).uniform(-1, 1, 3) for s in seed]
+        return np.broadcast_to(np.array(colours)[:, None, None], (len(seed), 64, 64, 3))
+
+
+def without_label_maps(context, **changes):
+    return dataclasses.replace(
+        context, sampler=SeedSampler(), label_space=None, segment=None, **changes
+    )
+
+
+def test_a_model_without_label_maps_is_measured_by_its_seeds(context, colour_dataset):
+    settings = EvaluationConfig(diversity_samples=2)
+    context = without_label_maps(context, settings=settings)
+    metrics = ["fid", "kid", "precision_recall", "diversity"]
+    found = evaluation.evaluate(context, metrics, seed=10)
+    assert [10, 11, 12, 13] in context.sampler.seeds
+    assert all(np.isfinite(value) for value in values_of(found).values())
+    want = "one generated image for each validation image"
+    assert found["fid"].protocol["images"] == want
+    image, _ = validation_split(colour_dataset)
+    generated = SeedSampler()(None, np.arange(10, 15))
+    network = networks.feature_network()
+    features = (network(image), network(finite_uint8(generated)))
+    moments = [(x.mean(0), np.cov(x.T)) for x in map(np.float64, features)]
+    fid = found["fid"].values["fid_seeded64"]
+    assert fid == pytest.approx(frechet_distance(*moments[0], *moments[1]), rel=1e-6)
+
+
+def test_data_without_label_maps(context):
+    images = [np.full((n, 64, 64, 3), 50 * n, np.uint8) for n in (4, 1)]
+    context = without_label_maps(context, settings=EvaluationConfig(diversity_samples=2))
+    evaluators = evaluation.make_evaluators(context, ["fid", "diversity"])
+    batches = padded_batches([(one, None) for one in images], context.sampler, 4, seed=0)
+    for batch in batches:
+        assert batch.label_map is None
+        for one in evaluators.values():
+            one.update(batch)
+    found = evaluation.results(evaluators, [[one.state() for one in evaluators.values()]])
+    assert all(np.isfinite(value) for value in values_of(found).values())
+    assert found["diversity"].protocol["num_maps"] == 5
 
 
 def test_a_report_holds_values_and_what_they_depend_on(context, tmp_path):
     found = evaluation.evaluate(context, ["segmentation", "alignment"], seed=3)
-    contents = evaluation.make_report(context, found, seed=3, step=40, seconds=1.26)
+    contents = evaluation.make_report(context, found, seed=3, seconds=1.26)
     path = tmp_path / "report.json"
     evaluation_file.write(contents, path)
     read = json.loads(path.read_text())
@@ -316,7 +393,7 @@ def test_damaged_records_are_refused_or_left_out_and_counted(context, colour_dat
     assert skipping.num_images == 4
     image, label_map = validation_split(colour_dataset)
     sound = [0, 1, 3, 4]
-    want = scores_of(label_map[sound], context.model.segment(image[sound])).mean_iou()
+    want = scores_of(label_map[sound], segment(image[sound])).mean_iou()
     got = evaluation.evaluate(skipping, ["segmentation"])
     assert got["segmentation"].values["segmentation/miou"] == pytest.approx(want)
     assert got["segmentation"].protocol["num_real"] == 4

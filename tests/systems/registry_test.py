@@ -1,4 +1,4 @@
-"""Systems by name: which one a model directory holds, which flags it has, what it can do."""
+"""Systems by name: that of a model directory, its flags and its abilities."""
 
 import dataclasses
 import json
@@ -72,13 +72,13 @@ def toy_dir(toy, tmp_path):
 
 
 def old_config(tmp_path):
-    """config.json as it was before there was a choice of systems."""
+    """Writes a config.json from before there was a choice of systems."""
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / CONFIG_FILE).write_text('{"format_version": 1, "model": {}}')
     return str(tmp_path / "old")
 
 
-def test_a_model_directory_tells_its_system(toy_dir, tmp_path):
+def test_the_system_of_a_model_directory(toy_dir, tmp_path):
     assert systems.of_model_dir(toy_dir).name == "toy"
     assert systems.of_model_dir(old_config(tmp_path)).name == "oasis"
     assert oasis_tf.load(toy_dir, 7) == ("toy", toy_dir, 7)
@@ -173,6 +173,13 @@ def test_abilities(toy):
         "The system must have the ability `ablate`. Received: system=toy, which does not. Systems "
         "that do: oasis."
     )
+
+
+def test_a_command_refuses_a_system_without_its_ability(toy, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["prepare", "--system=toy", "--output=out"])
+    with pytest.raises(SystemExit, match="1"):
+        system_runner.run_ability("prepare")
+    assert "ability `prepare`. Received: system=toy, which does not" in capsys.readouterr().err
 
 
 def test_every_ability_of_every_system_can_be_imported():

@@ -1,53 +1,36 @@
 """Exact restart: a run that is killed outright, over and over, is the run that never stopped."""
 
-import os
 import random
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from oasis_tf.training import loop
 from oasis_tf.training.store import CheckpointStore
+from tests.training.processes import start
 
-STEPS = 220
-SAVING = ("weights", "manifest", "rename", "drop")  # stages of kills_main.py
-FLAGS = [
-    *("--crop_height=32", "--crop_width=32", "--resize_height=36", "--resize_width=36"),
-    *("--generator_channels=1", "--discriminator_channels=1", "--spade_channels=4"),
-    *("--generator_widths=2,2,1", "--discriminator_widths=2,2", "--noise_channels=4"),
-    *("--batch_size=2", "--ema_decay=0.5", "--statistics_batches=1", f"--steps={STEPS}"),
-    *("--log_every=3", "--checkpoint_every=2", "--keep_every=40", "--strategy=none"),
-]
+SAVING = ("weights", "manifest", "rename", "drop")  # stages of toy_main.py
+SETTINGS = {"batch_size": 2, "log_every": 4, "checkpoint_every": 2, "strategy": "none"}
 
 
 class Trainer:
-    """Starts the train command on one model directory, kills it and counts how often."""
+    """Starts runs of one model directory, kills them and counts how often."""
 
-    def __init__(self, data_dir, model_dir, seed=0):
-        self._flags = [*FLAGS, f"--data_dir={data_dir}", f"--model_dir={model_dir}"]
-        self._random = random.Random(seed)
+    def __init__(self, model_dir, steps, *flags, **settings):
+        self._start = (model_dir, SETTINGS | {"steps": steps} | settings, *flags)
+        self._random = random.Random(0)
         self.store = CheckpointStore(str(model_dir))
         self.kills = 0
 
-    def start(self, *command):
-        source = str(Path(loop.__file__).resolve().parents[2])
-        command = command or ("-m", "oasis_tf.train")
-        return subprocess.Popen(
-            [sys.executable, *map(str, command), *self._flags],
-            env=os.environ | {"PYTHONPATH": source},
-            stdout=subprocess.DEVNULL,
-        )
+    def start(self, *flags):
+        return start(*self._start, *flags)
 
     def newest(self):
         return max(self.store.steps(), default=0)
 
     def kill_while_saving(self, stage):
-        script = Path(__file__).with_name("kills_main.py")
-        process = self.start(script, stage, self.newest() + 3)
+        process = self.start(f"--die_in={stage}", f"--die_at={self.newest() + 3}")
         assert process.wait(300) == -9, f"not killed in stage {stage}"
         self.kills += 1
 
@@ -94,8 +77,9 @@ def assert_same_files(got, want):
 
 
 @pytest.mark.slow
-def test_a_run_killed_over_and_over_is_the_run_that_never_stopped(data_dir, tmp_path):
-    whole, killed = Trainer(data_dir, tmp_path / "whole"), Trainer(data_dir, tmp_path / "killed")
+def test_a_run_killed_over_and_over_is_the_run_that_never_stopped(tmp_path):
+    steps = 400
+    whole, killed = (Trainer(tmp_path / n, steps, keep_every=40) for n in ("whole", "killed"))
     undisturbed = whole.start()
     for stage in SAVING:
         killed.kill_while_saving(stage)
@@ -104,7 +88,25 @@ def test_a_run_killed_over_and_over_is_the_run_that_never_stopped(data_dir, tmp_
         killed.kill_later()
         killed.kill_early()
         killed.kill_at_a_hidden_folder()
-    assert killed.kills >= 20 and killed.newest() < STEPS
+    assert killed.kills >= 20 and killed.newest() < steps
     assert killed.start().wait(600) == 0 and undisturbed.wait(600) == 0
-    assert whole.newest() == STEPS
+    assert whole.newest() == steps
     assert_same_files(killed.store, whole.store)
+
+
+def test_two_replicas_killed_and_restarted_end_as_one_device_that_never_stopped(tmp_path):
+    """Bit for bit as two replicas that never stopped; as one device to rounding."""
+    two = ("--devices=2",)
+    one = Trainer(tmp_path / "one", 9)
+    whole = Trainer(tmp_path / "whole", 9, *two, strategy="mirrored")
+    killed = Trainer(tmp_path / "killed", 9, *two, strategy="mirrored")
+    running = [one.start(), whole.start()]
+    killed.kill_while_saving("rename")
+    assert killed.newest() == 2
+    assert [process.wait(300) for process in (*running, killed.start())] == [0, 0, 0]
+    assert_same_files(killed.store, whole.store)
+    got, want = whole.store.read(9, "training"), one.store.read(9, "training")
+    assert set(got) == set(want) and got["optimizer/iteration"] == 9
+    for name in set(want) - {"pending/names"}:
+        tolerance = 1e-6 if name.startswith("pending/") else 1e-12  # metrics are kept in float32
+        np.testing.assert_allclose(got[name], want[name], rtol=tolerance, err_msg=name)

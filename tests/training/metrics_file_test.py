@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from oasis_tf.training.metrics_file import MetricsFile, best_checkpoint
+from oasis_tf.training.metrics_file import MetricsFile, best_checkpoint, check_best
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_no_file(file):
     assert file.best_step(None, [1]) is None
 
 
-def test_truncation_drops_what_lies_behind_a_step_and_a_line_cut_off(file):
+def test_truncation_drops_what_comes_after_a_step_and_a_line_cut_off(file):
     add(file, "fid_seeded64", 5.0, 4.0, 3.0)
     whole = text(file)
     with open(file.path, "a") as opened:
@@ -104,15 +104,24 @@ def test_values_of_different_names_are_not_compared(file):
     assert file.best_step("fid_seeded64", [10, 20, 30]) == 10
 
 
-def test_the_best_checkpoint_of_a_model_directory(file, make_config, tmp_path):
-    make_config(best_metric="segmentation/miou").save(tmp_path)
+def test_the_best_checkpoint_of_a_model_directory(file, tmp_path):
     message = r"no best checkpoint: none of \[4\] was evaluated by segmentation/miou .*--eval_every"
     with pytest.raises(ValueError, match=message):
-        best_checkpoint(str(tmp_path), [4])
+        best_checkpoint(str(tmp_path), [4], "segmentation/miou")
     file.append_evaluation(4, {"fid_seeded64": 2.0, "segmentation/miou": 0.1})
     file.append_evaluation(8, {"fid_seeded64": 3.0, "segmentation/miou": 0.2})
-    assert best_checkpoint(str(tmp_path), [4, 8]) == 8
-    make_config().save(tmp_path)
+    assert best_checkpoint(str(tmp_path), [4, 8], "segmentation/miou") == 8
     assert best_checkpoint(str(tmp_path), [4, 8]) == 4
     with pytest.raises(ValueError, match=r"none of \[9\] was evaluated while training .*a step"):
         best_checkpoint(str(tmp_path), [9])
+
+
+def test_a_best_metric_must_be_among_the_values():
+    check_best(None, {"fid_seeded64": 1.0}, 4)
+    check_best("fid_seeded64", {"fid_seeded64": NAN}, 4)
+    message = (
+        "Received: best_metric=fid_inception2015; values: fid_seeded64, kid_seeded64. Repeat .* "
+        "--best_metric: it continues from step 4"
+    )
+    with pytest.raises(ValueError, match=message):
+        check_best("fid_inception2015", {"fid_seeded64": 1.0, "kid_seeded64": 0.0}, 4)

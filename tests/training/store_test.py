@@ -1,16 +1,16 @@
-"""Checkpoints: whole or absent, verified, and all there is to a run."""
+"""Checkpoints: whole or absent, and verified."""
 
 import errno
-import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from oasis_tf import OASIS
-from oasis_tf.systems.oasis.build import build_model
+import oasis_tf
 from oasis_tf.training.metrics_file import MetricsFile
-from oasis_tf.training.named_weights import forward_state, named_weights
 from oasis_tf.training.store import CheckpointStore, DamagedCheckpointError, assign_all
 
 ARRAYS = {"a/kernel": np.arange(6.0).reshape(2, 3), "step": np.int64(4)}
@@ -49,22 +49,13 @@ def test_arrays_come_back(store):
     assert sorted(os.listdir(store.path(4))) == ["inference.npz", "manifest.json", "training.npz"]
 
 
-def test_every_variable_of_a_run_comes_back(store, perturbed):
-    """Both networks, the average, both optimizers, the step."""
-    task, arrays = perturbed
-    model = task.model
-    objects = [*model.generator.variables, *model.generator_ema.variables]
-    objects += [*model.discriminator.variables, model.step]
-    objects += [*model.generator_optimizer.variables, *model.discriminator_optimizer.variables]
-    variables = task.variables()
-    assert {id(v) for v in variables.values()} == {id(v) for v in objects}
-    assert len(variables) == len(objects)
-    store.save(1, {name: v.numpy() for name, v in variables.items()}, {})
-    for variable in variables.values():
-        variable.assign(np.zeros(variable.shape))
-    assign_all(variables, store.read(1, "training"), "here")
-    for name, variable in task.variables().items():
-        np.testing.assert_array_equal(variable.numpy(), arrays[name], err_msg=name)
+def test_a_checkpoint_without_inference_arrays_has_no_file_of_them(store):
+    store.save(4, ARRAYS, {})
+    assert sorted(os.listdir(store.path(4))) == ["manifest.json", "training.npz"]
+    step, arrays = store.newest()
+    assert step == 4 and set(arrays) == set(ARRAYS)
+    with pytest.raises(DamagedCheckpointError, match="inference.npz is not what"):
+        store.read(4, "inference")
 
 
 def test_no_checkpoint(store):
@@ -156,98 +147,78 @@ def test_a_full_disk_leaves_what_was_there(store, monkeypatch, failing):
     np.testing.assert_array_equal(store.newest()[1]["step"], 4)
 
 
-def test_assign_all_lists_every_problem_and_assigns_nothing(task):
-    variables = {k: v for k, v in task.variables().items() if k.startswith("discriminator/up_0/")}
-    before = {name: v.numpy() for name, v in variables.items()}
-    arrays = {name: value + 1 for name, value in before.items()}
-    del arrays["discriminator/up_0/conv_0/u"]
-    arrays["discriminator/up_0/conv_0/bias"] = np.zeros(3)
+class Variable:
+    """As much of a variable as `assign_all` looks at."""
+
+    def __init__(self, value):
+        self.value = np.array(value)
+
+    @property
+    def shape(self):
+        return self.value.shape
+
+    def assign(self, value):
+        self.value = np.array(value)
+
+
+def test_assign_all_assigns_by_name():
+    variables = {"a": Variable([1.0, 2.0]), "b": Variable(3)}
+    assign_all(variables, {"b": np.array(4), "a": np.array([5.0, 6.0]), "more": np.ones(9)}, "here")
+    np.testing.assert_array_equal(variables["a"].value, [5, 6])
+    assert variables["b"].value == 4
+
+
+def test_assign_all_lists_every_problem_and_assigns_nothing():
+    variables = {"good": Variable([0.0]), "kernel": Variable([[1.0]]), "up_0/u": Variable([2.0])}
+    arrays = {"good": np.ones(1), "kernel": np.zeros(3)}
     with pytest.raises(ValueError, match="here does not fit this model") as caught:
         assign_all(variables, arrays, "here")
-    assert "up_0/conv_0/u is missing" in str(caught.value)
-    assert "up_0/conv_0/bias has shape (3,), not (2,)" in str(caught.value)
-    for name, variable in variables.items():
-        np.testing.assert_array_equal(variable.numpy(), before[name])
+    assert "up_0/u is missing" in str(caught.value)
+    assert "kernel has shape (3,), not (1, 1)" in str(caught.value)
+    assert [v.value.item() for v in variables.values()] == [0, 1, 2]
 
 
-# === Models ===
+# === The checkpoint that is asked for ===
 
 
-@pytest.fixture(scope="module")
-def saved(make_config, tmp_path_factory):
-    """(model directory, arrays of step 3, statistics of step 3); step 7 holds other numbers."""
-    config, path = make_config(), str(tmp_path_factory.mktemp("model"))
-    config.save(path)
-    model, rng = build_model(config), np.random.default_rng(0)
-    names = {
-        f"{name}/{key}": variable.shape
-        for name in ("generator", "generator_ema", "discriminator")
-        for key, variable in named_weights(getattr(model, name)).items()
-    }
-    states = {name: v.shape for name, v in forward_state(model.generator_ema).items()}
-    saved = {}
-    for step in (3, 7):
-        arrays = {name: rng.random(shape, np.float32) for name, shape in names.items()}
-        arrays["step"] = np.int64(step)
-        statistics = {name: rng.random(shape, np.float32) for name, shape in states.items()}
-        saved[step] = (arrays, statistics)
-        CheckpointStore(path).save(step, arrays, statistics)
-    return path, saved
-
-
-@pytest.mark.parametrize("step", [None, 3])
-def test_load_gives_the_average_its_own_statistics(saved, step):
-    path, contents = saved
-    model = OASIS.load(path, step)
-    arrays, statistics = contents[step or 7]
-    assert int(model.step.numpy()) == (step or 7)
-    assert model.label_space.num_classes == 12 and model.config.model.noise_channels == 4
-    for name in ("generator", "discriminator"):
-        for key, variable in named_weights(getattr(model, name)).items():
-            np.testing.assert_array_equal(variable.numpy(), arrays[f"{name}/{key}"])
-    for key, variable in named_weights(model.generator_ema).items():
-        want = statistics.get(key, arrays[f"generator_ema/{key}"])
-        np.testing.assert_array_equal(variable.numpy(), want)
-
-
-def test_load_takes_the_best_by_the_evaluations(saved, make_config, tmp_path):
-    path, contents = saved
-    with pytest.raises(ValueError, match=r"no best checkpoint: none of \[3, 7\] was evaluated"):
-        OASIS.load(path, "best")
-    with pytest.raises(ValueError, match=r"has no checkpoint newest. It has: \[3, 7\]"):
-        OASIS.load(path, "newest")
-    make_config(best_metric="segmentation/miou").save(tmp_path)
-    store, metrics = CheckpointStore(str(tmp_path)), MetricsFile(str(tmp_path))
+def test_load_takes_the_newest_the_named_or_the_best(store):
+    metrics = MetricsFile(store.model_dir)
     for step, score in ((3, 0.5), (5, 0.9), (7, 0.4)):
-        metrics.append_evaluation(step, {"fid_seeded64": score, "segmentation/miou": score})
-        if step in contents:
-            store.save(step, *contents[step])
-    assert int(OASIS.load(str(tmp_path), "best").step.numpy()) == 3
+        metrics.append_evaluation(step, {"fid_toy": score, "segmentation/miou": score})
+        if step != 5:
+            store.save(step, ARRAYS | {"step": np.int64(step)}, STATE)
+    for asked, found in ((None, 7), (3, 3), ("best", 7)):
+        step, arrays = store.load(asked)
+        assert step == arrays["step"] == found
+    assert store.load("best", "segmentation/miou")[0] == 3
+    damage(store, 7, name="inference.npz")
+    assert store.load()[0] == 3
     damage(store, 3)
     with pytest.raises(DamagedCheckpointError, match="step_00000003 is damaged"):
-        OASIS.load(str(tmp_path), checkpoint="best")
+        store.load("best", "segmentation/miou")
 
 
-def test_load_errors(saved, make_config, tmp_path):
-    path, _ = saved
-    with pytest.raises(ValueError, match=r"has no checkpoint 5. It has: \[3, 7\]"):
-        OASIS.load(path, 5)
-    with pytest.raises(FileNotFoundError, match="not a model directory"):
-        OASIS.load(str(tmp_path))
-    make_config().save(str(tmp_path))
-    with pytest.raises(FileNotFoundError, match="has no whole checkpoint yet"):
-        OASIS.load(str(tmp_path))
+def test_load_errors(store):
+    with pytest.raises(FileNotFoundError, match="has no whole checkpoint yet. Train on, or use"):
+        store.load()
+    for step in (3, 7):
+        store.save(step, ARRAYS, STATE)
+    with pytest.raises(ValueError, match=r"no best checkpoint: none of \[3, 7\] was evaluated"):
+        store.load("best")
+    for absent in (5, "newest"):
+        with pytest.raises(ValueError, match=rf"has no checkpoint {absent}. It has: \[3, 7\]"):
+            store.load(absent)
 
 
-@pytest.mark.parametrize("name", ["training.npz", "inference.npz"])
-def test_load_skips_a_damaged_checkpoint(saved, tmp_path, name):
-    path, contents = saved
-    with open(os.path.join(path, "config.json")) as file:
-        (tmp_path / "config.json").write_text(json.dumps(json.load(file)))
-    store = CheckpointStore(str(tmp_path))
-    for step, content in contents.items():
-        store.save(step, *content)
-    damage(store, 7, name)
-    assert int(OASIS.load(str(tmp_path)).step.numpy()) == 3
-    with pytest.raises(DamagedCheckpointError, match=f"{name} is not what"):
-        OASIS.load(str(tmp_path), 7)
+def test_reading_checkpoints_needs_no_tensorflow(store):
+    """So that whatever asks for a checkpoint's folder answers at once."""
+    store.save(4, ARRAYS, STATE)
+    code = (
+        "import sys; from oasis_tf.training.store import CheckpointStore; "
+        f"assert CheckpointStore({store.model_dir!r}).newest()[0] == 4; "
+        "assert 'tensorflow' not in sys.modules"
+    )
+    source = str(Path(oasis_tf.__file__).parents[1])
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": source}
+    )

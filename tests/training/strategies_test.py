@@ -1,23 +1,13 @@
 """Devices: what the name of a strategy means, who writes, and that replicas change nothing."""
 
-import contextlib
-import functools
 import json
 import os
-import re
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from oasis_tf.training import strategies
-
-# Behind these biases comes a batch norm: their true gradient is 0, so what is found is rounding.
-NO_GRADIENT = re.compile(r"(stem|block_\d+[/_]conv_0|block_0[/_]conv_1)[/_]bias")
 
 
 class Strategy:
@@ -119,6 +109,28 @@ def test_distribute_asks_for_the_rows_of_this_worker():
     found = list(strategies.distribute(strategies.make_strategy("none"), 6, batches))
     assert asked == [(0, 6)]
     np.testing.assert_array_equal(found, [range(6)] * 2)
+
+
+def test_a_step_runs_on_every_replica_and_its_values_are_those_of_one():
+    one = tf.distribute.MirroredStrategy(["CPU:0"])
+
+    def step(batch):
+        replica = tf.distribute.get_replica_context()
+        return {"sum": replica.all_reduce("SUM", tf.reduce_sum(batch))}
+
+    for strategy in (one, tf.distribute.get_strategy()):
+        found = strategies.replicated_step(strategy, step)(tf.constant([1.0, 2.0]))
+        assert {name: float(value) for name, value in found.items()} == {"sum": 3.0}
+
+
+def test_xla_takes_one_device_alone():
+    def step(batch):
+        return {"double": 2 * batch}
+
+    compiled = strategies.replicated_step(tf.distribute.get_strategy(), step, jit_compile=True)
+    assert float(compiled(tf.constant(3.0))["double"]) == 6
+    with pytest.raises(ValueError, match="one device only.* Received: 2 devices. Drop --jit"):
+        strategies.replicated_step(Strategy(2), step, jit_compile=True)
 
 
 # === Clusters ===
@@ -284,115 +296,3 @@ def test_other_errors_stay_what_they_are(error, count):
     with pytest.raises(type(error)) as caught:
         explained(error, count)
     assert caught.value is error
-
-
-# === Replicas and workers change nothing ===
-
-
-def start(output, name, dtype, **environment):
-    """Starts replicas_main.py."""
-    source = str(Path(strategies.__file__).resolve().parents[2])
-    return subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("replicas_main.py"), output, name, dtype],
-        env=os.environ | {"PYTHONPATH": source} | environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def results(process, output):
-    """What the process wrote, by name."""
-    errors = process.communicate(timeout=900)[1]
-    assert process.returncode == 0, errors
-    with np.load(output) as arrays:
-        return dict(arrays)
-
-
-@pytest.fixture(scope="module")
-def on_one_device(tmp_path_factory):
-    """function(type) -> results on one device, run once, which all others are compared with."""
-
-    @functools.cache
-    def reference(dtype):
-        output = tmp_path_factory.mktemp("reference") / "results.npz"
-        return results(start(output, "none", dtype), output)
-
-    return reference
-
-
-def assert_same_evaluation(one, many):
-    """Images bit for bit; values to float64 rounding."""
-    np.testing.assert_array_equal(many["painted"], one["painted"])
-    names = [name for name in one if name.startswith("evaluation/")]
-    assert len(names) > 15 and one["painted"].std() > 0.1
-    for name in names:
-        np.testing.assert_allclose(many[name], one[name], rtol=1e-9, err_msg=name)
-
-
-def assert_equal_in_float64(one, many, replicas):
-    """Losses, weights, optimizers, statistics to 1e-9 after ten steps; evaluations."""
-    assert_same_evaluation(one, many)
-    assert (one["replicas"], many["replicas"]) == (1, replicas)
-    assert set(one) == set(many) and len(one) > 400
-    for name in {name for name in one if not name.startswith("evaluation/")} - {"replicas"}:
-        if not NO_GRADIENT.search(name):
-            difference = np.linalg.norm(many[name] - one[name])
-            # A LabelMix loss of 1e-15, where all bits are alike, is rounding too.
-            assert difference <= 1e-9 * np.linalg.norm(one[name]) + 1e-18, name
-        elif name.startswith("gradient/"):
-            assert max(abs(one[name]).max(), abs(many[name]).max()) < 1e-15, name
-
-
-def assert_close_in_float32(one, many, replicas):
-    """Gradients of the first step to 1e-4, losses of the first two to 1e-5."""
-    assert (one["replicas"], many["replicas"]) == (1, replicas) and set(one) == set(many)
-    losses = {name: 1e-5 for name in one if re.match("log/[01]/loss", name)}
-    gradients = {name: 1e-4 for name in one if name.startswith("gradient/")}
-    assert len(losses) == 10 and len(gradients) > 60
-    for name, bound in (losses | gradients).items():
-        if not NO_GRADIENT.search(name):
-            difference = np.linalg.norm(many[name] - one[name])
-            assert difference <= bound * np.linalg.norm(one[name]), name
-
-
-COMPARISONS = {"float64": assert_equal_in_float64, "float32": assert_close_in_float32}
-
-
-@pytest.mark.parametrize(
-    ("devices", "dtype"),
-    [
-        pytest.param(2, "float64", marks=pytest.mark.slow),
-        pytest.param(2, "float32", marks=pytest.mark.slow),
-        pytest.param(4, "float64", marks=pytest.mark.slow),
-        pytest.param(4, "float32", marks=pytest.mark.slow),
-    ],
-)
-def test_replicas_equal_one_device(on_one_device, tmp_path, devices, dtype):
-    output = tmp_path / "results.npz"
-    many = results(start(output, f"mirrored_{devices}", dtype), output)
-    COMPARISONS[dtype](on_one_device(dtype), many, devices)
-
-
-def free_slurm_job():
-    """A job number whose two ports are free."""
-    for job in map(str, range(os.getpid(), os.getpid() + 768)):
-        first = strategies._slurm_port(job)
-        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            for port in (first, first + 1):
-                stack.enter_context(socket.create_server(("127.0.0.1", port)))
-            return job
-    raise AssertionError("no free ports")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_workers_equal_one_device(on_one_device, tmp_path, dtype):
-    """Two tasks of a SLURM step, as far as their environment goes."""
-    step = slurm(0, "127.0.0.1", "2", SLURM_STEP_NUM_TASKS="2", SLURM_JOB_ID=free_slurm_job())
-    outputs = [tmp_path / f"results_{rank}.npz" for rank in (0, 1)]
-    processes = [
-        start(output, "auto", dtype, **step | {"SLURM_PROCID": str(rank)})
-        for rank, output in enumerate(outputs)
-    ]
-    for process, output in zip(processes, outputs, strict=True):
-        COMPARISONS[dtype](on_one_device(dtype), results(process, output), 2)

@@ -27,7 +27,7 @@ def test_one_at_a_time_in_order():
     assert most == 1
 
 
-def run_behind_a_slow_one(*wishes, most_waiting=16):
+def run_after_a_slow_one(*wishes, most_waiting=16):
     """Starts work that waits, then the wishes (arguments of `run`); lets all of it go."""
     done, gate = [], threading.Event()
 
@@ -51,7 +51,7 @@ def run_behind_a_slow_one(*wishes, most_waiting=16):
 
 def test_only_the_newest_of_a_client_is_done():
     wishes = [("a", None), ("b", None), ("a", None), (None, None), (None, None), ("a", None)]
-    done, results = run_behind_a_slow_one(*wishes)
+    done, results = run_after_a_slow_one(*wishes)
     assert done == [1, 3, 4, 5]
     assert [isinstance(result, Superseded) for result in results] == [1, 0, 1, 0, 0, 0]
 
@@ -63,13 +63,13 @@ def test_nothing_is_done_for_who_has_left():
     async def there():
         return False
 
-    done, results = run_behind_a_slow_one(("a", gone), ("b", there), (None, gone))
+    done, results = run_after_a_slow_one(("a", gone), ("b", there), (None, gone))
     assert done == [1]
     assert [isinstance(result, Superseded) for result in results] == [True, False, True]
 
 
 def test_too_many_waiting():
-    done, results = run_behind_a_slow_one(*[(None, None)] * 5, most_waiting=3)
+    done, results = run_after_a_slow_one(*[(None, None)] * 5, most_waiting=3)
     assert done == [0, 1, 2]
     assert [type(result) for result in results[3:]] == [Busy, Busy]
 

@@ -1,10 +1,11 @@
 """Diversity of the images that are generated from one label map (ICLR 2021, table 2).
 
-Several images are painted from a label map with different noise. All pairs of them are compared, by
-MS-SSIM (the lower, the more diverse) and by LPIPS (the higher, the more diverse). The values are
+Several images are generated from a label map with different noise. All pairs of them are compared,
+by MS-SSIM (the lower, the more diverse) and by LPIPS (the higher, the more diverse). The values are
 means over the pairs of a map, then over the maps.
 
-Noise is either drawn anew for the whole image, or for the pixels of one class alone.
+The images differ in the noise of all pixels, or in that of one class alone. A model without label
+maps generates each group of images from seeds alone.
 """
 
 import functools
@@ -14,6 +15,7 @@ import numpy as np
 
 from oasis_tf.metrics import evaluator
 from oasis_tf.metrics.diversity import ms_ssim, perceptual
+from oasis_tf.metrics.sampler import Capability
 
 _MAPS = (
     "map number floor((2k+1)n / 2m) of the n maps of the split, for k = 0..m-1: the middle ones of "
@@ -114,58 +116,62 @@ class _PairScores:
 
 
 class _Samples:
-    """The images of one label map, painted `batch_size` at a time.
+    """The images of one label map, generated `batch_size` at a time.
 
     Args:
-        painter: `Painter`.
-        label_map: int32 [H,W].
+        sampler: `Sampler`.
+        label_map: int32 [H,W], or None for a model without label maps.
         seed: int, that of the first image.
         count: images S.
-        batch_size: images painted at a time.
+        batch_size: images generated at a time.
     """
 
-    def __init__(self, painter, label_map, seed, count, batch_size):
+    def __init__(self, sampler, label_map, seed, count, batch_size):
         self.label_map = label_map
-        self._painter = painter
+        self._sampler = sampler
         self._seeds = seed + (np.arange(count, dtype=np.int64) << 32)
         self._batch_size = batch_size
 
     def first(self):
         """The image of the first seed, which other metrics see too: uint8 [1,H,W,3]."""
-        return self._painted(self._painter, self._seeds[:1])
+        return self._generated(self._sampler, self._seeds[:1])
 
     def others(self):
         """Images of the other seeds, noise drawn for the whole image: uint8 [S-1,H,W,3]."""
-        return self._painted(self._painter, self._seeds[1:])
+        return self._generated(self._sampler, self._seeds[1:])
 
     def others_inside(self, mask):
         """Images with the other seeds' noise where `mask` holds, elsewhere the first one's."""
 
-        def paint(label_map, vectors):
+        def generate(label_map, vectors):
             index = np.broadcast_to(mask.astype(np.int32), label_map.shape)
-            return self._painter.paint(label_map, index, vectors)
+            return self._sampler.from_field(label_map, index, vectors)
 
-        return self._painted(paint, self._vectors)
+        return self._generated(generate, self._vectors)
 
     @functools.cached_property
     def _vectors(self):
         """The first noise vector and each other one: float32 [S-1,2,Z]."""
-        first, *others = self._painter.noise(self._seeds)
+        first, *others = self._sampler.noise(self._seeds)
         return np.array([(first, other) for other in others])
 
-    def _painted(self, paint, noise):
+    def _generated(self, generate, noise):
         images = []
         for start in range(0, len(noise), self._batch_size):
             part = noise[start : start + self._batch_size]
-            label_map = np.broadcast_to(self.label_map, (len(part), *self.label_map.shape))
-            images.append(evaluator.finite_uint8(paint(label_map, part)))
+            images.append(evaluator.finite_uint8(generate(self._repeated(len(part)), part)))
         return np.concatenate(images)
+
+    def _repeated(self, count):
+        if self.label_map is None:
+            return None
+        return np.broadcast_to(self.label_map, (count, *self.label_map.shape))
 
 
 class _SampledMaps(evaluator.Evaluator):
     """Measures label maps, each for itself; memory is that of one map's samples."""
 
-    needs_noise = True
+    needs = (Capability.NOISE,)
     noise: str
     averaged: str
     num_scores: int
@@ -184,8 +190,8 @@ class _SampledMaps(evaluator.Evaluator):
     def update(self, batch):
         count, batch_size = self._context.settings.diversity_samples, self._context.batch_size
         for row in np.flatnonzero(batch.valid & np.isin(batch.index, self._chosen)):
-            place = batch.label_map[row], batch.seed[row]
-            samples = _Samples(batch.painter, *place, count, batch_size)
+            label_map = None if batch.label_map is None else batch.label_map[row]
+            samples = _Samples(batch.sampler, label_map, batch.seed[row], count, batch_size)
             self._rows += [(batch.index[row], *part) for part in self._measure(samples)]
 
     def _measure(self, samples):
@@ -218,7 +224,7 @@ class _SampledMaps(evaluator.Evaluator):
 
 
 class DiversityEvaluator(_SampledMaps):
-    """Diversity of images with noise drawn anew as a whole: `diversity/ms_ssim_…`, `…/lpips_…`."""
+    """Diversity of images that differ in all of their noise: `diversity/ms_ssim_…`, `…/lpips_…`."""
 
     noise = "one vector for all pixels of an image, as in training"
     averaged = "over all pairs of a map's samples, then over maps"
@@ -234,17 +240,17 @@ class DiversityEvaluator(_SampledMaps):
 
 
 class ClassDiversityEvaluator(_SampledMaps):
-    """Diversity of images with noise drawn anew in one class alone.
+    """Diversity of images that differ in the noise of one class alone.
 
-    For every class that a label map holds, the unknown one aside, samples are painted that have the
-    noise of the first one everywhere else. Names: `class_diversity/SCORE/CLASS`, the mean over the
-    maps that hold the class (NaN if none does), and `class_diversity/SCORE/mean`, the mean over
+    For every class that a label map holds, the unknown one aside, images are generated that have
+    the noise of the first one everywhere else. Names: `class_diversity/SCORE/CLASS`, the mean over
+    the maps that hold the class (NaN if none does), and `class_diversity/SCORE/mean`, the mean over
     classes. Scores: `ms_ssim_…` and `lpips_…`, of the whole image, so that large classes weigh
     more; `change_inside` and `change_outside`: the mean absolute change of pixels of the class and
     of all others, in [0, 1], which tells how local an edit stays.
     """
 
-    needs_local_noise = True
+    needs = (Capability.LABEL_MAPS, Capability.NOISE, Capability.LOCAL_NOISE)
     noise = "the first sample's vector, but for the pixels of one class: there each sample's own"
     averaged = (
         "over all pairs of a map's samples, whole images in MS-SSIM and LPIPS; then over the maps "

@@ -1,7 +1,8 @@
 """FID, KID, precision and recall of generated validation images against the real ones.
 
-One image is generated for each validation label map (ICLR 2021, section 4). The real images' side
-does not depend on the model: it is computed once and kept beside the data.
+One image is generated for each validation label map (ICLR 2021, section 4), or for each validation
+image by a model without label maps. What the real images give does not depend on the model: it is
+computed once and kept beside the data.
 """
 
 import abc
@@ -146,6 +147,7 @@ class _FeatureEvaluator(evaluator.Evaluator):
 
     def __init__(self, context):
         self._num_images = context.num_images
+        self._one_for = "label map" if context.label_space else "image"
         self._network = self._load_network(context.settings)
         self._real = _RealSide(context, self._network, self.collection)
         self._generated = self.collection(self._network.dimension)
@@ -174,7 +176,7 @@ class _FeatureEvaluator(evaluator.Evaluator):
         protocol = {
             "network": self._network.name,
             "network_digest": self._network.digest,
-            "images": "one generated image for each validation label map",
+            "images": f"one generated image for each validation {self._one_for}",
             "num_real": self._num_images,
             "num_generated": self._num_images,
         }

@@ -8,7 +8,7 @@ def checked(features, name="features", dimension=None):
 
     Args:
         features: [B, D], any real type.
-        name: what an error calls them.
+        name: their name in errors.
         dimension: the D that they must have, None for any.
 
     Returns:

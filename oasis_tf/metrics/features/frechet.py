@@ -137,7 +137,7 @@ def frechet_distance(mean1, cov1, mean2, cov2):
     |m1 - m2|² + tr C1 + tr C2 - 2 tr √(C1 C2), as it is, no root taken: the FID, for Inception
     features. With C = F Fᵀ from a symmetric eigendecomposition, tr √(C1 C2) is the sum of the
     singular values of F1ᵀ F2: always real, and accurate for covariances without full rank too (500
-    images of 2048 dimensions), of whose product a square root keeps half the digits. Nothing is
+    images of 2048 dimensions), where a square root of the product loses half the digits. Nothing is
     added to the diagonals. Eigenvalues that cannot be told from zero (the rule of `matrix_rank` in
     NumPy: under D · 2⁻⁵² of the largest) count as zero, as does a result that rounding made
     negative.
@@ -179,13 +179,13 @@ def _checked_gaussian(mean, cov, which):
     if not (np.isfinite(mean).all() and np.isfinite(cov).all()):
         raise ValueError(
             f"`mean{which}` and `cov{which}` must be finite. Received: NaN or infinity; "
-            "compute these statistics anew"
+            "compute these statistics again"
         )
     asymmetry = np.abs(cov - cov.T).max()
     if asymmetry > _ROUNDING * np.abs(cov).max():
         raise ValueError(
             f"`cov{which}` must be symmetric. Received: entries that differ by {asymmetry:.3g}; "
-            "compute these statistics anew"
+            "compute these statistics again"
         )
     return mean, cov
 
@@ -196,7 +196,7 @@ def _factor(cov, name):
     if values[0] < -_ROUNDING * np.abs(values).max():
         raise ValueError(
             f"`{name}` must have no negative eigenvalue, as a covariance has none. "
-            f"Received: {values[0]:.3g}; compute these statistics anew"
+            f"Received: {values[0]:.3g}; compute these statistics again"
         )
     kept = values > values[-1] * len(cov) * np.finfo(np.float64).eps
     return vectors[:, kept] * np.sqrt(values[kept])

@@ -18,8 +18,8 @@ def kernel_distance(real, generated, *, num_subsets=100, subset_size=1000, seed=
     """Squared maximum mean discrepancy, averaged over random subsets.
 
     The kernel is (x·y / D + 1)³. Each subset takes equally many real and generated images without
-    replacement; its estimate is unbiased (no image is compared with itself), hence the number of
-    images does not shift the result, which can be slightly negative. If a set holds fewer images
+    replacement. Its estimate is unbiased (no image is compared with itself): the number of images
+    does not shift the result, which can be slightly negative. If a set holds fewer images
     than `subset_size`, subsets are as large as that set; if they hold both sets whole, there is
     but one, and `std` is 0. `std` (the root of the mean squared deviation) says how subsets
     differ, not how uncertain the mean is.

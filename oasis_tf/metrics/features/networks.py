@@ -16,7 +16,7 @@ from oasis_tf.io import pth_files, weight_files
 from oasis_tf.metrics.features import inception as inception2015
 from oasis_tf.metrics.features import inception_table, seeded, torchvision_networks
 
-# Every image is computed in a piece of this many, so that its bits do not depend on the batch.
+# Images are computed this many at a time, so that their bits do not depend on the batch.
 PIECE = 8
 
 
@@ -56,7 +56,7 @@ class FeatureNetwork:
 
 
 def image_function(network, name, min_size):
-    """Makes a network one of 8-bit images of any number.
+    """Makes a network a function of any number of 8-bit images.
 
     Args:
         network: Keras model or function, float32 [B,H,W,3] in 0..255 -> float32 [B,D].

@@ -33,7 +33,7 @@ def precision_recall(real, generated, *, neighbours=3, block_size=512):
         generated: [M, D], any real type, M > neighbours. Scores of different N or M are not
             comparable; the paper takes as many generated as real images.
         neighbours: k; the paper takes 3.
-        block_size: vectors that are compared with all others at a time; no part of the definition.
+        block_size: vectors that are compared with all others at a time; does not change the result.
 
     Returns:
         `PrecisionRecall` (precision, recall).

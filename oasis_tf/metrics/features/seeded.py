@@ -1,9 +1,8 @@
 """A small network of fixed random weights: feature metrics that need no downloaded file.
 
-Random convolutions tell images apart by colour, texture and layout, but know nothing of what is
-shown. Their values compare models on one data set; they never compare with published numbers, which
-is why every value name of theirs ends in ``seeded64``. Weights come from ``numpy.random.
-RandomState``, whose stream NumPy keeps for good.
+Random convolutions tell images apart by colour, texture and layout, but not by what they show. The
+values compare models on one data set and never compare with published numbers, so all their names
+end in ``seeded64``. Weights come from ``numpy.random.RandomState``, whose stream never changes.
 """
 
 import keras

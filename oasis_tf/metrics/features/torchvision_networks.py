@@ -28,7 +28,7 @@ class Convolution(NamedTuple):
         channels_in, channels: of input and output.
         strides: of the convolution.
         padding: zeros at each side.
-        pool: size of the max-pooling in front of it, strides 2; 0 for none.
+        pool: size of the max-pooling before it, strides 2; 0 for none.
         tapped: whether LPIPS compares its output.
     """
 
@@ -136,7 +136,7 @@ def vgg16_input(image):
 
 
 def _dense_from_chw(matrix):
-    """[out, in] of a layer behind a flattened CHW tensor, to [in, out] behind a flattened HWC."""
+    """[out, in] of a layer after a flattened CHW tensor, as [in, out] after a flattened HWC."""
     return matrix.reshape(-1, 512, 7, 7).transpose(2, 3, 1, 0).reshape(7 * 7 * 512, -1)
 
 

@@ -171,7 +171,7 @@ def mean_over_classes(distances):
 
 def _require_scikit_image():
     try:
-        import skimage  # noqa: F401  here: only those who compare colours and textures need it
+        import skimage  # noqa: F401  here: only the metrics colour and texture need it
     except ImportError as error:
         raise ValueError(
             'Colour and texture distances need scikit-image: run `pip install "oasis-tf[eval]"`.'

@@ -6,6 +6,7 @@ label maps. What is computed, and what the paper leaves open, say `colour.py` an
 
 from oasis_tf.metrics import evaluator
 from oasis_tf.metrics.histograms import class_histograms, colour, texture
+from oasis_tf.metrics.sampler import Capability
 
 _SIDES = ("real", "generated")
 
@@ -18,6 +19,7 @@ class _HistogramEvaluator(evaluator.Evaluator):
     each bin in a class; NaN for classes without pixels.
     """
 
+    needs = (Capability.LABEL_MAPS,)
     prefix: str
     statistics: type  # a `ClassHistograms`
     distances: staticmethod

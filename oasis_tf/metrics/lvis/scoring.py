@@ -78,7 +78,7 @@ def lvis_average_precision(
         ValueError: pycocotools or ijson (extra `lvis`) is not installed, or a file is not as
             described; see `files.read_truth` and `files.read_detections`.
     """
-    _ = pycocotools_mask(), json_reader()  # missing, it is said before minutes of reading
+    _ = pycocotools_mask(), json_reader()  # a missing one is reported before minutes of reading
     truth = read_truth(annotations_path, images)
     detections, num_images_with_detections = read_detections(detections_path, truth)
     class_ap = {

@@ -1,1 +1,1 @@
-"""What an evaluation leaves behind: report, table, comparison with published values, plots."""
+"""Reports of evaluations: files, tables, comparisons with published values, plots."""

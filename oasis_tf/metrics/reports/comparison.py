@@ -24,7 +24,7 @@ def compare(reports, names=None):
     another network. Values by class are left out.
 
     Args:
-        reports: list of reports, as `report.read` gives them.
+        reports: list of reports, as `evaluation_file.read` gives them.
         names: headings of the reports; default: names of the model directories.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: JSON with values and protocol.
+"""The file of an evaluation, a *report*: JSON with values and what they depend on.
 
 One file holds what was measured of one checkpoint, by one command or by several.
 """
@@ -38,10 +38,10 @@ def default_path(model_dir, step):
 def write(contents, path):
     """Writes a report as JSON; `path` is whole or as it was.
 
-    A report of the same model, step, data, size, seed and number of images that lies there keeps
-    its other metrics; those measured anew are replaced with all their values. Any other file is
-    replaced. `measured` in the file says for every metric when, in what time and with which
-    versions it was measured.
+    If `path` holds a report of the same model, step, data, size, seed and number of images, its
+    other metrics are kept, and all values of those measured now are replaced. Any other file is
+    replaced as a whole. `measured` in the file says for every metric when, in what time and with
+    which versions it was measured.
 
     Args:
         contents: what `evaluation.make_report` gives. NaN, wherever it is, becomes null.
@@ -151,11 +151,11 @@ def _same_model(previous, contents, path):
 def _merged(previous, contents):
     if previous is None:
         return contents
-    anew = contents["protocols"]
-    kept = {k: v for k, v in previous["metrics"].items() if names.metric_of(k) not in anew}
+    measured = contents["protocols"]
+    kept = {k: v for k, v in previous["metrics"].items() if names.metric_of(k) not in measured}
     return contents | {
         "metrics": kept | dict(contents["metrics"]),
-        "protocols": previous["protocols"] | anew,
+        "protocols": previous["protocols"] | measured,
         "measured": previous.get("measured", {}) | contents["measured"],
     }
 

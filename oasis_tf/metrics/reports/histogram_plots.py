@@ -3,7 +3,7 @@
 import numpy as np
 
 from oasis_tf.metrics.histograms import colour
-from oasis_tf.metrics.reports.plotting import BLUE, ORANGE, Figure, cut, legend, save
+from oasis_tf.metrics.reports.figures import BLUE, ORANGE, Figure, cut, legend, save
 
 _WORST = 4
 _BARS = 80

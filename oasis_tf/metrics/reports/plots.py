@@ -7,8 +7,8 @@ import os
 import numpy as np
 
 from oasis_tf.metrics.names import metric_of
+from oasis_tf.metrics.reports.figures import BLUE, GREEN, GREY, ORANGE, Figure, cut, legend, save
 from oasis_tf.metrics.reports.histogram_plots import histograms
-from oasis_tf.metrics.reports.plotting import BLUE, GREEN, GREY, ORANGE, Figure, cut, legend, save
 from oasis_tf.metrics.reports.table import arrow, class_of, unit
 
 __all__ = ["histograms", "iou_by_class", "metric_over_iterations", "write_all"]
@@ -145,7 +145,7 @@ def iou_by_class(path, report):
 
     Args:
         path: PNG file.
-        report: what `report.read` or `evaluation.make_report` gives.
+        report: what `evaluation_file.read` or `evaluation.make_report` gives.
 
     Raises:
         ValueError: the report has no IoU of a class.

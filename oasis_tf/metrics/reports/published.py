@@ -1,5 +1,7 @@
 """Published numbers, each under the name of the protocol that gave it.
 
+Scores of a shipped flagfile stand in its heading, and are read from there.
+
 Sources: ICLR 2021 is Sushko, Schönfeld et al., "You Only Need Adversarial Supervision for Semantic
 Image Synthesis"; the thesis is V. Sushko, Bonn 2024, chapter 4. Left out is what could not be read
 with certainty in the copies at hand: most of table K, and the groups of classes of tables C and D,
@@ -8,6 +10,8 @@ numbers.
 """
 
 import dataclasses
+
+from oasis_tf.cli import flagfiles
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,27 +104,30 @@ _TABLE_1, _TABLE_2 = "ICLR 2021, table 1", "ICLR 2021, table 2"
 _TABLE_A, _TABLE_J = "ICLR 2021, table A", "ICLR 2021, table J"
 _TABLE_K, _TABLE_45 = "ICLR 2021, table K", "thesis, table 4.5"
 
-# FID, and mIoU in percent.
-_QUALITY = [
-    (OASIS, "ade20k", 28.3, 48.8, _TABLE_1),
-    (OASIS, "ade_outdoors", 48.6, 40.4, _TABLE_1),
-    (OASIS, "cityscapes", 47.7, 69.3, _TABLE_1),
-    (OASIS, "coco_stuff", 17.0, 44.1, _TABLE_1),
-    (OASIS_VGG, "ade20k", 31.6, 50.8, _TABLE_A),
-    (OASIS_VGG, "cityscapes", 46.1, 72.0, _TABLE_A),
-    (OASIS_NO_NOISE, "ade20k", 28.4, 50.6, "ICLR 2021, table 3"),
-    (OASIS_NO_NOISE, "coco_stuff", 16.7, 45.5, _TABLE_J),
-    (OASIS_NO_LABELMIX, "ade20k", 29.3, 51.6, _TABLE_A),
-    (OASIS_NO_LABELMIX, "cityscapes", 54.1, 67.6, _TABLE_A),
-    (SPADE_VGG, "ade20k", 32.9, 42.5, _TABLE_1),
-    (SPADE_VGG, "ade_outdoors", 51.1, 32.1, _TABLE_1),
-    (SPADE_VGG, "cityscapes", 47.8, 64.0, _TABLE_1),
-    (SPADE_VGG, "coco_stuff", 21.7, 38.8, _TABLE_1),
-    (SPADE, "ade20k", 60.7, 21.0, _TABLE_1),
-    (SPADE, "ade_outdoors", 65.4, 22.7, _TABLE_1),
-    (SPADE, "cityscapes", 61.4, 47.6, _TABLE_1),
-    (SPADE, "coco_stuff", 99.1, 16.1, _TABLE_1),
-]
+# Shipped flagfiles whose headings state scores: method, data set, the table of FID and mIoU, and
+# that of MS-SSIM and LPIPS.
+_FLAGFILES = {
+    "ade": (OASIS, "ade20k", _TABLE_1),
+    "ade_outdoors": (OASIS, "ade_outdoors", _TABLE_1),
+    "cityscapes": (OASIS, "cityscapes", _TABLE_1),
+    "coco_stuff": (OASIS, "coco_stuff", _TABLE_1),
+    "lvis": (OASIS, "lvis", _TABLE_45),
+    "ablations/oasis_ade_vgg": (OASIS_VGG, "ade20k", _TABLE_A, _TABLE_2),
+    "ablations/oasis_cityscapes_vgg": (OASIS_VGG, "cityscapes", _TABLE_A, _TABLE_A),
+    "ablations/oasis_labelmix_ade": (OASIS_NO_NOISE, "ade20k", "ICLR 2021, table 3"),
+    "ablations/oasis_labelmix_coco_stuff": (OASIS_NO_NOISE, "coco_stuff", _TABLE_J),
+    "ablations/oasis_plain_ade": (OASIS_NO_LABELMIX, "ade20k", _TABLE_A),
+    "ablations/oasis_plain_cityscapes": (OASIS_NO_LABELMIX, "cityscapes", _TABLE_A),
+    "ablations/spade_plus_ade_vgg": (SPADE_VGG, "ade20k", _TABLE_1),
+    "ablations/spade_plus_ade_outdoors_vgg": (SPADE_VGG, "ade_outdoors", _TABLE_1),
+    "ablations/spade_plus_cityscapes_vgg": (SPADE_VGG, "cityscapes", _TABLE_1),
+    "ablations/spade_plus_coco_stuff_vgg": (SPADE_VGG, "coco_stuff", _TABLE_1),
+    "ablations/spade_plus_ade": (SPADE, "ade20k", _TABLE_1),
+    "ablations/spade_plus_ade_outdoors": (SPADE, "ade_outdoors", _TABLE_1),
+    "ablations/spade_plus_cityscapes": (SPADE, "cityscapes", _TABLE_1),
+    "ablations/spade_plus_coco_stuff": (SPADE, "coco_stuff", _TABLE_1),
+    "ablations/spade_plus_lvis": (SPADE_UNSTATED, "lvis", _TABLE_45),
+}
 
 # Table B: mean IoU in percent of five groups of 30 classes, the most frequent first.
 _ADE20K_GROUPS = [
@@ -133,17 +140,12 @@ _OTHERS = [
     Published(OASIS, "ade20k", _MS_SSIM, 0.65, _TABLE_2),
     Published(OASIS, "cityscapes", _MS_SSIM, 0.64, _TABLE_A),
     Published(OASIS, "coco_stuff", _MS_SSIM, 0.61, _TABLE_J),
-    Published(OASIS_VGG, "ade20k", _MS_SSIM, 0.88, _TABLE_2),
-    Published(OASIS_VGG, "cityscapes", _MS_SSIM, 0.84, _TABLE_A),
     Published(OASIS, "ade20k", _LPIPS, 0.35, _TABLE_2),
     Published(OASIS, "coco_stuff", _LPIPS, 0.42, "thesis, table 4.3"),
-    Published(OASIS_VGG, "ade20k", _LPIPS, 0.15, _TABLE_2),
     Published(OASIS, "ade20k", _PRECISION, 0.77, _TABLE_K),
     Published(SPADE_UNSTATED, "ade20k", _PRECISION, 0.71, _TABLE_K),
     Published(OASIS, "coco_stuff", _RECALL, 0.59, _TABLE_K),
     Published(SPADE_UNSTATED, "coco_stuff", _RECALL, 0.56, _TABLE_K),
-    Published(OASIS, "lvis", _FID, 15.3, _TABLE_45),
-    Published(SPADE_UNSTATED, "lvis", _FID, 26.8, _TABLE_45),
     Published(OASIS, "lvis", "lvis/map", 0.0538, _TABLE_45),
     Published(SPADE_UNSTATED, "lvis", "lvis/map", 0.0456, _TABLE_45),
     Published(REAL, "lvis", "lvis/map", 0.0670, _TABLE_45),
@@ -156,13 +158,26 @@ _OTHERS = [
 def rows(dataset):
     """All published numbers of a data set, as a list of `Published`."""
     found = [row for row in _OTHERS if row.dataset == dataset]
-    for method, of, fid, miou, source in _QUALITY:
+    for flagfile, (method, of, *tables) in _FLAGFILES.items():
         if of == dataset:
-            found.append(Published(method, of, _FID, fid, source))
-            found.append(Published(method, of, _alignment(of, "miou"), _fraction(miou), source))
+            found += _of_heading(flagfile, method, of, *tables)
     if dataset == "ade20k":
         found += _ade20k_groups()
     return sorted(found, key=lambda row: (_position(row.name), METHODS.index(row.method)))
+
+
+def _of_heading(flagfile, method, dataset, quality, diversity=None):
+    """The scores in the heading of a flagfile, such as "FID 31.6, mIoU 50.8, MS-SSIM 0.88"."""
+    path = flagfiles.shipped_configs()[f"{flagfile}.flags"]
+    scores, _ = flagfiles.published_scores(path)
+    for score in scores.split(", "):
+        kind, value = score.split()
+        if kind == "mIoU":
+            name, value = _alignment(dataset, "miou"), _fraction(float(value))
+        else:
+            name = {"FID": _FID, "MS-SSIM": _MS_SSIM, "LPIPS": _LPIPS}[kind]
+        source = quality if kind in ("FID", "mIoU") else diversity
+        yield Published(method, dataset, name, float(value), source)
 
 
 def _ade20k_groups():

@@ -52,7 +52,7 @@ def table(contents, all_classes=False):
     """A report as text of lines up to 100 characters, paths and notes aside.
 
     Args:
-        contents: what `evaluation.make_report` or `report.read` gives.
+        contents: what `evaluation.make_report` or `evaluation_file.read` gives.
         all_classes: whether values of all classes are shown; otherwise, of more than 24 classes,
             the five best and the five worst.
     """

@@ -7,7 +7,8 @@ discriminator itself on real images.
 import numpy as np
 
 from oasis_tf.metrics import evaluator
-from oasis_tf.metrics.segmentation import external_segmenter, segmenter
+from oasis_tf.metrics.sampler import Capability
+from oasis_tf.metrics.segmentation import compact_segmenter, external_segmenter
 from oasis_tf.metrics.segmentation.confusion import ConfusionMatrix, frequency_groups
 from oasis_tf.metrics.segmentation.segmenter_labels import read_usage
 
@@ -79,16 +80,16 @@ def known_classes(label_space):
 class SegmentationEvaluator(evaluator.Evaluator):
     """The discriminator as a segmenter of the real validation images: `segmentation/…`."""
 
-    needs_segmentation = True
+    needs = (Capability.SEGMENTATION,)
 
     def __init__(self, context):
-        self._model = context.model
+        self._segment = context.segment
         self._num_images = context.num_images
         classes = known_classes(context.dataset.label_space)
         self._scores = _LabelScores("segmentation", context.dataset, classes)
 
     def update(self, batch):
-        self._scores.update(batch, self._model.segment(batch.image))
+        self._scores.update(batch, self._segment(batch.image))
 
     def state(self):
         return self._scores.state()
@@ -105,9 +106,11 @@ class SegmentationEvaluator(evaluator.Evaluator):
 class AlignmentEvaluator(evaluator.Evaluator):
     """Generated images under a segmenter of photographs: `alignment_SEGMENTER/…`.
 
-    The segmenter's own scores on the real validation images, `segmenter_SEGMENTER/…`, say how high
-    a perfect generator could come.
+    The segmenter's own scores on the real validation images, `segmenter_SEGMENTER/…`, say what a
+    perfect generator could reach.
     """
+
+    needs = (Capability.LABEL_MAPS,)
 
     @classmethod
     def check(cls, settings, label_space):
@@ -156,8 +159,8 @@ def _segmenter(context):
 def _compact(context):
     steps = context.settings.segmenter_steps
     if steps is None:
-        steps = segmenter.default_steps(context.dataset.num_examples("train"))
-    recipe = segmenter.SegmenterRecipe(
+        steps = compact_segmenter.default_steps(context.dataset.num_examples("train"))
+    recipe = compact_segmenter.SegmenterRecipe(
         context.height, context.width, steps, skip_corrupt=context.skip_corrupt
     )
-    return segmenter.cached_segmenter(context.dataset, recipe, context.model_dir)
+    return compact_segmenter.cached_segmenter(context.dataset, recipe, context.model_dir)

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from oasis_tf.data.tfrecord import file_sha256
+from oasis_tf.io.files import file_sha256
 from oasis_tf.io.label_files import resize_label_map
 from oasis_tf.metrics.segmentation.confusion import NO_CLASS
 from oasis_tf.metrics.segmentation.segmenter_labels import EXAMPLE, read_usage
@@ -112,7 +112,7 @@ class ExternalSegmenter:
         ) * bool(left_out)
 
     def try_out(self, batch_size, height, width):
-        """Segments black images, so that what does not fit is refused before anything is painted.
+        """Segments black images, so that what does not fit is refused before images are generated.
 
         Raises:
             ValueError: as `segment`.

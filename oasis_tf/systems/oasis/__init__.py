@@ -1,1 +1,1 @@
-"""OASIS, the SPADE baselines, and the ablations between them."""
+"""OASIS, the SPADE baselines and their ablations."""

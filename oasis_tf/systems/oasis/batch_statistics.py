@@ -1,33 +1,19 @@
 """Batch statistics of the averaged generator, re-estimated for use (official release, spec: "EMA").
 
-The average of running statistics does not belong to the averaged kernels. Training batches run
-through the averaged generator in training mode move its statistics (momentum 0.1) and its u and v.
-Noise is of the kind of training, latents come from the averaged encoder, whose state stays.
-The result is a derived copy: what training averages on is put back untouched, so that saving more
-or less often cannot change a run.
-"""
+A moving average of batch statistics does not describe the activations of the averaged kernels. So
+they are measured: training batches run through the averaged generator in training mode, which moves
+its statistics (momentum 0.1), u and v. Noise is of the kind of training. Latents come from the
+averaged encoder, whose state stays.
 
-import contextlib
+The result is a copy. Training goes on with the statistics that it had, so that saving more or less
+often cannot change a run.
+"""
 
 import tensorflow as tf
 
 from oasis_tf.systems.oasis import noise
 from oasis_tf.systems.oasis.models.iteration import to_float_image
-from oasis_tf.training.named_weights import forward_state
-
-
-@contextlib.contextmanager
-def borrowed_state(network, arrays=None):
-    """Lets the block move a network's forward state, from ``arrays`` on, and puts it back."""
-    state = forward_state(network)
-    before = {name: variable.numpy() for name, variable in state.items()}
-    try:
-        for name, array in (arrays or {}).items():
-            state[name].assign(array)
-        yield
-    finally:
-        for name, variable in state.items():
-            variable.assign(before[name])
+from oasis_tf.training.named_weights import borrowed_state, forward_state
 
 
 class StatisticsEstimator:

@@ -8,8 +8,7 @@ from oasis_tf.systems.oasis.losses import PerceptualLoss
 from oasis_tf.systems.oasis.models.oasis import OASIS
 from oasis_tf.training.named_weights import named_weights
 from oasis_tf.training.optimizer import Adam
-
-_POLICIES = {"none": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+from oasis_tf.training.precision import loss_scaling, policy
 
 
 def build_model(config, mixed_precision="none", perceptual_loss=None):
@@ -22,7 +21,7 @@ def build_model(config, mixed_precision="none", perceptual_loss=None):
     """
     keras.utils.set_random_seed(config.training.seed % 2**32)
     settings, training = config.model, config.training
-    common = {"dtype": _POLICIES[mixed_precision]}
+    common = {"dtype": policy(mixed_precision)}
     generator = parts.make_generator(config, **common)
     discriminator = parts.make_discriminator(config, **common)
     encoder = parts.make_encoder(config, **common)
@@ -70,9 +69,7 @@ def build_for_training(config):
 
     def optimizer(rate, name):
         adam = Adam(rate, training.beta_1, training.beta_2, name=name)
-        if training.mixed_precision == "float16":
-            return keras.optimizers.LossScaleOptimizer(adam, name=f"{name}_loss_scale")
-        return adam
+        return loss_scaling(adam, training.mixed_precision)
 
     model.compile(
         optimizer(training.lr_g, "generator_optimizer"),

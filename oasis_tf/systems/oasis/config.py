@@ -1,7 +1,7 @@
-"""Configuration of OASIS: its sections, and what cannot go together across them.
+"""Configuration of OASIS: its sections, and the checks across them.
 
-The defaults are the ADE20K column of the paper's settings (ICLR 2021, appendix C), with the values
-of the authors' release where those differ. Nothing here needs TensorFlow.
+The defaults are the paper's settings for ADE20K (ICLR 2021, appendix C). Where the authors' release
+has other values, it has precedence. Nothing here needs TensorFlow.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from oasis_tf.data.datasets import LabelSpace
 from oasis_tf.data.settings import DataConfig
 from oasis_tf.metrics.settings import EvaluationConfig
 from oasis_tf.settings.run_config import RunConfig
-from oasis_tf.systems.oasis.model_settings import ModelConfig
+from oasis_tf.systems.oasis.model_settings import ModelConfig, with_implied
 from oasis_tf.systems.oasis.training_settings import TrainingConfig
 
 __all__ = ["Config", "DataConfig", "EvaluationConfig", "ModelConfig", "TrainingConfig"]
@@ -20,13 +20,13 @@ __all__ = ["Config", "DataConfig", "EvaluationConfig", "ModelConfig", "TrainingC
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(RunConfig):
-    """A whole training run of OASIS.
+    """A training run of OASIS.
 
-    ``training.consistency`` follows from the discriminator where it is None.
+    If ``training.consistency`` is None, the discriminator decides it.
 
     Raises:
-        ValueError: the parts contradict each other (crop sizes, losses that the discriminator
-            has not got, label space).
+        ValueError: sections contradict each other (crop sizes, losses that the discriminator does
+            not have, label space).
     """
 
     SYSTEM: ClassVar = "oasis"
@@ -63,7 +63,7 @@ class Config(RunConfig):
 
 
 def _check_crop(model: ModelConfig, data: DataConfig) -> None:
-    """Crops must survive the halvings of the discriminator and the doublings of the generator."""
+    """Checks crops: the generator doubles and the discriminator halves them several times."""
     reasons = [f"the generator doubles images {_log2(model.generator_stride)} times"]
     multiple = model.generator_stride
     if model.has_discriminator:
@@ -86,27 +86,27 @@ def _log2(stride: int) -> int:
 
 
 def _consistency(model: ModelConfig, training: TrainingConfig) -> str:
-    if not training.lambda_labelmix:
-        return "none"
-    return training.consistency or ("labelmix" if model.segments else "none")
+    chosen = {"consistency": training.consistency, "lambda_labelmix": training.lambda_labelmix}
+    return with_implied(chosen)["consistency"] or ("labelmix" if model.segments else "none")
 
 
 def _check_losses(model: ModelConfig, training: TrainingConfig) -> None:
-    """Losses must be of what the discriminator and the given files have."""
+    """Checks that the discriminator and the given files suffice for the losses."""
     if training.consistency != "none" and not model.pixel_logits:
         raise ValueError(
-            f"`consistency={training.consistency}` compares logits pixel by pixel, and this "
-            f"discriminator has none for every pixel. Received: discriminator={model.discriminator}"
-            ". Leave --consistency out, or choose a U-Net (--discriminator=oasis or oasis_x2)."
+            f"`consistency={training.consistency}` compares logits pixel by pixel, so the "
+            "discriminator must have logits for every pixel. Received: "
+            f"discriminator={model.discriminator}. Leave --consistency out, or choose a U-Net "
+            "(--discriminator=oasis or oasis_x2)."
         )
     if training.labelmix_bits == "image" and training.consistency != "labelmix":
         raise ValueError(
-            "`labelmix_bits=image` is a way of LabelMix, and there is none. Received: "
+            "`labelmix_bits=image` is a setting of LabelMix, which is off. Received: "
             f"consistency={training.consistency}. Leave --labelmix_bits out."
         )
     if training.chunk_logits and model.has_discriminator and not model.segments:
         raise ValueError(
-            "`chunk_logits` is for discriminators with logits for every class. Received: "
+            "`chunk_logits` needs a discriminator with logits for every class. Received: "
             f"discriminator={model.discriminator}, label_encoding={model.label_encoding}. Leave "
             "--chunk_logits out."
         )

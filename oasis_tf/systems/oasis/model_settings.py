@@ -1,9 +1,8 @@
-"""Settings of the networks: which parts a model is joined from, and their sizes.
+"""Settings of the networks: the parts of a model, and their sizes.
 
-The parts are those of OASIS, of SPADE and of every ablation in the papers; a baseline is a choice
-of parts. What follows from a choice (strides, kind of loss, what the discriminator can be asked
-for) is a property here, so that nothing else has to know the names of parts. Nothing here needs
-TensorFlow.
+There are parts of OASIS, of SPADE and of ablations in the papers; a baseline is a choice of parts.
+The consequences of a choice (strides, abilities of the discriminator) are properties here, so that
+other modules need not know the names of parts. Nothing here needs TensorFlow.
 """
 
 import dataclasses
@@ -13,15 +12,16 @@ from typing import Any
 from oasis_tf.settings.fields import as_text, check_fields, setting
 
 GENERATOR_WIDTHS = {"oasis": (16, 16, 16, 8, 4, 2, 1), "spade": (16, 16, 16, 16, 8, 4, 2, 1)}
-# Discriminators that keep the resolution of the image, and so have logits per pixel.
+DISCRIMINATOR_WIDTHS = (2, 2, 4, 4, 8, 8)
+# Discriminators that keep the resolution of the image and so have logits for every pixel.
 U_NETS = ("oasis", "oasis_x2")
 PATCH_GANS = ("patch", "ms_patch")
-# Label encodings with a channel for every class: such a discriminator segments.
+# Label encodings with a logit for every class. A discriminator with one of them segments.
 _SEGMENTING = ("balanced", "n_plus_1")
 _STEM_LATENT = 256
 _OF_ENCODER = ("encoder_channels", "encoder_size")
 
-# Settings that choose parts: what the official release has no choice of.
+# Settings that choose parts. The official release does not have this choice.
 PARTS = (
     "generator",
     "upsampling",
@@ -38,79 +38,80 @@ PARTS = (
 class ModelConfig:
     """Parts and sizes of the networks.
 
-    What is None follows from other settings and is filled in: ``generator_widths`` from the
-    generator, ``label_encoding`` from the discriminator, ``latent_channels`` from the encoder (0
-    without one). ``noise=none`` and ``noise_channels=0`` mean the same, and each implies the other.
+    Some settings that are None are replaced by a default: ``generator_widths`` by that of the
+    generator, ``label_encoding`` by that of the discriminator, ``latent_channels`` by that of the
+    encoder (0 without one). ``noise=none`` and ``noise_channels=0`` each imply the other.
 
     Raises:
-        ValueError: a field is outside its limits, or parts do not go together.
+        ValueError: a field is outside its limits, or parts cannot be combined.
     """
 
-    num_classes: int = setting("Label channels N, the unknown label included.", flag=False)
+    num_classes: int = setting("Number of classes N, the unknown label included.", flag=False)
     has_unknown: bool = setting("Whether model id 0 is the unknown label.", flag=False)
     has_discriminator: bool = setting(
-        "Whether there is one; without, a model can only generate and be exported.",
+        "Whether the model has a discriminator, without which it can neither segment nor be "
+        "trained.",
         True,
         flag=False,
     )
     generator: str = setting(
-        "Generator: oasis has six residual blocks, spade seven.",
+        "Generator. oasis has six residual blocks, spade seven.",
         "oasis",
         choices=("oasis", "spade"),
     )
     upsampling: str = setting(
-        "Of --generator=spade: normal has no upsampling between its second and third block, more "
-        "has one there, too.",
+        "Number of upsamplings of --generator=spade. normal: none between its second and third "
+        "block; more: one there as well.",
         "normal",
         choices=("normal", "more"),
     )
     noise_channels: int = setting("Channels of the 3D noise; 0: no noise.", 64, minimum=0)
     noise: str = setting(
-        "What shares a noise vector while training: an image, a region (the pixels of a class in "
-        "an image), or nothing but the pixel itself; mix: image or region by a fair coin, drawn "
-        "for every step; none: no noise, as --noise_channels=0.",
+        "Sampling of the 3D noise in training. image: one vector per image; region: one per class "
+        "of an image; pixel: one per pixel; mix: image or region, with equal probability in every "
+        "step; none: no noise, the same as --noise_channels=0.",
         "image",
         choices=("none", "image", "region", "pixel", "mix"),
     )
     encoder: str = setting(
-        "Image encoder, trained with the generator. Its latent is, with stem, what the generator "
-        "starts from (as in SPADE, in the place of the label map; needs --noise=none); with "
-        "noise, in the place of the 3D noise; with beside_noise, behind the 3D noise.",
+        "Image encoder, trained together with the generator. stem: the generator starts from the "
+        "encoder's latent, as in SPADE, instead of the label map (needs --noise=none); noise: the "
+        "latent replaces the 3D noise; beside_noise: the latent is appended to the 3D noise.",
         "none",
         choices=("none", "stem", "noise", "beside_noise"),
     )
     latent_channels: int | None = setting(
-        f"Numbers in the encoder's latent (default: {_STEM_LATENT} with --encoder=stem, else as "
-        "--noise_channels).",
+        f"Channels of the encoder's latent. (default: {_STEM_LATENT} with --encoder=stem, "
+        "otherwise the value of --noise_channels)",
         None,
         minimum=0,
     )
     encoder_channels: int = setting("Unit of the encoder's widths.", 64, minimum=1)
     encoder_size: int = setting(
-        "Side of the square that the encoder resizes images to, a power of 2.", 256, minimum=8
+        "Height and width to which the encoder resizes images, a power of 2.", 256, minimum=8
     )
     discriminator: str = setting(
-        "Discriminator: oasis is the U-Net, oasis_x2 two of them at scales 1 and 0.5, patch a "
-        "PatchGAN, ms_patch two at scales 1 and 0.5, resnet_patch the encoder of the U-Net.",
+        "Discriminator. oasis: U-Net; oasis_x2: two U-Nets at scales 1 and 0.5; patch: PatchGAN; "
+        "ms_patch: two PatchGANs at scales 1 and 0.5; resnet_patch: the encoder of the U-Net.",
         "oasis",
         choices=(*U_NETS, *PATCH_GANS, "resnet_patch"),
     )
     label_encoding: str | None = setting(
-        "How the discriminator knows the label map. balanced and n_plus_1: from its loss, of N + 1 "
-        "classes, with weights against their imbalance or without; concat: as input; projection: "
-        "as a projection in front of its logits (default: balanced for U-Nets, concat, their only "
-        "one, for others).",
+        "Way in which the discriminator uses the label map. balanced: as target of a loss over "
+        "N + 1 classes, weighted against class imbalance; n_plus_1: the same without weights; "
+        "concat: as input; projection: as a projection before the logits. (default: balanced for "
+        "U-Nets; concat, the only choice, for others)",
         None,
         choices=(*_SEGMENTING, "concat", "projection"),
     )
-    patch_layers: int = setting("Convolutions of a PatchGAN in front of its last.", 4, minimum=2)
+    patch_layers: int = setting("Convolutions of a PatchGAN before its last one.", 4, minimum=2)
     generator_channels: int = setting("Unit of the generator's widths.", 64, minimum=1)
     discriminator_channels: int = setting("Unit of the discriminator's widths.", 64, minimum=1)
     spade_channels: int = setting("Hidden channels of every SPADE norm.", 128, minimum=1)
     generator_widths: tuple[int, ...] | None = setting(
-        "Comma list: widths in and out of the generator's residual blocks, in units of "
-        "--generator_channels. There is an upsampling between every two blocks, but see "
-        "--upsampling. (default: "
+        "Comma list: widths of the generator from the input of its first residual block to the "
+        "output of its last, in units of --generator_channels. Between two blocks the image is "
+        "upsampled; --upsampling has an exception. (default: "
         + ", ".join(f"{as_text(widths)} for {name}" for name, widths in GENERATOR_WIDTHS.items())
         + ")",
         None,
@@ -118,8 +119,8 @@ class ModelConfig:
     )
     discriminator_widths: tuple[int, ...] = setting(
         "Comma list: output widths of the down blocks of a U-Net or a resnet_patch discriminator, "
-        "in units of --discriminator_channels. Every block halves the image.",
-        (2, 2, 4, 4, 8, 8),
+        "in units of --discriminator_channels. Every block halves the resolution.",
+        DISCRIMINATOR_WIDTHS,
         minimum=1,
     )
 
@@ -138,7 +139,7 @@ class ModelConfig:
         self._check_discriminator()
 
     def _implied(self) -> dict[str, Any]:
-        """Values that other settings decide."""
+        """Returns the values of settings that other settings decide."""
         noise = with_implied({"noise": self.noise, "noise_channels": self.noise_channels})
         latents = {"none": 0, "stem": _STEM_LATENT}
         free = {
@@ -148,21 +149,21 @@ class ModelConfig:
         }
         return noise | {name: v for name, v in free.items() if getattr(self, name) is None}
 
-    # === What does not go together ===
+    # === Contradictions ===
 
     def _check_generator(self) -> None:
         least = 4 if self.generator == "spade" else 2
         if len(self.generator_widths) < least:
-            blocks = "and of three blocks at least" if least > 2 else "of a block"
+            blocks = "three blocks" if least > 2 else "a block"
             raise ValueError(
-                f"`generator_widths` must have at least {_NUMBERS[least]} entries, the width into "
-                f"and the width out {blocks}. "
+                f"`generator_widths` must have at least {_NUMBERS[least]} entries: the input width "
+                f"of the first block, then the output widths of at least {blocks}. "
                 f"Received: generator_widths={as_text(self.generator_widths)}."
             )
         if self.upsampling == "more" and self.generator != "spade":
             raise ValueError(
-                "`upsampling` says whether there is an upsampling between the second and the third "
-                "block of --generator=spade; that of OASIS always has it. "
+                "`upsampling` decides about the upsampling between the second and the third block "
+                "of --generator=spade; the generator of OASIS always has it. "
                 f"Received: upsampling=more, generator={self.generator}. Leave --upsampling out."
             )
 
@@ -170,7 +171,7 @@ class ModelConfig:
         if self.noise in ("region", "pixel", "mix") and not self.noise_channels:
             raise ValueError(
                 f"`noise={self.noise}` needs `noise_channels` of at least 1. "
-                "Received: noise_channels=0, which is no noise."
+                "Received: noise_channels=0, which means no noise."
             )
 
     def _check_encoder(self) -> None:
@@ -179,7 +180,7 @@ class ModelConfig:
             given += ["latent_channels"] if self.latent_channels else []
             if given:
                 raise ValueError(
-                    f"`{given[0]}` is a setting of the encoder, and there is none. Received: "
+                    f"`{given[0]}` is a setting of the encoder, and there is no encoder. Received: "
                     f"{given[0]}={getattr(self, given[0])}, encoder=none. Choose an --encoder, or "
                     f"leave --{given[0]} out."
                 )
@@ -197,90 +198,100 @@ class ModelConfig:
             )
         if self.encoder == "stem" and self.noise != "none":
             raise ValueError(
-                "`encoder=stem` has no 3D noise: all that its images differ by is the latent that "
-                f"the generator starts from. Received: noise={self.noise}, "
+                "`encoder=stem` has no 3D noise: only the latent, from which the generator starts, "
+                f"varies its images. Received: noise={self.noise}, "
                 f"noise_channels={self.noise_channels}. Give --noise=none, or --encoder=noise or "
                 "beside_noise."
             )
         if self.encoder == "noise" and self.noise in ("region", "pixel", "mix"):
             raise ValueError(
-                "`encoder=noise` puts one latent for every image in the place of the 3D noise. "
+                "`encoder=noise` replaces the 3D noise with one latent for every image. "
                 f"Received: noise={self.noise}. Leave --noise out, or give --encoder=beside_noise."
             )
         if self.encoder == "beside_noise" and not self.noise_channels:
             raise ValueError(
-                "`encoder=beside_noise` needs 3D noise to stand beside. Received: noise=none. Give "
+                "`encoder=beside_noise` needs 3D noise. Received: noise=none. Give "
                 "--noise_channels, or --encoder=noise."
             )
 
     def _check_discriminator(self) -> None:
         if self.discriminator not in U_NETS and self.label_encoding != "concat":
             raise ValueError(
-                "`label_encoding` is a choice of discriminators with logits per pixel "
+                "`label_encoding` is a choice of discriminators with logits for every pixel "
                 f"({' and '.join(U_NETS)}); all others take the label map as input. Received: "
-                f"label_encoding={self.label_encoding}, discriminator={self.discriminator}."
+                f"label_encoding={self.label_encoding}, discriminator={self.discriminator}. Leave "
+                "--label_encoding out."
             )
         if self.discriminator not in PATCH_GANS and self.patch_layers != 4:
             raise ValueError(
                 f"`patch_layers` is a setting of a PatchGAN ({' and '.join(PATCH_GANS)}). "
-                f"Received: patch_layers={self.patch_layers}, discriminator={self.discriminator}."
+                f"Received: patch_layers={self.patch_layers}, discriminator={self.discriminator}. "
+                "Leave --patch_layers out."
             )
 
-    # === What follows ===
+    # === Consequences ===
 
     def check_discriminator(self, purpose: str) -> None:
-        """Raises ValueError unless the model has the discriminator that `purpose` needs."""
+        """Raises ValueError if the model has no discriminator, which `purpose` needs."""
         if not self.has_discriminator:
             raise missing_discriminator(purpose)
 
     def check_segments(self, purpose: str) -> None:
-        """Raises ValueError unless the discriminator can segment, which `purpose` needs."""
+        """Raises ValueError if the model cannot segment, which `purpose` needs."""
         self.check_discriminator(purpose)
         if not self.segments:
             raise not_segmenting(purpose)
 
+    def check_noise(self, purpose: str) -> None:
+        """Raises ValueError unless the generator has noise, which `purpose` needs."""
+        if not self.vector_channels:
+            raise ValueError(
+                f"This model cannot {purpose}: it has no noise (noise_channels=0), so it generates "
+                "one image for a label map. Leave these flags out."
+            )
+
     @property
     def segments(self) -> bool:
-        """Whether the discriminator tells the class of every pixel."""
+        """Whether the model can segment: its discriminator predicts the class of every pixel."""
         return self.has_discriminator and self.label_encoding in _SEGMENTING
 
     @property
     def pixel_logits(self) -> bool:
-        """Whether the discriminator has logits for every pixel, as consistency needs."""
+        """Whether the discriminator has logits for every pixel, which consistency needs."""
         return self.discriminator in U_NETS
 
     @property
     def vector_channels(self) -> int:
-        """Numbers in a noise vector of the generator: 3D noise, latent, both or (0) neither."""
+        """Channels of the generator's noise vectors: 3D noise, latent, both, or neither (0)."""
         if self.encoder in ("stem", "noise"):
             return self.latent_channels
         return self.noise_channels + self.latent_channels
 
     @property
     def local_noise(self) -> bool:
-        """Whether the generator's noise can differ from pixel to pixel."""
+        """Whether noise vectors can differ between pixels."""
         return self.local_channels > 0
 
     @property
     def local_channels(self) -> int:
-        """Numbers in a noise vector that can differ from pixel to pixel, 0 if none can."""
+        """Channels of noise vectors that can differ between pixels; 0 if they cannot."""
         return 0 if self.encoder == "stem" else self.vector_channels
 
     @property
     def generator_upsamples(self) -> tuple[bool, ...]:
-        """For every block of the generator whether there is an upsampling in front of it."""
+        """For every block of the generator, whether there is an upsampling before it."""
         blocks = range(len(self.generator_widths) - 1)
         skipped = {0, 2} if self.generator == "spade" and self.upsampling == "normal" else {0}
         return tuple(block not in skipped for block in blocks)
 
     @property
     def generator_stride(self) -> int:
-        """The generator makes images whose sides are multiples of this (32 by default)."""
+        """Sides of generated images are multiples of this (32 by default)."""
         return 2 ** sum(self.generator_upsamples)
 
     @property
     def discriminator_stride(self) -> int:
-        """The discriminator takes images whose sides are multiples of this (64 by default)."""
+        """Sides of the discriminator's images are multiples of this (64 by default)."""
         if self.discriminator in PATCH_GANS:
             return 1
         return 2 ** (len(self.discriminator_widths) + (self.discriminator == "oasis_x2"))
@@ -290,12 +301,13 @@ _NUMBERS = {2: "two", 4: "four"}
 
 
 def with_implied(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Adds to settings what those that switch something off say of others.
+    """Adds to settings those that follow because something is off.
 
-    No noise has no channels and the other way round; LabelMix of weight 0 is none.
+    `noise=none` implies no noise channels, no noise channels imply `noise=none`, and weight 0 of
+    LabelMix implies no consistency.
 
     Args:
-        settings: some settings by name; those that are not there are not looked at.
+        settings: some or all settings by name.
     """
     settings = dict(settings)
     if settings.get("noise") == "none":
@@ -310,8 +322,8 @@ def with_implied(settings: Mapping[str, Any]) -> dict[str, Any]:
 def missing_discriminator(purpose: str) -> ValueError:
     """Returns the error of a model without a discriminator, for a `purpose` like "segment"."""
     return ValueError(
-        f"This model cannot {purpose}: it has no discriminator. It was made from a generator's "
-        "weights alone; convert them again together with --discriminator=FILE."
+        f"This model cannot {purpose}: it has no discriminator. It was converted from the weights "
+        "of a generator alone; convert them again with --discriminator=FILE."
     )
 
 
@@ -319,7 +331,7 @@ def not_segmenting(purpose: str) -> ValueError:
     """Returns the error of a model whose discriminator does not segment."""
     return ValueError(
         f"This model cannot {purpose}: its discriminator tells real from fake and does not segment."
-        f" Those that do are U-Nets with --label_encoding={' or '.join(_SEGMENTING)}."
+        f" U-Nets with --label_encoding={' or '.join(_SEGMENTING)} do."
     )
 
 

@@ -1,11 +1,11 @@
-"""Random numbers of OASIS: stateless, so that (seed, step) or a seed alone decides every bit.
+"""What OASIS draws, and the streams that it draws from (see ``oasis_tf/randomness.py``).
 
-The algorithm is named (philox), never chosen by device. Noise for training belongs to the rows of
-the global batch, whatever the number of replicas.
+Noise for training belongs to the rows of the global batch, whatever the number of replicas.
 """
 
-import numpy as np
 import tensorflow as tf
+
+from oasis_tf.randomness import bits, make_key, normal, normal_by_seed, normal_rows, uniform
 
 # What a draw within a step is for; each gets a stream of its own.
 GENERATOR_STEP, DISCRIMINATOR_STEP, LABELMIX, STATISTICS = range(4)
@@ -18,17 +18,6 @@ COIN, LATENT, CUTMIX = range(7, 10)  # draws within a step too
 KINDS = ("none", "image", "region", "pixel", "mix")
 
 
-def _key(seed, stream):
-    """A philox key [2] of int64 that keeps (seed, stream) apart from every other pair."""
-    return tf.stack([tf.cast(seed, tf.int64), tf.constant(stream, tf.int64)])
-
-
-def _folded(key, *numbers):
-    for number in numbers:
-        key = tf.random.fold_in(key, tf.cast(number, tf.int64), alg="philox")
-    return key
-
-
 def training_noise(seed, step, stream, batch, noise_channels, index=0):
     """Noise of one forward pass for the global batch: float32 [batch, Z], standard normal.
 
@@ -39,8 +28,7 @@ def training_noise(seed, step, stream, batch, noise_channels, index=0):
         noise_channels: int Z.
         index: int or int64 scalar, tells several passes of one step and stream apart.
     """
-    key = _folded(_key(seed, stream), step, index)
-    return tf.random.stateless_normal([batch, noise_channels], key, alg="philox")
+    return normal(make_key(seed, stream, step, index), [batch, noise_channels])
 
 
 def labelmix_bits(seed, step, num_classes, batch=None):
@@ -51,9 +39,8 @@ def labelmix_bits(seed, step, num_classes, batch=None):
         num_classes: int N.
         batch: int, size of the global batch; None for bits that all images share.
     """
-    key = _folded(_key(seed, LABELMIX), step)
     shape = [num_classes] if batch is None else [batch, num_classes]
-    return tf.random.stateless_uniform(shape, key, None, None, tf.int32, alg="philox") & 1
+    return bits(make_key(seed, LABELMIX, step), shape)
 
 
 def sample_noise(seed, noise_channels):
@@ -65,11 +52,7 @@ def sample_noise(seed, noise_channels):
     Returns:
         float32 [B, Z], standard normal.
     """
-
-    def row(one_seed):
-        return tf.random.stateless_normal([noise_channels], _key(one_seed, 0), alg="philox")
-
-    return tf.map_fn(row, seed, fn_output_signature=tf.TensorSpec([noise_channels], tf.float32))
+    return normal_by_seed(seed, GENERATOR_STEP, [noise_channels])
 
 
 def numbered_noise(seed, stream, count, noise_channels):
@@ -87,7 +70,7 @@ def numbered_noise(seed, stream, count, noise_channels):
     Returns:
         float32 [count, Z], standard normal.
     """
-    return tf.random.stateless_normal([count, noise_channels], _key(seed, stream), alg="philox")
+    return normal(make_key(seed, stream), [count, noise_channels])
 
 
 def replica_noise(
@@ -120,14 +103,14 @@ def replica_noise(
     if kind == "none":
         return None
     batch = tf.shape(label_map)[0]
-    first, key = replica * batch, _folded(_key(seed, stream), step, index)
+    first, key = replica * batch, make_key(seed, stream, step, index)
 
     def image():
         drawn = training_noise(seed, step, stream, replicas * batch, noise_channels, index)
         return drawn[first : first + batch]
 
     def region():
-        vectors = _rows(key, first, batch, [num_classes, noise_channels])
+        vectors = normal_rows(key, first, batch, [num_classes, noise_channels])
         return tf.gather(vectors, tf.cast(label_map, tf.int32), batch_dims=1)
 
     def everywhere():
@@ -143,25 +126,12 @@ def replica_noise(
     height, width = label_map.shape[1:]
     if None in (height, width):
         height, width = tf.unstack(tf.shape(label_map)[1:])
-    return _rows(key, first, batch, [height, width, noise_channels])
-
-
-def _rows(key, first, count, shape):
-    """Standard normal float32 [count, *shape]; a row is decided by its number from ``first`` on."""
-
-    def row(number):
-        return tf.random.stateless_normal(shape, _folded(key, number), alg="philox")
-
-    sizes = [size if isinstance(size, int) else None for size in shape]
-    return tf.map_fn(
-        row, first + tf.range(count), fn_output_signature=tf.TensorSpec(sizes, tf.float32)
-    )
+    return normal_rows(key, first, batch, [height, width, noise_channels])
 
 
 def mixes_regions(seed, step, index=0):
     """Whether noise of kind ``mix`` is by region in a step, in all its streams: a fair coin."""
-    key = _folded(_key(seed, COIN), step, index)
-    return tf.random.stateless_uniform([], key, None, None, tf.int32, alg="philox") & 1 == 1
+    return bits(make_key(seed, COIN, step, index), []) == 1
 
 
 def latent_noise(seed, step, stream, batch, latent_channels, index=0):
@@ -169,25 +139,7 @@ def latent_noise(seed, step, stream, batch, latent_channels, index=0):
 
     As ``training_noise`` for the global batch, but independent of it: 3D noise may stand beside.
     """
-    key = _folded(_key(seed, LATENT), stream, step, index)
-    return tf.random.stateless_normal([batch, latent_channels], key, alg="philox")
-
-
-def as_seeds(seed, batch):
-    """``seed`` (an int or [B]) as int64 [B].
-
-    Raises:
-        ValueError: a list of seeds whose length is not ``batch``.
-    """
-    seeds = np.asarray(seed, dtype=np.int64)
-    if seeds.ndim == 0:
-        return np.full(batch, seeds)
-    if seeds.shape != (batch,):
-        raise ValueError(
-            f"`seed` must be an int or one int per image. Received: shape={seeds.shape} for "
-            f"{batch} images."
-        )
-    return seeds
+    return normal(make_key(seed, LATENT, stream, step, index), [batch, latent_channels])
 
 
 def cutmix_draws(seed, step, batch):
@@ -200,5 +152,4 @@ def cutmix_draws(seed, step, batch):
     Returns:
         float32 [batch, 4], uniform in [0, 1), for ``losses.cutmix_mask``.
     """
-    key = _folded(_key(seed, CUTMIX), step)
-    return tf.random.stateless_uniform([batch, 4], key, alg="philox")
+    return uniform(make_key(seed, CUTMIX, step), [batch, 4])

@@ -1,4 +1,4 @@
-"""The parts that settings name: which network, with which sizes, and the objective between."""
+"""Builds the networks and the objective that a configuration describes."""
 
 from oasis_tf.systems.oasis.models import (
     Discriminator,
@@ -10,12 +10,12 @@ from oasis_tf.systems.oasis.models import (
 )
 from oasis_tf.systems.oasis.objectives import BinaryObjective, HingeObjective, SegmentationObjective
 
-# Scales of the discriminators that look at images at several.
+# Number of scales of the multi-scale discriminators.
 _SCALES = {"oasis_x2": 2, "ms_patch": 2}
 
 
 def make_generator(config, **common):
-    """The ``Generator`` of a ``Config``; further arguments for every network."""
+    """The ``Generator`` of a ``Config``. ``common``: arguments that all networks share."""
     settings = config.model
     channels = settings.vector_channels
     stem = {}
@@ -31,7 +31,7 @@ def make_generator(config, **common):
         spade_channels=settings.spade_channels,
         widths=settings.generator_widths,
         upsamples=settings.generator_upsamples,
-        # Tables whose size is known at run time gain nothing under XLA: it pads them to all pixels.
+        # XLA pads tables whose size is known only at run time to the number of pixels: no gain.
         dense=config.training.jit_compile,
         remat=config.training.remat,
         name="generator",
@@ -41,7 +41,7 @@ def make_generator(config, **common):
 
 
 def make_encoder(config, **common):
-    """The ``Encoder`` of a ``Config``, None if it has none."""
+    """The ``Encoder`` of a ``Config``, or None if it has none."""
     settings = config.model
     if settings.encoder == "none":
         return None
@@ -55,7 +55,7 @@ def make_encoder(config, **common):
 
 
 def make_discriminator(config, **common):
-    """The discriminator of a ``Config``, None if it has none."""
+    """The discriminator of a ``Config``, or None if it has none."""
     settings = config.model
     if not settings.has_discriminator:
         return None
@@ -65,7 +65,7 @@ def make_discriminator(config, **common):
         common |= {"chunk_logits": config.training.chunk_logits}
     if scales is None:
         return _of_one_scale(settings, name="discriminator", **common)
-    # A name of its own for each: optimizers and checkpoints know weights by it.
+    # Different names, because optimizers and checkpoints identify weights by name.
     networks = [_of_one_scale(settings, name=f"scale_{k}", **common) for k in range(scales)]
     return MultiScale(networks, name="discriminator", dtype=common["dtype"])
 
@@ -82,7 +82,7 @@ def _of_one_scale(settings, **common):
 
 
 def make_objective(settings):
-    """What the logits of the discriminator of a ``ModelConfig`` mean."""
+    """The objective of the discriminator of a ``ModelConfig``."""
     if not settings.pixel_logits:
         return HingeObjective()
     if settings.label_encoding in ("concat", "projection"):

@@ -1,4 +1,4 @@
-"""The configuration of a run of OASIS: of flags, a continued run and the data set together."""
+"""Resolves the configuration of a run of OASIS from flags, a continued run and the data set."""
 
 import os
 from collections.abc import Mapping
@@ -10,7 +10,8 @@ from oasis_tf.settings import merging
 from oasis_tf.systems.oasis.config import Config
 from oasis_tf.systems.oasis.model_settings import with_implied
 
-# Published training crop side -> side resized to before cropping. Cityscapes is not cropped.
+# Published sides of crops and of the resized images that they are taken from. Cityscapes is not
+# cropped.
 PUBLISHED_RESIZE = {
     "ade20k": (256, 286),
     "ade_outdoors": (256, 286),
@@ -20,14 +21,14 @@ PUBLISHED_RESIZE = {
 
 
 def resolve_run(given: Mapping[str, Any], previous: Config | None) -> Config:
-    """Returns the configuration of flags, a continued run and the prepared data set.
+    """Resolves the configuration from flags, a continued run and the prepared data set.
 
     Args:
-        given: settings by name, of the flags that were given.
-        previous: configuration of the model directory, if it has one already.
+        given: settings of the given flags, by name.
+        previous: configuration of the model directory, or None if it has none.
 
     Raises:
-        ValueError: no data set, a setting is impossible, or flags contradict the model directory
+        ValueError: there is no data set, a setting is invalid, flags contradict the model directory
             or its data set, or its model has no discriminator.
         OSError: `data_dir` is not a prepared data set.
     """
@@ -44,7 +45,7 @@ def resolve_run(given: Mapping[str, Any], previous: Config | None) -> Config:
     except (ValueError, OSError) as error:
         if "data_dir" in given:
             raise
-        raise ValueError(f"{error} If the data set has moved, give its --data_dir.") from error
+        raise ValueError(f"{error} If the data set has moved, give its new --data_dir.") from error
     return resolve(
         given,
         label_space=dataset.label_space,
@@ -60,19 +61,19 @@ def resolve(
     num_examples: int,
     previous: Config | None = None,
 ) -> Config:
-    """Completes the given settings: by those of the run that is continued, else by the defaults.
+    """Completes given settings: with those of the continued run, otherwise with the defaults.
 
     Args:
-        given: settings by name, `data_dir` and either `steps` or `epochs` or neither among them.
-        label_space: of the prepared data set.
-        num_examples: training images of the prepared data set.
-        previous: configuration of the model directory, if it has one already.
+        given: settings by name, `data_dir` included. They may include either `steps` or `epochs`.
+        label_space: label space of the prepared data set.
+        num_examples: number of training images of the prepared data set.
+        previous: configuration of the model directory, or None if it has none.
 
     Returns:
-        The configuration, `data_dir` made absolute.
+        The configuration, with an absolute `data_dir`.
 
     Raises:
-        ValueError: a setting is impossible, unknown or missing, or contradicts `previous`.
+        ValueError: a setting is invalid, unknown or missing, or contradicts `previous`.
     """
     given = with_implied(given)
     config = merging.merge(
@@ -90,14 +91,14 @@ def resolve(
 
 
 def converted(settings: Mapping[str, Any], *, label_space: LabelSpace) -> Config:
-    """Completes the settings of a model whose weights come from elsewhere: no step is taken yet.
+    """Completes the settings of a model whose weights were converted: it has taken no step yet.
 
     Args:
-        settings: settings by name, the architecture among them.
+        settings: settings by name, the architecture included.
         label_space: classes of the model.
 
     Raises:
-        ValueError: a setting is impossible or unknown.
+        ValueError: a setting is invalid or unknown.
     """
     settings = _published_resize(settings, label_space) | settings | {"steps": 0}
     settings |= _decided(label_space)
@@ -110,7 +111,7 @@ def _decided(label_space: LabelSpace) -> dict[str, Any]:
 
 
 def _published_resize(given: Mapping[str, Any], label_space: LabelSpace) -> dict[str, Any]:
-    """Returns the resize of a published data set at its published crop, nothing otherwise."""
+    """Returns the published size before the crop, if data set and crop are published ones."""
     crop, resize = PUBLISHED_RESIZE.get(label_space.dataset, (None, None))
     sides = ("height", "width")
     default = DataConfig.__dataclass_fields__["crop_height"].default

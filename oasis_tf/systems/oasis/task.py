@@ -1,68 +1,60 @@
-"""What the training loop needs to know of a model, and OASIS' answer to it.
-
-The loop (``loop.py``) drives anything with the methods of ``Task``; other systems bring their own.
-"""
+"""OASIS in training, as the loop sees it."""
 
 import math
-from typing import Protocol
-
-import keras
-import tensorflow as tf
 
 from oasis_tf.data.pipeline import evaluation_batches, training_batches
 from oasis_tf.data.tfrecord import PreparedDataset
+from oasis_tf.metrics import evaluation
+from oasis_tf.systems.oasis import evaluation as oasis_evaluation
 from oasis_tf.systems.oasis import memory
-from oasis_tf.systems.oasis.batch_statistics import StatisticsEstimator, borrowed_state
-from oasis_tf.systems.oasis.build import build_for_training, build_model, networks, state_variables
-from oasis_tf.training.strategies import distribute, own_devices
-from oasis_tf.training.validation import Validation
-from oasis_tf.training.writer import Panels
+from oasis_tf.systems.oasis.batch_statistics import StatisticsEstimator
+from oasis_tf.systems.oasis.build import (
+    build_for_training,
+    build_model,
+    networks,
+    state_variables,
+)
+from oasis_tf.systems.oasis.panels import Panels
+from oasis_tf.training import validation
+from oasis_tf.training.named_weights import borrowed_state
+from oasis_tf.training.precision import loss_scales
+from oasis_tf.training.strategies import distribute, own_devices, replicated_step
+from oasis_tf.training.task import Task
 
 _PREVIEW_EXAMPLES = 4
 # Keeps the batches of re-estimation apart from those of training, whatever seed a user takes.
 _STATISTICS_SEED = 0x5EED_0A51
 
 
-class Task(Protocol):
-    """A model in training, as the loop sees it."""
-
-    def batches(self, start_step):
-        """Endless iterable of distributed global batches, from that of ``start_step`` on."""
-
-    def train_step(self, batch):
-        """Runs one step; returns scalar tensors by name, each the global batch's."""
-
-    def variables(self):
-        """Every variable that makes up the state of training, by a stable name."""
-
-    def inference_arrays(self, step):
-        """What the trained model needs for use beyond ``variables``, by name."""
-
-    def global_batch(self, step):
-        """The whole batch that ``step`` (1 is the first) took, drawn again: arrays by name."""
-
-    def scalars(self):
-        """Numbers to show beside the metrics whenever those are shown, by name."""
-
-    def pictures(self, step):
-        """uint8 pictures [H, W, 3] of what the model does after ``step`` steps, by name."""
-
-    def prepare_measuring(self, model_dir, workers):
-        """Makes ready for ``measure``, which may cost; refuses here what cannot be measured."""
-
-    def measure(self, step):
-        """Values of the validation split by name, on the chief; every worker takes part."""
+def describe(config):
+    """What ``--dry_run`` prints: configuration, parameter counts and a memory estimate."""
+    model = build_model(config)
+    lines = [config.to_text(), ""]
+    counts = {
+        name: sum(math.prod(v.shape) for v in network.trainable_variables)
+        for name, network in networks(model).items()
+        if network.trainable
+    }
+    lines += [f"{name}: {count:,} trainable parameters" for name, count in counts.items()]
+    return "\n".join([*lines, memory.describe(config, counts)])
 
 
-class OASISTask:
+class OASISTask(Task):
     """OASIS in training.
 
     Args:
         config: ``Config``.
         strategy: ``tf.distribute`` strategy under whose scope the model is made.
+
+    Raises:
+        ValueError, OSError: evaluations that cannot work, weights of VGG-19 that are missing, or
+            XLA with several devices.
     """
 
+    divergence_advice = "with lower --lr_g and --lr_d, or without --mixed_precision"
+
     def __init__(self, config, strategy):
+        _check_evaluations(config)
         self._config = config
         self._strategy = strategy
         with strategy.scope():
@@ -71,22 +63,8 @@ class OASISTask:
         self._inference = (None, None)
         self._panels = None
         self._validation = None
-        # No Python control flow to translate: tracing is faster and errors are clearer without.
-        self._step = tf.function(self._distributed_step, autograph=False, jit_compile=self._jit())
-
-    def _jit(self):
-        wanted = self._config.training.jit_compile
-        if wanted and self._strategy.num_replicas_in_sync > 1:
-            raise ValueError(
-                "`jit_compile` works on one device only: XLA cannot compile sums over replicas. "
-                f"Received: {self._strategy.num_replicas_in_sync} devices. Drop --jit_compile."
-            )
-        return wanted or None
-
-    def _distributed_step(self, batch):
-        logs = self._strategy.run(self.model.train_step, args=(batch,))
-        # Every replica holds the mean of the global batch already.
-        return {k: self._strategy.experimental_local_results(v)[0] for k, v in logs.items()}
+        jit_compile = config.training.jit_compile
+        self._step = replicated_step(strategy, self.model.train_step, jit_compile)
 
     def train_step(self, batch):
         return self._step(batch)
@@ -134,17 +112,21 @@ class OASISTask:
             self._inference = (step, arrays)
         return self._inference[1]
 
+    def facts(self):
+        names, values = self._config.label_space.class_names, _dataset(self._config).class_frequency
+        return {f"class_frequency/{name}": v for name, v in zip(names, values, strict=True)}
+
     def scalars(self):
         training, model = self._config.training, self.model
-        optimizers = {
-            "generator": (training.lr_g, model.generator_optimizer),
-            "discriminator": (training.lr_d, model.discriminator_optimizer),
+        rates = {
+            "learning_rate/generator": training.lr_g,
+            "learning_rate/discriminator": training.lr_d,
         }
-        scalars = {f"learning_rate/{name}": rate for name, (rate, _) in optimizers.items()}
-        for name, (_, optimizer) in optimizers.items():
-            if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-                scalars[f"loss_scale/{name}"] = float(optimizer.dynamic_scale.numpy())
-        return scalars
+        optimizers = {
+            "generator": model.generator_optimizer,
+            "discriminator": model.discriminator_optimizer,
+        }
+        return rates | loss_scales(optimizers)
 
     def pictures(self, step):
         if self._panels is None:
@@ -154,8 +136,17 @@ class OASISTask:
             return self._panels.draw()
 
     def prepare_measuring(self, model_dir, workers):
-        devices = own_devices(self._strategy)
-        self._validation = Validation(self._config, model_dir, self.model, workers, devices)
+        config = self._config
+        context = oasis_evaluation.context_of(
+            self.model,
+            model_dir,
+            own_devices(self._strategy),
+            dataset=_dataset(config),
+            skip_corrupt=config.data.skip_corrupt,
+            settings=config.evaluation,
+        )
+        metrics = validation.metric_names(config.training)
+        self._validation = validation.Validation(context, metrics, workers)
 
     def measure(self, step):
         with borrowed_state(self.model.generator_ema, self.inference_arrays(step)):
@@ -163,8 +154,7 @@ class OASISTask:
 
     def _preview_scenes(self):
         """Scenes spread over the validation split; over the training split if there is none."""
-        data = self._config.data
-        prepared = PreparedDataset.load(data.data_dir, skip_corrupt=data.skip_corrupt)
+        data, prepared = self._config.data, _dataset(self._config)
         split = "val" if "val" in prepared.splits else "train"
         scenes = evaluation_batches(
             data.data_dir,
@@ -178,14 +168,16 @@ class OASISTask:
         return next(iter(scenes))
 
 
-def describe(config):
-    """What ``--dry_run`` prints: configuration, parameter counts and a memory estimate."""
-    model = build_model(config)
-    lines = [config.to_text(), ""]
-    counts = {
-        name: sum(math.prod(v.shape) for v in network.trainable_variables)
-        for name, network in networks(model).items()
-        if network.trainable
-    }
-    lines += [f"{name}: {count:,} trainable parameters" for name, count in counts.items()]
-    return "\n".join([*lines, memory.describe(config, counts)])
+def _dataset(config):
+    return PreparedDataset.load(config.data.data_dir, skip_corrupt=config.data.skip_corrupt)
+
+
+def _check_evaluations(config):
+    """Refuses evaluations that cannot work, before anything is made."""
+    if not config.training.eval_every:
+        return
+    dataset = _dataset(config)
+    dataset.num_examples("val")  # refuses a data set without this split
+    wanted = validation.metric_names(config.training)
+    evaluation.check(wanted, config.evaluation, oasis_evaluation.capabilities(config))
+    validation.check_best_metric(config.training)

@@ -8,7 +8,7 @@ from oasis_tf.training.settings import LoopSettings
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingConfig(LoopSettings):
-    """Losses, optimizers, average and memory, beside what every loop needs.
+    """Losses, optimizers, moving average and memory, in addition to the settings of the loop.
 
     Raises:
         ValueError: a field is outside its limits.
@@ -20,26 +20,28 @@ class TrainingConfig(LoopSettings):
     beta_2: float = setting("Adam's decay of the squared gradient.", 0.999, minimum=0, below=1)
     init_gain: float = setting("Gain of the Xavier-normal initial kernels.", 0.02, above=0)
     consistency: str | None = setting(
-        "What D must be consistent with: images mixed by class (labelmix) or by a box (cutmix), or "
-        "nothing (default: labelmix where D segments, else none).",
+        "Consistency loss of the discriminator, on mixed images. labelmix mixes by class, cutmix "
+        "by a box. (default: labelmix if the discriminator segments, otherwise none)",
         None,
         choices=("none", "cutmix", "labelmix"),
     )
     lambda_labelmix: float = setting(
-        "Weight of LabelMix or CutMix consistency; 0: none of it.", 10.0, minimum=0
+        "Weight of the LabelMix or CutMix consistency loss; 0: no such loss.", 10.0, minimum=0
     )
     labelmix_bits: str = setting(
-        "Whether LabelMix draws a fair bit per class for the whole batch or for every image.",
+        "Sampling of LabelMix masks, which take each class from the real or the generated image. "
+        "batch: one fair bit per class for the whole batch; image: one per class of each image.",
         "batch",
         choices=("batch", "image"),
     )
     lambda_feature_matching: float = setting(
-        "Weight of the generator's loss on D's features of real and generated images; 0: none.",
+        "Weight of the generator's feature matching loss, on features of the discriminator; 0: no "
+        "such loss.",
         0.0,
         minimum=0,
     )
     lambda_vgg: float = setting(
-        "Weight of the generator's loss on features of VGG-19; 0: none. Needs --vgg19.",
+        "Weight of the generator's loss on features of VGG-19; 0: no such loss. Needs --vgg19.",
         0.0,
         minimum=0,
     )
@@ -54,26 +56,27 @@ class TrainingConfig(LoopSettings):
         minimum=0,
     )
     ema_decay: float = setting(
-        "Decay of the generator's moving average; 0: no average, the weights themselves.",
+        "Decay of the moving average of the generator's weights; 0: no average.",
         0.9999,
         minimum=0,
         below=1,
     )
     remat: bool = setting(
-        "Compute the activations inside blocks again for their gradient instead of keeping them: "
-        "less memory, more time, the same numbers.",
+        "Recompute the activations inside blocks for their gradients instead of keeping them: less "
+        "memory, more time, the same numbers.",
         False,
         changeable=True,
     )
     chunk_logits: bool = setting(
-        "Never write out the N + 1 logits of all pixels of a discriminator that segments, but "
-        "compute losses and gradients in chunks: for thousands of classes much less memory, some "
-        "more time, the same numbers to rounding.",
+        "Compute the N + 1 logits of a segmenting discriminator, their losses and gradients in "
+        "chunks, never for all pixels at once. With thousands of classes this takes much less "
+        "memory and a little more time; the numbers are the same up to rounding.",
         False,
         changeable=True,
     )
     statistics_batches: int = setting(
-        "Training batches from which the averaged generator's batch statistics are re-estimated.",
+        "Number of training batches from which the batch statistics of the averaged generator are "
+        "estimated again.",
         51,
         minimum=1,
     )

@@ -1,27 +1,21 @@
-"""Diversity against closed forms for painters whose images are known, and against `generate`."""
+"""Diversity against closed forms, for samplers whose images are known."""
 
 import dataclasses
 import functools
 import itertools
 import json
-import types
 
 import hypothesis
 import hypothesis.extra.numpy as npst
 import hypothesis.strategies as st
-import keras
 import numpy as np
 import pytest
 
 from oasis_tf.data import pipeline
-from oasis_tf.io.images import to_uint8
 from oasis_tf.metrics import evaluation
 from oasis_tf.metrics.diversity import evaluators
 from oasis_tf.metrics.evaluator import EvaluationContext, padded_batches
-from oasis_tf.systems.oasis.config import EvaluationConfig, ModelConfig
-from oasis_tf.systems.oasis.inference.multi_device import Painter
-from oasis_tf.systems.oasis.models import Generator
-from oasis_tf.systems.oasis.models.oasis import OASIS
+from oasis_tf.metrics.settings import EvaluationConfig
 
 LAST_OF_THREE = 0.3001 / (0.0448 + 0.2856 + 0.3001)  # weight of the coarsest scale at 64×64
 C1 = (0.01 * 255) ** 2
@@ -41,13 +35,13 @@ class Squares:
         return np.array([np.square(image[i] - image[j]).mean() for i, j in pairs])
 
 
-class ColourPainter:
-    """Paints every pixel in the colour that its noise vector holds; keeps what it was asked."""
+class ColourSampler:
+    """Gives every pixel the colour that its noise vector holds; keeps what it was asked."""
 
     def __init__(self):
         self.seeds = []
         self.rows = []
-        self.paintings = []
+        self.fields = []
 
     def noise(self, seed):
         return np.array([np.random.default_rng(int(s)).uniform(-1, 1, 3) for s in seed], "f4")
@@ -58,10 +52,10 @@ class ColourPainter:
         index = np.zeros(label_map.shape, int)
         return self._images(index, self.noise(seed)[:, None])
 
-    def paint(self, label_map, noise_index, vectors):
+    def from_field(self, label_map, noise_index, vectors):
         assert label_map.shape == noise_index.shape and len(vectors) == len(label_map)
         self.rows.append(len(vectors))
-        self.paintings += list(zip(label_map, noise_index, vectors, strict=True))
+        self.fields += list(zip(label_map, noise_index, vectors, strict=True))
         return self._images(noise_index, vectors)
 
     @staticmethod
@@ -69,7 +63,7 @@ class ColourPainter:
         return np.stack([v[i] for i, v in zip(index, vectors, strict=True)])
 
 
-class RandomPainter(ColourPainter):
+class RandomSampler(ColourSampler):
     """Every pixel of every image is a uniform 8-bit value of its own."""
 
     def __init__(self):
@@ -80,7 +74,7 @@ class RandomPainter(ColourPainter):
         return self._rng.integers(0, 256, (*index.shape, 3)) / 127.5 - 1
 
 
-class DeafPainter(ColourPainter):
+class DeafSampler(ColourSampler):
     """Hears nothing of noise: its image is one and the same."""
 
     def _images(self, index, vectors):
@@ -95,13 +89,16 @@ def context(colour_dataset, monkeypatch, tmp_path):
 
 
 def context_of(dataset, tmp_path, **settings):
-    config = types.SimpleNamespace(
-        data=types.SimpleNamespace(crop_height=64, crop_width=64),
-        model=types.SimpleNamespace(noise_channels=3),
+    return EvaluationContext(
+        dataset=dataset,
+        model_dir=str(tmp_path),
+        height=64,
+        width=64,
+        sampler=None,  # the batches bring it
+        label_space=dataset.label_space,
+        batch_size=4,
+        settings=EvaluationConfig(**{"diversity_samples": 4} | settings),
     )
-    settings = EvaluationConfig(**{"diversity_samples": 4} | settings)
-    model = types.SimpleNamespace(config=config)
-    return EvaluationContext(model, dataset, str(tmp_path), batch_size=4, settings=settings)
 
 
 def changed(context, **settings):
@@ -109,12 +106,12 @@ def changed(context, **settings):
     return dataclasses.replace(context, settings=settings)
 
 
-def measure(context, painter, name="diversity", workers=1, seed=10):
+def measure(context, sampler, name="diversity", workers=1, seed=10):
     """Values of a metric, its batches shared between workers, whose states come in reverse."""
     states = []
     for worker in reversed(range(workers)):
         one = evaluation.evaluator_class(name)(context)
-        batches = padded_batches(splits(context), painter, context.batch_size, seed)
+        batches = padded_batches(splits(context), sampler, context.batch_size, seed)
         for batch in itertools.islice(batches, worker, None, workers):
             one.update(batch)
         states.append(one.state())
@@ -135,13 +132,13 @@ def read_split(data_dir):
     return next(batches.as_numpy_iterator())
 
 
-def colours(painter, seed):
+def colours(sampler, seed):
     """8-bit colour of the image of one seed: float [3]."""
-    return np.round((painter.noise([seed])[0] + np.float32(1)) * np.float32(127.5)).astype(float)
+    return np.round((sampler.noise([seed])[0] + np.float32(1)) * np.float32(127.5)).astype(float)
 
 
-def sample_colours(painter, seed, count):
-    return [colours(painter, seed + j * 4294967296) for j in range(count)]
+def sample_colours(sampler, seed, count):
+    return [colours(sampler, seed + j * 4294967296) for j in range(count)]
 
 
 def scores_of_flat_images(samples):
@@ -155,71 +152,79 @@ def scores_of_flat_images(samples):
 
 
 def test_values_are_means_over_pairs_then_over_maps(context):
-    painter = ColourPainter()
-    values = measure(context, painter).values
-    per_map = [scores_of_flat_images(sample_colours(painter, 10 + i, 4)) for i in range(5)]
+    sampler = ColourSampler()
+    values = measure(context, sampler).values
+    per_map = [scores_of_flat_images(sample_colours(sampler, 10 + i, 4)) for i in range(5)]
     assert tuple(values) == DIVERSITY
     assert 0.3 < values[DIVERSITY[0]] < 0.9
     np.testing.assert_allclose(list(values.values()), np.mean(per_map, axis=0), rtol=1e-9)
 
 
-def test_seeds_of_samples_are_apart_by_2_to_the_32_and_nothing_is_painted_twice(context):
-    painter = ColourPainter()
-    measure(context, painter, seed=7)
+def test_seeds_of_samples_are_apart_by_2_to_the_32_and_nothing_is_generated_twice(context):
+    sampler = ColourSampler()
+    measure(context, sampler, seed=7)
     wanted = [7 + i + j * 2**32 for i in range(5) for j in range(4)]
-    assert painter.seeds == wanted
+    assert sampler.seeds == wanted
 
 
 def test_the_first_sample_is_the_image_that_other_metrics_see(context):
     label_map = np.full((64, 64), 1)
     other = batch_of(label_map[None], seed=5).generated
     for name in ("diversity", "class_diversity"):
-        [samples] = samples_of(name, context, ColourPainter(), label_map)
+        [samples] = samples_of(name, context, ColourSampler(), label_map)
         assert len(samples) == 4
         np.testing.assert_array_equal(samples[:1], other)
         assert (samples[1:] != other).any(axis=(1, 2, 3)).all()
 
 
-def batch_of(label_map, painter=None, seed=0):
+def samples_of(name, context, sampler, label_map):
+    """What an evaluator compares for one label map, seed 5: a list of uint8 [S,H,W,3]."""
+    one, seen = evaluation.evaluator_class(name)(context), []
+    one._compare = lambda samples: seen.append(samples) or (0.0, 0.0)
+    one.update(batch_of(label_map[None], sampler, seed=5))
+    return seen
+
+
+def batch_of(label_map, sampler=None, seed=0):
     image = np.zeros((*label_map.shape, 3), np.uint8)
     size = len(label_map)
-    (batch,) = padded_batches([(image, label_map)], painter or ColourPainter(), size, seed)
+    (batch,) = padded_batches([(image, label_map)], sampler or ColourSampler(), size, seed)
     return batch
 
 
 @pytest.mark.parametrize("name", ["diversity", "class_diversity"])
 def test_workers_and_batches_change_no_bit(context, name):
-    alone = measure(context, ColourPainter(), name).values
+    alone = measure(context, ColourSampler(), name).values
     assert not any(np.isnan(value) for value in alone.values())
     for workers, batch_size in [(2, 4), (3, 1), (2, 2)]:
         other = dataclasses.replace(context, batch_size=batch_size)
-        assert measure(other, ColourPainter(), name, workers).values == alone
+        assert measure(other, ColourSampler(), name, workers).values == alone
 
 
 def test_a_worker_without_batches_adds_nothing(context):
-    assert measure(context, ColourPainter(), workers=4).values == (
-        measure(context, ColourPainter()).values
+    assert measure(context, ColourSampler(), workers=4).values == (
+        measure(context, ColourSampler()).values
     )
 
 
 @pytest.mark.parametrize("name", ["diversity", "class_diversity"])
-def test_no_more_than_a_batch_is_painted_at_a_time(context, name):
-    painter = ColourPainter()
-    measure(dataclasses.replace(context, batch_size=2), painter, name)
-    assert max(painter.rows) == 2
+def test_no_more_than_a_batch_is_generated_at_a_time(context, name):
+    sampler = ColourSampler()
+    measure(dataclasses.replace(context, batch_size=2), sampler, name)
+    assert max(sampler.rows) == 2
 
 
 @pytest.mark.parametrize("name", ["diversity", "class_diversity"])
 def test_equal_images_have_no_diversity(colour_dataset, tmp_path, name):
     context = context_of(colour_dataset, tmp_path)
-    values = measure(context, DeafPainter(), name).values
+    values = measure(context, DeafSampler(), name).values
     for key, value in values.items():
         assert value == pytest.approx(float("ms_ssim" in key), abs=1e-12), key
     assert any("lpips_seeded64" in key for key in values)
 
 
 def test_independent_pixels_have_the_moments_of_the_uniform_distribution(context):
-    values = measure(changed(context, diversity_samples=20), RandomPainter()).values
+    values = measure(changed(context, diversity_samples=20), RandomSampler()).values
     variance = (256**2 - 1) / 12
     assert values[DIVERSITY[1]] == pytest.approx(2 * variance / 255**2, rel=0.005)
     assert values[DIVERSITY[0]] < 0.1
@@ -235,7 +240,7 @@ def test_chosen_maps_are_spread_evenly(num_images, num_maps):
     assert len(chosen) == count
     gaps = np.diff(chosen)
     assert gaps.size == 0 or (gaps.min() >= 1 and gaps.max() - gaps.min() <= 1)
-    # As many before the first as behind the last, give or take one.
+    # As many before the first as after the last, give or take one.
     assert abs(chosen[0] - (num_images - 1 - chosen[-1])) <= 1
     assert chosen[0] >= 0
 
@@ -247,11 +252,11 @@ def test_chosen_maps_of_worked_examples():
     assert evaluators.chosen_maps(4, 9).tolist() == [0, 1, 2, 3]
 
 
-def test_only_chosen_maps_are_painted(context):
-    painter = ColourPainter()
-    result = measure(changed(context, diversity_maps=2), painter)
-    assert sorted({seed % 2**32 for seed in painter.seeds}) == [11, 13]
-    per_map = [scores_of_flat_images(sample_colours(painter, seed, 4)) for seed in (11, 13)]
+def test_only_chosen_maps_are_generated(context):
+    sampler = ColourSampler()
+    result = measure(changed(context, diversity_maps=2), sampler)
+    assert sorted({seed % 2**32 for seed in sampler.seeds}) == [11, 13]
+    per_map = [scores_of_flat_images(sample_colours(sampler, seed, 4)) for seed in (11, 13)]
     np.testing.assert_allclose(list(result.values.values()), np.mean(per_map, axis=0), rtol=1e-9)
     assert result.protocol["num_maps"] == 2
     assert "middle" in result.protocol["maps"]
@@ -273,9 +278,9 @@ def striped(*classes):
     return np.tile(np.repeat(classes, 64 // len(classes)), (64, 1)).astype(np.int32)
 
 
-def class_values(context, maps, painter):
+def class_values(context, maps, sampler):
     one = evaluators.ClassDiversityEvaluator(context)
-    one.update(batch_of(np.stack(maps), painter, seed=10))
+    one.update(batch_of(np.stack(maps), sampler, seed=10))
     values = one.result([one.state()]).values
     prefix = "class_diversity/"
     assert all(key.startswith(prefix) for key in values)
@@ -288,11 +293,11 @@ def mean_change_of_colours(samples):
 
 
 def test_only_the_class_changes_and_absent_classes_have_no_value(context):
-    painter = ColourPainter()
+    sampler = ColourSampler()
     maps = [striped(0, 1, 2, 2), striped(1, 0), striped(2, 2), striped(0, 0)]
-    values = class_values(context, maps, painter)
-    change = [mean_change_of_colours(sample_colours(painter, 10 + i, 4)) for i in range(4)]
-    squares = [scores_of_flat_images(sample_colours(painter, 10 + i, 4))[1] for i in range(4)]
+    values = class_values(context, maps, sampler)
+    change = [mean_change_of_colours(sample_colours(sampler, 10 + i, 4)) for i in range(4)]
+    squares = [scores_of_flat_images(sample_colours(sampler, 10 + i, 4))[1] for i in range(4)]
     expected = {
         "change_inside/red": (change[0] + change[1]) / 2,
         "change_inside/green": (change[0] + change[2]) / 2,
@@ -312,21 +317,21 @@ def test_only_the_class_changes_and_absent_classes_have_no_value(context):
 
 
 def test_a_class_that_fills_its_maps_has_no_outside(context):
-    values = class_values(context, [striped(3), striped(3)], ColourPainter())
+    values = class_values(context, [striped(3), striped(3)], ColourSampler())
     assert np.isnan(values["change_outside/blue"]) and np.isnan(values["change_outside/mean"])
     assert values["change_inside/blue"] > 0.1
 
 
 def test_other_classes_keep_the_first_samples_noise(context):
-    painter, label_map = ColourPainter(), striped(0, 1, 2, 3)
-    class_values(context, [label_map], painter)
-    assert len(painter.paintings) == 3 * 3  # classes but the unknown, samples but the first
-    for number, (seen, index, vectors) in enumerate(painter.paintings):
+    sampler, label_map = ColourSampler(), striped(0, 1, 2, 3)
+    class_values(context, [label_map], sampler)
+    assert len(sampler.fields) == 3 * 3  # classes but the unknown, samples but the first
+    for number, (seen, index, vectors) in enumerate(sampler.fields):
         k, sample = 1 + number // 3, 1 + number % 3
         np.testing.assert_array_equal(seen, label_map)
         np.testing.assert_array_equal(index, label_map == k)
-        np.testing.assert_array_equal(vectors, painter.noise([10, 10 + sample * 2**32]))
-    assert painter.seeds == [10]
+        np.testing.assert_array_equal(vectors, sampler.noise([10, 10 + sample * 2**32]))
+    assert sampler.seeds == [10]
 
 
 def test_class_zero_is_a_class_where_none_is_unknown(context):
@@ -335,7 +340,7 @@ def test_class_zero_is_a_class_where_none_is_unknown(context):
     )
     dataset = dataclasses.replace(context.dataset, label_space=space)
     context = dataclasses.replace(context, dataset=dataset)
-    values = class_values(context, [striped(0, 1)], ColourPainter())
+    values = class_values(context, [striped(0, 1)], ColourSampler())
     assert values["change_inside/grey"] > 0.1
 
 
@@ -358,7 +363,7 @@ def test_mean_change_is_that_of_all_pairs(samples, mask):
 
 @pytest.mark.parametrize("name", ["diversity", "class_diversity"])
 def test_the_protocol_tells_all_that_decides_the_values(context, name):
-    protocol = measure(context, ColourPainter(), name).protocol
+    protocol = measure(context, ColourSampler(), name).protocol
     assert json.loads(json.dumps(protocol)) == protocol
     assert (protocol["samples"], protocol["pairs"], protocol["num_maps"]) == (4, 6, 5)
     assert (protocol["network"], protocol["network_digest"]) == ("lpips_squares", "5e")
@@ -378,18 +383,11 @@ def test_notes_tell_what_makes_values_incomparable(colour_dataset, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["diversity", "class_diversity"])
-def test_a_model_without_noise_is_refused(context, name):
-    config = ModelConfig(num_classes=4, has_unknown=True, noise_channels=0)
-    with pytest.raises(ValueError, match=rf"metric {name} compares.*noise_channels=0.*Leave it"):
-        evaluation.check([name], context.settings, config, context.dataset.label_space)
-
-
-@pytest.mark.parametrize("name", ["diversity", "class_diversity"])
 def test_images_that_are_not_finite_are_refused(context, name):
-    painter = ColourPainter()
-    painter.noise = lambda seed: np.full((len(seed), 3), np.nan, np.float32)
+    sampler = ColourSampler()
+    sampler.noise = lambda seed: np.full((len(seed), 3), np.nan, np.float32)
     with pytest.raises(ValueError, match="must be finite"):
-        measure(context, painter, name)
+        measure(context, sampler, name)
 
 
 @pytest.mark.parametrize("name", ["diversity", "class_diversity"])
@@ -406,56 +404,3 @@ def test_no_map_no_value(context):
     for name in ("diversity", "class_diversity"):
         one = evaluation.evaluator_class(name)(context)
         assert all(np.isnan(value) for value in one.result([one.state()]).values.values())
-
-
-# === With a generator ===
-
-
-@pytest.fixture(scope="module")
-def model():
-    """An OASIS of random weights, small but sensitive to its noise."""
-    keras.utils.set_random_seed(0)
-    generator = Generator(4, 3, 2, 6, widths=(2, 2))
-    for variable in generator.trainable_variables:
-        variable.assign(variable * 2)
-    return OASIS(generator, None, has_unknown=True)
-
-
-@pytest.fixture(scope="module")
-def painter(model):
-    return Painter(model)
-
-
-def check_samples(got, model, label_map, noise):
-    """Compares samples [S,H,W,3] with those of the plain generator; 8-bit values may round."""
-    wanted = model.generator_ema(np.stack([label_map] * len(got)), noise).numpy()
-    np.testing.assert_allclose(got.astype(int), to_uint8(wanted), atol=1)
-    assert len({image.tobytes() for image in got}) == len(got)
-
-
-def samples_of(name, context, painter, label_map):
-    """What an evaluator compares for one label map, seed 5: a list of uint8 [S,H,W,3]."""
-    one, seen = evaluation.evaluator_class(name)(context), []
-    one._compare = lambda samples: seen.append(samples) or (0.0, 0.0)
-    one.update(batch_of(label_map[None], painter, seed=5))
-    return seen
-
-
-def test_samples_are_the_generators(context, model, painter):
-    label_map = striped(0, 1, 2, 3)
-    vectors = model.sample_noise([5 + j * 2**32 for j in range(4)], 4).numpy()
-    [got] = samples_of("diversity", context, painter, label_map)
-    check_samples(got, model, label_map, vectors)
-
-
-def test_samples_of_a_class_are_the_generators_with_local_noise(context, model, painter):
-    label_map = striped(0, 1, 2, 3)
-    vectors = model.sample_noise([5 + j * 2**32 for j in range(4)], 4).numpy()
-    by_class = samples_of("class_diversity", context, painter, label_map)
-    assert len(by_class) == 3
-    for k, got in enumerate(by_class, start=1):
-        mask = label_map == k
-        noise = np.stack([np.where(mask[..., None], v, vectors[0]) for v in vectors])
-        check_samples(got, model, label_map, noise)
-        inside, outside = evaluators.mean_change(got, mask), evaluators.mean_change(got, ~mask)
-        assert inside > 2 * outside > 0

@@ -230,6 +230,7 @@ def test_missing_files_say_where_to_get_them(tmp_path):
     assert "PerceptualSimilarity/master/lpips/weights/v0.1/vgg.pth" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_files_of_pytorch_are_read(tmp_path):
     pytest.importorskip("torch", reason="PyTorch writes the files")
     paths = [str(tmp_path / name) for name in ("alexnet-owt-7be5be79.pth", "alex.pth")]

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import types
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from oasis_tf.metrics.evaluator import EvaluationContext, padded_batches
 from oasis_tf.metrics.features import evaluators, networks
 from oasis_tf.metrics.features.kernel_distance import kernel_distance
 from oasis_tf.metrics.features.precision_recall import precision_recall
-from oasis_tf.systems.oasis.config import EvaluationConfig
+from oasis_tf.metrics.settings import EvaluationConfig
 
 NAMES = ["fid", "kid", "precision_recall"]
 
@@ -41,9 +40,15 @@ def context(colour_dataset, tmp_path, monkeypatch):
     """Of 40 images, kept statistics in `tmp_path`."""
     monkeypatch.setattr(EvaluationContext, "num_images", 40)
     dataset = dataclasses.replace(colour_dataset, data_dir=str(tmp_path / "data"))
-    data = types.SimpleNamespace(crop_height=4, crop_width=4)
-    model = types.SimpleNamespace(config=types.SimpleNamespace(data=data))
-    return EvaluationContext(model, dataset, str(tmp_path / "model"), batch_size=8)
+    return EvaluationContext(
+        dataset=dataset,
+        model_dir=str(tmp_path / "model"),
+        height=4,
+        width=4,
+        sampler=None,  # the batches bring it
+        label_space=dataset.label_space,
+        batch_size=8,
+    )
 
 
 def images(count=40, seed=0, shift=0):
@@ -52,14 +57,14 @@ def images(count=40, seed=0, shift=0):
 
 
 def batches(real, generated, batch_size=8):
-    """Batches of real images, whose painter gives the generated ones in the same order."""
+    """Batches of real images, whose sampler gives the generated ones in the same order."""
 
-    def painter(label_map, seed):
+    def sampler(label_map, seed):
         return generated[np.minimum(seed, len(generated) - 1)] / 127.5 - 1
 
     label_map = np.zeros(real.shape[:3], np.uint8)
     parts = [slice(k, k + batch_size) for k in range(0, len(real), batch_size)]
-    return padded_batches([(real[p], label_map[p]) for p in parts], painter, batch_size, seed=0)
+    return padded_batches([(real[p], label_map[p]) for p in parts], sampler, batch_size, seed=0)
 
 
 def measure(context, name, real, generated, workers=1, batch_size=8):
@@ -151,9 +156,8 @@ def test_real_images_are_computed_once_for_a_data_set(context, network, name):
     assert measure(context, name, images(seed=9), generated).values == first
     assert network.calls == 5  # the generated images of five batches alone
 
-    context.model.config.data.crop_width = 8
-    assert measure(context, name, images(seed=9), generated).values != first
-    context.model.config.data.crop_width = 4
+    wider = dataclasses.replace(context, width=8)
+    assert measure(wider, name, images(seed=9), generated).values != first
     network.digest = "another"
     assert measure(context, name, images(seed=9), generated).values != first
     assert len(os.listdir(os.path.join(context.dataset.data_dir, "feature_statistics"))) == 3

@@ -212,6 +212,7 @@ def test_pixel_path_stays_within_the_range():
     assert got.max() == 1
 
 
+@pytest.mark.slow
 def test_pixel_path_is_that_of_the_common_pytorch_code():
     torch = pytest.importorskip("torch", reason="the comparison is with PyTorch")
     for height, width in ((64, 64), (128, 96), (480, 333)):
@@ -292,12 +293,14 @@ def test_the_published_file_is_known_by_its_checksum(tmp_path, monkeypatch):
     assert weight_files.verified_name("x", (str(path), one)) == "x_unverified"
 
 
+@pytest.mark.slow
 def test_the_torch_file_holds_the_same(network, weights, torch_file):
     load(network, torch_file, "torch")
     for name, variable in inception.network_weights(network).items():
         np.testing.assert_array_equal(variable.numpy(), weights[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_later_network_of_torchvision_is_refused(network, weights, tmp_path):
     """It has the same convolutions, but 1000 classes."""
     pytest.importorskip("torch", reason="PyTorch writes the file")

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import sys
-import types
 
 import numpy as np
 import pytest
@@ -23,13 +22,13 @@ both = pytest.mark.parametrize("name", list(PREFIXES))
 
 @pytest.fixture
 def context(colour_dataset):
-    config = types.SimpleNamespace(data=types.SimpleNamespace(crop_height=16, crop_width=16))
-    model = types.SimpleNamespace(config=config)
-    return EvaluationContext(model, colour_dataset, "", batch_size=2)
+    return EvaluationContext(
+        dataset=colour_dataset, model_dir="", height=16, width=16, sampler=generated, batch_size=2
+    )
 
 
 def scenes(count=5, seed=0):
-    """Real images, label maps without the class blue, and a painter of other images."""
+    """Real images, label maps without the class blue, and a sampler of other images."""
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 256, (count, 16, 16, 3), np.uint8)
     label_map = rng.integers(0, 3, (count, 16, 16))
@@ -37,29 +36,29 @@ def scenes(count=5, seed=0):
 
 
 def generated(label_map, seed):
-    """Stands in for `Painter`: dark and smooth, by seed and class."""
+    """Stands in for a `Sampler`: dark and smooth, by seed and class."""
     grey = (10 * label_map + seed[:, None, None] % 7)[..., None]
     return np.repeat(grey / 127.5 - 1, 3, axis=-1)
 
 
-def batches_of(image, label_map, painter, batch_size=2):
+def batches_of(image, label_map, sampler, batch_size=2):
     parts = [slice(k, k + batch_size) for k in range(0, len(image), batch_size)]
-    return padded_batches([(image[p], label_map[p]) for p in parts], painter, batch_size, seed=3)
+    return padded_batches([(image[p], label_map[p]) for p in parts], sampler, batch_size, seed=3)
 
 
-def measure(context, name, painter=generated, workers=1):
+def measure(context, name, sampler=generated, workers=1):
     states, image_and_labels = [], scenes()
     for worker in range(workers):
         one = evaluation.evaluator_class(name)(context)
-        for k, batch in enumerate(batches_of(*image_and_labels, painter)):
+        for k, batch in enumerate(batches_of(*image_and_labels, sampler)):
             if k % workers == worker:
                 one.update(batch)
         states.append(one.state())
     return one.result(states)
 
 
-def to_image(painted):
-    return np.round((painted + 1) * 127.5).astype(np.uint8)
+def to_image(values):
+    return np.round((values + 1) * 127.5).astype(np.uint8)
 
 
 @both
@@ -90,7 +89,7 @@ def test_equal_images_have_distance_zero(context, name):
     image, label_map = scenes()
     one = evaluation.evaluator_class(name)(context)
     for batch in batches_of(image, label_map, lambda label_map, seed: image[seed - 3] / 127.5 - 1):
-        if batch.valid.all():  # the painter knows no padding
+        if batch.valid.all():  # the sampler knows no padding
             one.update(batch)
     values = one.result([one.state()]).values
     assert [v for v in values.values() if not np.isnan(v)] == [0.0] * 3

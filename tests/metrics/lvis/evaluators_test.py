@@ -7,7 +7,7 @@ import pytest
 from oasis_tf.metrics import evaluation
 from oasis_tf.metrics.lvis import scoring
 from oasis_tf.metrics.lvis.evaluators import LVISEvaluator
-from oasis_tf.systems.oasis.config import EvaluationConfig
+from oasis_tf.metrics.settings import EvaluationConfig
 
 
 def settings(folder, annotations=True, detections=True):

@@ -288,7 +288,7 @@ def test_colours_differ_for_colour_blind_eyes():
     """Lightness, which all eyes see, of any two series differs by 8 or more of 100."""
     from skimage.color import rgb2lab
 
-    from oasis_tf.metrics.reports.plotting import BLUE, GREEN, GREY, ORANGE
+    from oasis_tf.metrics.reports.figures import BLUE, GREEN, GREY, ORANGE
 
     rgb = [[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in (BLUE, ORANGE, GREEN, GREY)]
     lightness = rgb2lab(np.array([rgb]))[0, :, 0]

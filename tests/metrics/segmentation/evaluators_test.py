@@ -10,11 +10,11 @@ import pytest
 
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.metrics.evaluator import EvaluationBatch, EvaluationContext
-from oasis_tf.metrics.segmentation import evaluators, segmenter
+from oasis_tf.metrics.segmentation import compact_segmenter, evaluators
 from oasis_tf.metrics.segmentation.confusion import NO_CLASS, ConfusionMatrix
 from oasis_tf.metrics.segmentation.evaluators import AlignmentEvaluator, SegmentationEvaluator
 from oasis_tf.metrics.segmentation.segmenter_labels import read_usage
-from oasis_tf.systems.oasis.config import EvaluationConfig
+from oasis_tf.metrics.settings import EvaluationConfig
 
 COLOURS = np.array([(230, 40, 40), (40, 230, 40), (40, 40, 230)], np.float32)
 
@@ -24,25 +24,28 @@ def nearest_colour(image):
     return np.abs(image[..., None, :] - COLOURS).sum(-1).argmin(-1).astype(np.int32) + 1
 
 
-class Painter:
-    """Paints noise of class colours."""
-
-    def __call__(self, label_map, seed):
-        images = [np.random.default_rng(s).choice(COLOURS, label_map.shape[1:]) for s in seed]
-        return np.array(images) / 127.5 - 1
+def sample(label_map, seed):
+    """Stands in for a `Sampler`: class colours at random."""
+    images = [np.random.default_rng(s).choice(COLOURS, label_map.shape[1:]) for s in seed]
+    return np.array(images) / 127.5 - 1
 
 
 @pytest.fixture
 def context(colour_dataset, tmp_path, monkeypatch):
-    data = types.SimpleNamespace(crop_height=16, crop_width=16)
-    model = types.SimpleNamespace(
-        config=types.SimpleNamespace(data=data), segment=lambda image: nearest_colour(image)
-    )
     compact = types.SimpleNamespace(
         segment=nearest_colour, name="compact", classes=[1, 2, 3], protocol={}, notes=("note",)
     )
-    monkeypatch.setattr(segmenter, "cached_segmenter", lambda *args: compact)
-    return EvaluationContext(model, colour_dataset, str(tmp_path), batch_size=4)
+    monkeypatch.setattr(compact_segmenter, "cached_segmenter", lambda *args: compact)
+    return EvaluationContext(
+        dataset=colour_dataset,
+        model_dir=str(tmp_path),
+        height=16,
+        width=16,
+        sampler=sample,
+        label_space=colour_dataset.label_space,
+        segment=nearest_colour,
+        batch_size=4,
+    )
 
 
 def make_batches(count=3):
@@ -53,7 +56,7 @@ def make_batches(count=3):
         label_map = rng.integers(0, 4, (4, 16, 16)).astype(np.int32)
         image = rng.choice(COLOURS, (4, 16, 16)).astype(np.uint8)
         index = 4 * k + np.arange(4)
-        yield EvaluationBatch(Painter(), image, label_map, index, index, valid)
+        yield EvaluationBatch(sample, image, label_map, index, index, valid)
 
 
 def state_of(one, batches):
@@ -182,7 +185,7 @@ def test_protocol(context):
 
 def test_compact_segmenter_by_the_settings(context, monkeypatch):
     asked = []
-    monkeypatch.setattr(segmenter, "cached_segmenter", lambda *args: asked.append(args))
+    monkeypatch.setattr(compact_segmenter, "cached_segmenter", lambda *args: asked.append(args))
     evaluators._compact(context)
     settings = EvaluationConfig(segmenter_steps=7)
     evaluators._compact(dataclasses.replace(context, settings=settings, skip_corrupt=True))
@@ -253,7 +256,7 @@ def test_classes_without_an_output_are_left_out_of_the_truth(with_file):
     assert "1 classes" in result.protocol["notes"][0]
 
 
-def test_what_does_not_fit_is_refused_before_images_are_painted(with_file, colour_dataset):
+def test_what_does_not_fit_is_refused_before_images_are_generated(with_file, colour_dataset):
     context = with_file({"0": "red", "1": "green"})
     AlignmentEvaluator.check(context.settings, colour_dataset.label_space)
     with pytest.raises(ValueError, match=r"must give floats \[B,h,w,2\].*\[4, 16, 16, 3\]"):

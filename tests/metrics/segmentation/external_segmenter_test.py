@@ -12,7 +12,7 @@ from oasis_tf.data.datasets import folder_label_space
 from oasis_tf.metrics.segmentation import external_segmenter, segmenter_labels
 from oasis_tf.metrics.segmentation.confusion import NO_CLASS
 from oasis_tf.metrics.segmentation.external_segmenter import ExternalSegmenter
-from oasis_tf.systems.oasis.config import EvaluationConfig
+from oasis_tf.metrics.settings import EvaluationConfig
 
 COLOURS = np.array([(40, 40, 230), (230, 40, 40), (90, 90, 90), (40, 230, 40)])
 SPACE = folder_label_space(4, unknown_label=0, class_names=["red", "green", "blue"])

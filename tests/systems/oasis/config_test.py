@@ -1,4 +1,4 @@
-"""Settings: round trips, limits, resolving, restart rules."""
+"""Settings: round trips, limits, resolving, and what a restart may change."""
 
 import dataclasses
 import json
@@ -31,7 +31,7 @@ def make_config(label_space=SHAPES, num_examples=100, **given):
 
 
 def parse(*arguments):
-    """What `given_flags` returns for a command line."""
+    """Returns the result of `given_flags` for a command line."""
     values = setting_flags.read_train_flags(Config, arguments)
     return setting_flags.given_flags(Config, values, arguments)
 
@@ -96,7 +96,7 @@ SETTINGS = {
 }
 
 
-# Settings that have a meaning together alone.
+# Settings that are valid only together.
 PARTS = [
     {},
     {"generator": "spade", "upsampling": "more", "generator_widths": (4, 4, 4, 2)},
@@ -205,7 +205,7 @@ def test_defaults_are_the_ade20k_column():
     )
 
 
-def test_parts_are_frozen_and_by_keyword():
+def test_sections_are_frozen_and_take_keywords_only():
     config = make_config()
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.training.seed = 1
@@ -230,7 +230,7 @@ def test_save_and_load(tmp_path):
     assert contents["model"]["generator_widths"] == [16, 16, 16, 8, 4, 2, 1]
 
 
-def test_a_file_older_than_the_settings_of_evaluation_is_read():
+def test_a_file_without_the_section_of_evaluation_is_read():
     config = make_config(folder_label_space(12))
     contents = config.to_json()
     del contents["evaluation"]
@@ -239,14 +239,14 @@ def test_a_file_older_than_the_settings_of_evaluation_is_read():
     assert Config.from_json(contents) == config
 
 
-def test_text_of_the_file_is_short_and_the_same_json():
+def test_the_text_of_the_file_is_compact_and_the_same_json():
     odd = ["a [b]", "[\n", "] ,\n  {x}", "  spaces  "]
     label_space = folder_label_space(4, class_names=odd)
     config = make_config(label_space)
     assert json.loads(config.to_text()) == config.to_json()
     text = make_config(published_label_space("ade20k")).to_text()
     assert '"generator_widths": [16, 16, 16, 8, 4, 2, 1],\n' in text
-    assert text.count("\n") < 240  # a line for each of the 151 colours
+    assert text.count("\n") < 240  # one line for each of the 151 colours
 
 
 YOUNGER = ("generator", "upsampling", "noise", "encoder", "latent_channels", "encoder_channels")
@@ -265,13 +265,13 @@ def test_a_file_older_than_the_choice_of_parts_is_oasis(given):
     assert (config.model.noise, config.training.consistency) == want
 
 
-def test_load_refuses_what_is_no_model_directory(tmp_path):
+def test_load_refuses_folders_that_are_not_model_directories(tmp_path):
     for path in (tmp_path, tmp_path / "absent"):
         with pytest.raises(FileNotFoundError, match="is not a model directory: it has no config"):
             Config.load(path)
 
 
-def test_a_setting_younger_than_the_file_has_its_default(tmp_path):
+def test_a_setting_that_the_file_lacks_has_its_default(tmp_path):
     config = make_config(init_gain=0.02, seed=3)
     config.save(tmp_path)
     contents = json.loads((tmp_path / CONFIG_FILE).read_text())
@@ -296,7 +296,7 @@ def test_a_setting_younger_than_the_file_has_its_default(tmp_path):
         (lambda c: c.update(label_space={}), "A label space has the fields"),
     ],
 )
-def test_load_names_file_and_fault(tmp_path, change, message):
+def test_load_names_the_file_and_the_problem(tmp_path, change, message):
     contents = make_config().to_json()
     change(contents)
     (tmp_path / "config.json").write_text(json.dumps(contents))
@@ -374,7 +374,7 @@ def test_limits(wrong, message):
         make_config(**wrong)
 
 
-def test_every_limit_of_the_batch_holds_with_steps_too():
+def test_the_limit_of_the_batch_holds_with_steps_too():
     with pytest.raises(ValueError, match="`batch_size` must be at least 1"):
         make_config(batch_size=-3, steps=7)
 
@@ -389,7 +389,7 @@ def test_every_limit_of_the_batch_holds_with_steps_too():
         ({"crop_width": 33, "generator_widths": (2, 1)}, "multiple of 64.*Nearest valid: 64"),
     ],
 )
-def test_crops_must_divide(given, message):
+def test_crops_must_be_multiples(given, message):
     with pytest.raises(ValueError, match=message):
         make_config(**given)
 
@@ -407,16 +407,19 @@ STEM = {"encoder": "stem"}
             "`generator_widths` must have at least four entries.*=2,2,1",
         ),
         ({"noise": "region", "noise_channels": 0}, "`noise=region` needs `noise_channels` of at"),
-        ({"latent_channels": 8}, "`latent_channels` is a setting of the encoder, and there is non"),
+        ({"latent_channels": 8}, "`latent_channels` is a setting of the encoder, and there is no "),
         ({"encoder_size": 64}, "`encoder_size` is a setting of the encoder, .*encoder_size=64"),
         ({"encoder": "noise", "latent_channels": 0}, "`latent_channels` must be at least 1"),
         ({"encoder": "noise", "noise": "none"}, "`latent_channels` must be at least 1 .* Give --l"),
         ({"encoder": "noise", "encoder_size": 96}, "`encoder_size` must be a power of 2.*=96"),
         (STEM, "`encoder=stem` has no 3D noise.*noise=image, noise_channels=64.*--noise=none"),
-        ({"encoder": "noise", "noise": "pixel"}, "`encoder=noise` puts one latent .*noise=pixel"),
+        (
+            {"encoder": "noise", "noise": "pixel"},
+            "`encoder=noise` replaces the 3D noise with one latent .*noise=pixel",
+        ),
         (
             {"encoder": "beside_noise", "noise": "none", "latent_channels": 8},
-            "`encoder=beside_noise` needs 3D noise to stand beside",
+            "`encoder=beside_noise` needs 3D noise. Received: noise=none",
         ),
         (PATCH | {"label_encoding": "balanced"}, "`label_encoding` is a choice .*oasis_x2.*patch"),
         ({"patch_layers": 3}, r"`patch_layers` is a setting of a PatchGAN .*discriminator=oasis"),
@@ -426,7 +429,10 @@ STEM = {"encoder": "stem"}
             {"discriminator": "resnet_patch", "consistency": "cutmix"},
             "`consistency=cutmix` .*discriminator=resnet_patch",
         ),
-        ({"consistency": "cutmix", "labelmix_bits": "image"}, "`labelmix_bits=image` is a way of"),
+        (
+            {"consistency": "cutmix", "labelmix_bits": "image"},
+            "`labelmix_bits=image` is a setting of LabelMix",
+        ),
         ({"lambda_vgg": 10.0}, "`lambda_vgg` needs the weights of VGG-19.*vgg19=None"),
         (
             {"discriminator": "oasis_x2", "crop_width": 192, "crop_height": 128},
@@ -438,12 +444,12 @@ STEM = {"encoder": "stem"}
         ),
     ],
 )
-def test_parts_that_do_not_go_together(given, message):
+def test_contradictory_parts(given, message):
     with pytest.raises(ValueError, match=message):
         make_config(**given)
 
 
-def test_what_follows_from_parts():
+def test_consequences_of_parts():
     model = make_config(generator="spade", noise="none", **PATCH).model
     assert model.generator_widths == (16, 16, 16, 16, 8, 4, 2, 1)
     assert model.generator_upsamples == (False, True, False, True, True, True, True)
@@ -465,7 +471,7 @@ def test_what_follows_from_parts():
         ({"encoder": "beside_noise", "latent_channels": 8}, 8, 72, True),
     ],
 )
-def test_what_follows_from_an_encoder(given, latent, vector, local):
+def test_consequences_of_an_encoder(given, latent, vector, local):
     model = make_config(**given).model
     assert model.latent_channels == latent
     assert (model.vector_channels, model.local_noise) == (vector, local)
@@ -484,7 +490,7 @@ def test_what_follows_from_an_encoder(given, latent, vector, local):
         (PATCH, False, "none"),
     ],
 )
-def test_what_follows_from_a_discriminator(given, segments, consistency):
+def test_consequences_of_a_discriminator(given, segments, consistency):
     config = make_config(**given)
     assert config.model.segments == segments
     assert config.training.consistency == consistency
@@ -503,7 +509,7 @@ def test_settings_that_imply_others_may_be_repeated_on_a_restart():
         resume(previous, noise_channels=64)
 
 
-def test_crops_that_divide():
+def test_crops_that_are_multiples():
     for size in (64, 128, 192, 512):
         assert make_config(crop_width=size).data.crop_width == size
     small = make_config(
@@ -549,7 +555,7 @@ def test_epochs_become_steps(epochs, num_examples, batch_size):
     assert (steps - 1) * batch_size < epochs * num_examples <= steps * batch_size
 
 
-def test_steps_win_over_the_default_epochs():
+def test_steps_override_the_default_epochs():
     assert make_config(steps=7).training.steps == 7
 
 
@@ -572,7 +578,7 @@ def test_steps_and_epochs_exclude_each_other():
         parse("--steps=3", "--epochs=2")
     values = flags.FlagValues()
     setting_flags.define_train_flags(Config, values)
-    values(["train", "--epochs=2", "--steps=3"])  # expanded from what follows
+    values(["train", "--epochs=2", "--steps=3"])  # expanded from the command lines below
     assert setting_flags.given_flags(Config, values, ["--flagfile=x", "--steps=3"]) == {"steps": 3}
     assert setting_flags.given_flags(Config, values, ["--flagfile", "x", "--epochs", "2"]) == {
         "epochs": 2
@@ -596,11 +602,11 @@ def resume(previous, label_space=SHAPES, **given):
 PREVIOUS = make_config(batch_size=4, crop_height=64, crop_width=128, steps=50, seed=9)
 
 
-def test_restart_without_flags_takes_everything_from_the_run():
+def test_restart_without_flags_keeps_all_settings():
     assert resume(PREVIOUS) == PREVIOUS
 
 
-def test_restart_may_repeat_the_flags():
+def test_restart_may_repeat_flags():
     assert resume(PREVIOUS, batch_size=4, seed=9, steps=60).training.steps == 60
 
 
@@ -628,7 +634,7 @@ def test_restart_may_move_the_data_and_count_in_epochs():
     assert resume(PREVIOUS, epochs=3).training.steps == 75
 
 
-def test_restart_may_begin_and_cease_to_skip_corrupt_records():
+def test_restart_may_switch_skipping_of_corrupt_records():
     assert not PREVIOUS.data.skip_corrupt
     skipping = resume(PREVIOUS, skip_corrupt=True)
     assert skipping.data == dataclasses.replace(PREVIOUS.data, skip_corrupt=True)
@@ -681,7 +687,7 @@ def test_restart_may_not_change(name):
     with pytest.raises(ValueError, match=f"--{name}=.* against .*") as error:
         resume(PREVIOUS, **{name: FIXED[name]})
     assert "use another --model_dir" in str(error.value)
-    assert str(error.value).count(" against ") == 2  # the heading and this one
+    assert str(error.value).count(" against ") == 2  # the heading and this setting
 
 
 def test_restart_lists_all_contradictions_with_both_values():

@@ -94,14 +94,6 @@ def test_numbered_noise_is_decided_by_seed_stream_and_number():
     assert len(np.unique(values)) == len(values) == 12 * 15 + 25
 
 
-def test_as_seeds():
-    np.testing.assert_array_equal(noise.as_seeds(5, 3), [5, 5, 5])
-    np.testing.assert_array_equal(noise.as_seeds([1, 2], 2), [1, 2])
-    assert noise.as_seeds(2**40, 1).dtype == np.int64
-    with pytest.raises(ValueError, match=r"one int per image. Received: shape=\(3,\) for 2 images"):
-        noise.as_seeds([1, 2, 3], 2)
-
-
 def test_labelmix_bits_of_every_image():
     bits = np.concatenate([noise.labelmix_bits(0, step, 12, batch=8) for step in range(100)])
     assert bits.shape == (800, 12) and set(np.unique(bits)) == {0, 1}

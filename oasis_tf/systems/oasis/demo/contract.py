@@ -1,8 +1,8 @@
-"""What a demo's model can be asked for: pictures as bytes in and out.
+"""The signatures of a demo's model: pictures as bytes in and out.
 
-The demo's own server answers these signatures (`signatures.py`), and so does TensorFlow Serving
-with an exported model. All maps are PNGs of one channel, 8 or 16 bits. Seeds are int64; a seed's
-noise vector is the one of `OASIS.generate(label_map, seed)`.
+They are answered by a model loaded in the demo's process (`signatures.py`), or by an exported model
+in TensorFlow Serving (`served.py`). All maps are PNGs of one channel, 8 or 16 bits. Seeds are
+int64; a seed's noise vector is the one of `OASIS.generate(label_map, seed)`.
 
     png           label_map_bytes, seed -> image_bytes
     png_edit      label_map_bytes, noise_index_bytes, seed [K], other_seed [K], share -> image_bytes
@@ -13,10 +13,9 @@ noise vector is the one of `OASIS.generate(label_map, seed)`.
     png_segment   image_bytes -> label_map_bytes
     png_recreate  image_bytes, seed -> image_bytes, label_map_bytes
 
-`PLAIN`, `EDITS` (of models with local noise) and `PHOTOGRAPHS` (of those whose discriminator
-segments) are dicts
-from names to dicts from inputs to kinds, as `rest.parse` reads them. `OUTPUTS` has the outputs, all
-of them bytes.
+`PLAIN`, `EDITS` (of models with local noise) and `PHOTOGRAPHS` (of models whose discriminator
+segments) are dicts from names to dicts from inputs to kinds, as `rest.parse` reads them. `OUTPUTS`
+has the outputs, all of them bytes.
 """
 
 _MAP = {"label_map_bytes": "bytes"}
@@ -45,12 +44,12 @@ OUTPUTS = {
 
 
 def max_pixels(height, width):
-    """Most pixels of a picture that is painted, for the size that a model was trained on."""
+    """Most pixels of a generated image, for the size that a model was trained on."""
     return 4 * height * width
 
 
 def facts(label_space):
-    """What a page must know of the classes: a dict for JSON."""
+    """The classes for a page, a dict for JSON."""
     return {
         "dataset": label_space.dataset,
         "others_are_unknown": label_space.others_are_unknown,

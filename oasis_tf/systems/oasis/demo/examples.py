@@ -1,11 +1,11 @@
-"""Label maps to begin with, from a folder or from the data that a model was trained on."""
+"""Example label maps, from a folder or from the data that a model was trained on."""
 
 import os
 
 from oasis_tf.io import label_files
 
 MOST = 24
-_MOST_SKIPPED = 4  # neighbours are often frames of one film, but everything skipped is read
+_MOST_SKIPPED = 4  # neighbours are often frames of one film, but skipped records are read too
 
 
 def from_folder(path, label_space, height, width):
@@ -33,10 +33,10 @@ def from_folder(path, label_space, height, width):
 
 
 def from_data(data_dir, label_space, height, width):
-    """As `from_folder`, from the validation split of a prepared data set; none if it is gone."""
+    """As `from_folder`, from the validation split of a prepared data set; none without data."""
     if not data_dir or not os.path.exists(data_dir):
         return []
-    import tensorflow as tf  # here: where nothing is to be read, nobody waits for it
+    import tensorflow as tf  # here: it takes seconds to load, and often nothing is read
 
     from oasis_tf.data.tfrecord import METADATA_FILE, PreparedDataset
 
@@ -49,7 +49,7 @@ def from_data(data_dir, label_space, height, width):
         every = min(max(1, prepared.num_examples("val") // MOST), _MOST_SKIPPED)
         records = tf.data.TFRecordDataset(prepared.shard_paths("val")).shard(every, 0).take(MOST)
         return [_example(record, label_space, height, width) for record in records]
-    # The demo works without them, and what is wrong with the data is not its business.
+    # The demo works without examples; it need not report what is wrong with the data.
     except (ValueError, OSError, tf.errors.OpError):
         return []
 

@@ -1,11 +1,11 @@
-"""The signatures of `contract` with a model that is loaded here: one function each."""
+"""The signatures of `contract` by a model that is loaded in this process: one function each."""
 
 import functools
 
 import numpy as np
 
 from oasis_tf.io.images import to_uint8
-from oasis_tf.systems.oasis import editing, noise
+from oasis_tf.systems.oasis import editing
 from oasis_tf.systems.oasis.demo import contract
 from oasis_tf.systems.oasis.models.shapes import check_divisible
 from oasis_tf.web.pictures import decode_ids, decode_image, encode_png
@@ -18,18 +18,17 @@ class Signatures:
         model: `OASIS` with its `config`.
 
     Attributes:
-        kinds: dict of what `contract` says of the signatures: edits if the model has local noise,
-            photographs if its discriminator segments.
+        kinds: dict of signatures as in `contract`: edits if the model has local noise, photographs
+            if its discriminator segments.
         noise_channels: of noise that can differ from pixel to pixel.
         height, width: the size trained on.
-        max_pixels: of a picture that is painted.
-        version, origin: the model's step, and words for people about it.
+        max_pixels: most pixels of a generated picture.
+        version, origin: the model's step, and a text for people about it.
     """
 
     def __init__(self, model):
         self._model, self._engine = model, model.inference_engine()
         self.noise_channels = model.config.model.local_channels
-        self._vector_channels = model.generator.vector_channels
         self.height, self.width = model.config.data.crop_height, model.config.data.crop_width
         self.max_pixels = contract.max_pixels(self.height, self.width)
         self.version = int(model.step)
@@ -50,12 +49,13 @@ class Signatures:
         return getattr(self, f"_{name}")(**inputs)
 
     def warm_up(self):
-        """Paints once, so that the first visitor does not wait for graphs to be traced."""
-        self._paint(np.zeros((self.height, self.width), np.int32), self._of_seed)
+        """Generates once, so that the first visitor does not wait for graphs to be traced."""
+        label_map = np.zeros((self.height, self.width), np.int32)
+        self._generate(label_map, self._of_seed(label_map, 0))
 
     def _png(self, label_map_bytes, seed):
         label_map = self._label_map(label_map_bytes)
-        return _image(self._paint(label_map, lambda *size: self._of_seed(*size, seed)))
+        return _image(self._generate(label_map, self._of_seed(label_map, seed)))
 
     def _png_edit(self, label_map_bytes, noise_index_bytes, seed, other_seed, share):
         label_map = self._label_map(label_map_bytes)
@@ -66,20 +66,20 @@ class Signatures:
                 f"Received: {len(seed)} and {len(other_seed)} seeds."
             )
         first, second = (editing.NoiseField(index, self._vectors(s)) for s in (seed, other_seed))
-        return _image(self._paint(label_map, editing.interpolate(first, second, share)))
+        return _image(self._generate(label_map, editing.interpolate(first, second, share)))
 
     def _png_resample(self, label_map_bytes, seed, region_bytes, region_seed):
         label_map = self._label_map(label_map_bytes)
         region = self._beside(label_map, region_bytes, "region_bytes") != 0
-        field = self._of_seed(*label_map.shape, seed)
-        return _image(self._paint(label_map, editing.resample(field, region, region_seed)))
+        field = editing.resample(self._of_seed(label_map, seed), region, region_seed)
+        return _image(self._generate(label_map, field))
 
     def _png_segment(self, image_bytes):
         return {"label_map_bytes": encode_png(self._segmented(image_bytes))}
 
     def _png_recreate(self, image_bytes, seed):
         label_map = self._segmented(image_bytes)
-        image = self._paint(label_map, lambda *size: self._of_seed(*size, seed))
+        image = self._generate(label_map, self._of_seed(label_map, seed))
         return _image(image) | {"label_map_bytes": encode_png(label_map)}
 
     def _label_map(self, contents):
@@ -106,23 +106,21 @@ class Signatures:
         return self._model.segment(image)
 
     def _vector_of(self, seed):
-        return noise.sample_noise(np.array([seed], np.int64), self._vector_channels).numpy()[0]
+        noise = self._model.sample_noise(seed, 1)
+        return None if noise is None else noise.numpy()[0]
 
     def _vectors(self, seeds):
         return np.stack([self._vector(seed) for seed in seeds])
 
-    def _of_seed(self, height, width, seed=0):
-        index = np.zeros((height, width), np.int32)
-        return editing.NoiseField(index, self._vectors([seed]))
+    def _of_seed(self, label_map, seed):
+        """The `NoiseField` of a seed; None without noise."""
+        vector = self._vector(seed)
+        return None if vector is None else editing.NoiseField.constant(label_map.shape, vector)
 
-    def _paint(self, label_map, field):
-        """uint8 [H, W, 3]; `field` may be a function of the size, unused without noise."""
-        if not self._vector_channels:
-            return to_uint8(self._engine(label_map[None])[0])
-        field = field(*label_map.shape) if callable(field) else field
-        if not self.noise_channels:
-            return to_uint8(self._engine(label_map[None], field.vectors)[0])
-        return to_uint8(self._engine.paint(label_map[None], *editing.stack([field]))[0])
+    def _generate(self, label_map, field):
+        """uint8 [H, W, 3]."""
+        noise = field and editing.stack([field])
+        return to_uint8(self._engine(label_map[None], noise)[0])
 
 
 def _image(image):

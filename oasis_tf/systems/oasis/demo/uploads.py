@@ -1,4 +1,4 @@
-"""Files that visitors hand in, brought to what the model paints."""
+"""Uploaded files, brought to the size and the classes of the model."""
 
 import os
 import tempfile
@@ -8,7 +8,7 @@ from oasis_tf.web.pictures import check_pixels, decode_photograph, encode_png
 
 LABELS, PHOTOGRAPH = "The label map", "The photograph"
 MAX_LABEL_PIXELS = 2**24
-MAX_PHOTOGRAPH_PIXELS = 50_000_000  # what phones take
+MAX_PHOTOGRAPH_PIXELS = 50_000_000  # of the largest that phones take
 
 
 def label_map(contents, label_space, height, width):
@@ -32,7 +32,7 @@ def label_map(contents, label_space, height, width):
             model_ids = label_files.read_label_map(path, label_space)
         except ValueError as error:
             raise ValueError(str(error).replace(path, LABELS)) from error
-        # Damaged files make decoders raise whatever they run into.
+        # On damaged files, decoders raise exceptions of any kind.
         except Exception as error:
             raise ValueError(f"{LABELS} cannot be read as PNG. The file is damaged.") from error
     resized = label_files.resize_label_map(model_ids, height, width)
@@ -40,7 +40,7 @@ def label_map(contents, label_space, height, width):
 
 
 def photograph(contents, height, width):
-    """A photograph as a PNG at a size: the middle of the right proportions, resampled.
+    """A photograph as a PNG at a size: cropped around its middle to the proportions, resized.
 
     Returns:
         bytes, and (height, width) of the file.

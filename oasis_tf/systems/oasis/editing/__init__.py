@@ -1,16 +1,16 @@
 """Noise as something to edit: one vector for an image, a class, a segment, a region or a pixel.
 
-OASIS reads its noise at every pixel (ICLR 2021, sec. 3.3), so an image is edited by replacing the
-noise of some pixels and leaving that of all others as it is, bit for bit. What then changes
-elsewhere is the model's own leakage, which ``change`` measures.
+OASIS takes noise at every pixel (ICLR 2021, sec. 3.3). So an image is edited by replacing the noise
+of some pixels; that of all others stays as it is, bit for bit. Changes elsewhere in the image are
+leakage of the model, which ``change`` measures.
 
-A ``NoiseField`` holds distinct vectors and a map of their numbers. Every function makes a new one;
-``OASIS.generate(label_map, noise=field)`` paints it, as exactly as from the dense tensor and much
-faster where vectors repeat.
+A ``NoiseField`` holds distinct vectors and a map of their numbers. Every function returns a new
+one. ``OASIS.generate(label_map, noise=field)`` gives the same image as from the dense tensor, and
+is much faster where vectors repeat.
 
-A seed is an int64. Its vector is the one that ``OASIS.generate(label_map, seed)`` uses; so a region
-that covers the image gives that image. Where one seed has to give many vectors, one for every
-class, segment or pixel, these are rows of ``noise.numbered_noise``. Class ids are model ids.
+A seed is an int64. Its vector is that of ``OASIS.generate(label_map, seed)``, so resampling the
+whole image gives the image of the new seed. Where one seed gives many vectors, one for every class,
+segment or pixel, they are rows of ``noise.numbered_noise``. Class ids are model ids.
 """
 
 from typing import NamedTuple
@@ -27,17 +27,17 @@ from oasis_tf.systems.oasis.editing.noise_fields import (
     check_size,
 )
 from oasis_tf.systems.oasis.editing.noise_fields import stack as stack
-from oasis_tf.systems.oasis.editing.vector_paths import between
+from oasis_tf.systems.oasis.editing.vector_interpolation import interpolate_vectors
 
 # === Fields from seeds ===
 
 
 def image_noise(height, width, seed, noise_channels):
     """One vector for the whole image: that of ``OASIS.generate(label_map, seed)``."""
-    vector = _vectors_of([seed], noise_channels)
+    (vector,) = _vectors_of([seed], noise_channels)
     if min(height, width) < 1:
         raise ValueError(f"An image must have pixels. Received: {height} x {width}.")
-    return NoiseField(np.zeros((height, width), np.int32), vector)
+    return NoiseField.constant((height, width), vector)
 
 
 def class_noise(label_map, seed, noise_channels, base=None):
@@ -45,14 +45,14 @@ def class_noise(label_map, seed, noise_channels, base=None):
 
     Args:
         label_map: int [H, W] in model ids.
-        seed: int, of which class c gets vector c of its own; or dict from class to seed, where a
-            class gets the vector of its seed. Classes that the map does not hold change nothing.
+        seed: int: class c gets vector c of this seed. Or a dict from class to seed: a class gets
+            the vector of its own seed. Classes that the map does not contain change nothing.
         noise_channels: int Z.
-        base: ``NoiseField`` of the classes that a dict leaves out.
+        base: ``NoiseField`` for the classes that a dict leaves out.
 
     Raises:
-        ValueError: a dict that leaves out classes of the map where there is no base, a base where
-            nothing is left out to it, and what does not fit.
+        ValueError: a dict that leaves out classes of the map without a base, an int seed with a
+            base, or arguments that do not fit.
     """
     label_map = _label_map(label_map)
     check_channels(noise_channels)
@@ -60,7 +60,7 @@ def class_noise(label_map, seed, noise_channels, base=None):
         return _seeded_classes(label_map, seed, noise_channels, base)
     if base is not None:
         raise ValueError(
-            "`base` is the noise of classes without a seed; one seed for all leaves none. "
+            "`base` is the noise of classes without a seed, and one seed is for all classes. "
             "Give `seed` as a dict from class to seed, or no base."
         )
     return NoiseField(
@@ -76,7 +76,7 @@ def _seeded_classes(label_map, seeds, noise_channels, base):
         if missing.size:
             raise ValueError(
                 f"Classes {missing.tolist()} of the label map have no seed. "
-                "Give them one, or the noise they keep as `base`."
+                "Give them one, or give the noise that they keep as `base`."
             )
         index, vectors = np.zeros(label_map.shape, np.int32), given[:0]
     else:
@@ -97,7 +97,7 @@ def segments(label_map):
     Returns:
         int32 [H, W], number of a pixel's segment, 0..S-1 in reading order of their first pixels.
     """
-    from scipy import ndimage  # here: training has no use for it
+    from scipy import ndimage  # here: training does not need it
 
     label_map = _label_map(label_map)
     found, count = np.zeros(label_map.shape, np.int64), 0
@@ -105,15 +105,15 @@ def segments(label_map):
         parts, parts_count = ndimage.label(label_map == class_id)
         found += np.where(parts, parts + (count - 1), 0)
         count += parts_count
-    # Numbers of first appearance: the same that a field gives its vectors.
+    # A field numbers its vectors by first appearance.
     return NoiseField(found, np.arange(count, dtype=np.float32)[:, None]).index
 
 
 def segment_noise(label_map, seed, noise_channels):
     """One vector for every connected segment: segment s of ``segments`` gets vector s of the seed.
 
-    A label map with another number of segments before it moves a segment to another vector; to keep
-    the rest, edit a field with ``resample``.
+    Segments are numbered in reading order, so a new segment changes the vectors of all segments
+    after it. To keep the others, edit a field with ``resample``.
     """
     check_channels(noise_channels)
     index = segments(label_map)
@@ -144,11 +144,11 @@ def _vectors_of(seeds, noise_channels):
 
 
 def resample(field, region, seed):
-    """The vector of a seed inside a region; all other noise stays as it is, bit for bit.
+    """The field with the vector of a seed inside a region, and its own noise elsewhere.
 
     Args:
         field: ``NoiseField``.
-        region: bool [H, W]. One without pixels gives the same field, one of all pixels
+        region: bool [H, W]. An empty region gives the same field, a region of all pixels gives
             ``image_noise``.
         seed: int.
 
@@ -162,10 +162,10 @@ def resample(field, region, seed):
 
 
 def resample_classes(field, label_map, classes, seed):
-    """``resample`` where the label map holds one of some classes, one vector for all of them.
+    """``resample`` in the region of some classes, with one vector for all of them.
 
-    For a vector each, or for other seeds, see ``class_noise`` with ``field`` as its base. A class
-    that the map does not hold changes nothing, so that one edit suits many maps.
+    For one vector per class, or several seeds, use ``class_noise`` with ``field`` as its base. A
+    class that the map does not contain changes nothing, so that one edit suits many maps.
 
     Args:
         field: ``NoiseField``.
@@ -186,9 +186,9 @@ def interpolate(first, second, share, *, spherical=False, region=None):
 
     Args:
         first, second: ``NoiseField`` of one shape.
-        share: float in 0..1, of the second; 0 and 1 give the fields themselves, bit for bit.
-        spherical: along great circles instead of lines, as ``interpolation.between`` does it.
-        region: bool [H, W] outside which the first field stays as it is, bit for bit; default
+        share: float in 0..1, of the second field; 0 and 1 give the fields themselves, bit for bit.
+        spherical: along great circles instead of lines, see ``interpolate_vectors``.
+        region: bool [H, W]; outside it the first field stays as it is, bit for bit. Default:
             everywhere.
 
     Raises:
@@ -206,7 +206,7 @@ def interpolate(first, second, share, *, spherical=False, region=None):
     ends = first.vectors[pairs // count], second.vectors[pairs % count]
     index = first.index.copy()
     index[region] = len(first.vectors) + number
-    vectors = between(*ends, float(share), spherical=spherical)
+    vectors = interpolate_vectors(*ends, float(share), spherical=spherical)
     return NoiseField(index, np.concatenate([first.vectors, vectors]))
 
 
@@ -214,14 +214,14 @@ def interpolate(first, second, share, *, spherical=False, region=None):
 
 
 class Change(NamedTuple):
-    """Mean absolute differences of two images of values 0..1; NaN where there is no pixel."""
+    """Mean absolute differences of two images of values 0..1; NaN if there is no pixel."""
 
     inside: float
     outside: float
 
 
 def change(first, second, region):
-    """How much of an edit happened where it was meant to, and how much leaked.
+    """How much an edit changed inside its region, and how much leaked outside.
 
     Args:
         first, second: images [H, W, 3] or [B, H, W, 3]: floats in [-1, 1], or uint8.

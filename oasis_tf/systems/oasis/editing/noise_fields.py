@@ -1,18 +1,31 @@
 """The noise of an image as distinct vectors and a map of their numbers."""
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
 
-@dataclass(frozen=True, eq=False)
-class NoiseField:
-    """The noise of an image, in a form that equal noise has in common.
+class IndexedNoise(NamedTuple):
+    """The noise of a batch: ``noise[b, i, j] = vectors[b, index[b, i, j]]``.
 
     Attributes:
-        index: int32 [H, W], number of a pixel's vector, 0..K-1. Numbers are those of first
-            appearance in reading order; any integers 0..K-1 may be given.
-        vectors: float32 [K, Z], no two alike and each in use; what is given is reduced to that.
+        index: int [B, H, W], values 0..K-1.
+        vectors: float [B, K, Z] with Z > 0.
+    """
+
+    index: Any
+    vectors: Any
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseField:
+    """The noise of an image. Equal noise has equal attributes, however it was given.
+
+    Attributes:
+        index: int32 [H, W], number of a pixel's vector, 0..K-1, in the order of first appearance.
+            Any integers 0..K-1 may be given.
+        vectors: float32 [K, Z]. Equal ones that are given are merged, unused ones are dropped.
 
     Both are read-only copies.
 
@@ -34,6 +47,11 @@ class NoiseField:
         for name, part in (("index", index), ("vectors", vectors)):
             part.flags.writeable = False
             object.__setattr__(self, name, part)
+
+    @classmethod
+    def constant(cls, shape, vector):
+        """The field of a size (H, W) with one vector, float [Z], everywhere."""
+        return cls(np.zeros(shape, np.int32), np.asarray(vector)[None])
 
     @property
     def shape(self):
@@ -80,10 +98,11 @@ def _check_parts(index, vectors):
 
 
 def _reduced(index, vectors):
-    """Equal vectors merged, unused ones left out, all numbered by first appearance."""
+    """Equal vectors merged, unused ones dropped, all numbered by first appearance."""
     flat = index.ravel()
     first = np.full(len(vectors), flat.size)
-    first[flat[::-1]] = np.arange(flat.size)[::-1]  # of several assignments the last one holds
+    # Of several assignments to one place the last one remains: here, the first appearance.
+    first[flat[::-1]] = np.arange(flat.size)[::-1]
     used = np.argsort(first, kind="stable")[: np.count_nonzero(first < flat.size)]
     numbers = {}
     merged = [numbers.setdefault(vectors[k].tobytes(), len(numbers)) for k in used]
@@ -101,19 +120,19 @@ def _resized(index, axis, size):
         return index.repeat(size // old, axis)
     raise ValueError(
         f"The {('height', 'width')[axis]} of a noise field can become a whole multiple or a whole "
-        f"part of what it is, {old}. Received: {size}."
+        f"part of its present {old} pixels. Received: {size}."
     )
 
 
 def stack(fields):
-    """Fields as a batch for ``InferenceEngine.paint``.
+    """Fields as the noise of a batch.
 
     Args:
         fields: list of ``NoiseField`` of one shape, at least one.
 
     Returns:
-        int32 [B, H, W] and float32 [B, K, Z], K the most vectors of a field; zeros fill the rest
-        up, to which no pixel points.
+        ``IndexedNoise`` of int32 and float32 arrays. K is the largest number of vectors in a field;
+        fields with fewer are padded with zero vectors that no pixel uses.
 
     Raises:
         ValueError: no fields, or fields that do not fit each other.
@@ -128,7 +147,54 @@ def stack(fields):
     vectors = np.zeros((len(fields), most, fields[0].noise_channels), np.float32)
     for row, field in zip(vectors, fields, strict=True):
         row[: len(field.vectors)] = field.vectors
-    return np.stack([field.index for field in fields]), vectors
+    return IndexedNoise(np.stack([field.index for field in fields]), vectors)
+
+
+def as_fields(noise):
+    """Noise fields as a list of them, other noise as None.
+
+    Raises:
+        ValueError: a list in which only some are noise fields.
+    """
+    if isinstance(noise, NoiseField):
+        return [noise]
+    if not isinstance(noise, list | tuple):
+        return None
+    fields = [part for part in noise if isinstance(part, NoiseField)]
+    if fields and len(fields) < len(noise):
+        raise ValueError(
+            "A list of noise must hold only noise fields, or only numbers. "
+            f"Received: {len(fields)} noise fields among {len(noise)}."
+        )
+    return fields or None
+
+
+def batch_noise(noise, shape, noise_channels):
+    """Noise fields as ``IndexedNoise`` of a batch, other noise as it is.
+
+    Args:
+        noise: ``NoiseField`` for all images, a list of one per image, or other noise.
+        shape: (B, H, W) of the label maps.
+        noise_channels: int Z of the model.
+
+    Raises:
+        ValueError: fields that do not fit the label maps or the model.
+    """
+    fields = as_fields(noise)
+    if fields is None:
+        return noise
+    check_channels(noise_channels)
+    if not isinstance(noise, NoiseField) and len(fields) != shape[0]:
+        raise ValueError(
+            "`noise` must be one noise field, or a list of one per label map. "
+            f"Received: {len(fields)} fields for {shape[0]} label maps."
+        )
+    for field in fields:
+        check_size(field, shape[1:], "label map")
+        check_same_channels(field.noise_channels, noise_channels)
+    index, vectors = stack(fields)
+    copies = shape[0] if isinstance(noise, NoiseField) else 1
+    return IndexedNoise(index.repeat(copies, axis=0), vectors.repeat(copies, axis=0))
 
 
 def check_channels(noise_channels):
@@ -136,14 +202,14 @@ def check_channels(noise_channels):
     if noise_channels < 1:
         raise ValueError(
             f"The model has no noise to edit: noise_channels={noise_channels}. "
-            "Models trained with noise_channels above 0 have."
+            "Use a model that was trained with noise_channels above 0."
         )
 
 
 def check_same_channels(got, want):
     """Raises ValueError if two numbers of noise channels differ."""
     if got != want:
-        raise ValueError(f"The vectors of noise must have one length. Received: {got} and {want}.")
+        raise ValueError(f"Noise vectors must have one length. Received: {got} and {want}.")
 
 
 def check_size(field, shape, what):
@@ -156,12 +222,12 @@ def check_size(field, shape, what):
 
 
 def as_region(region, shape):
-    """The array of a region; ValueError unless it is bool of a shape."""
+    """A region as an array; ValueError unless it is bool and has the given shape."""
     region = np.asarray(region)
     if region.dtype != bool:
         raise ValueError(
-            f"A region must be of booleans. Received: dtype={region.dtype}. "
-            "Of a grey mask, for example, take `mask > 127`."
+            f"A region must hold booleans. Received: dtype={region.dtype}. "
+            "Give `mask > 127`, for example, in place of a grey mask."
         )
     if region.shape != tuple(shape):
         raise ValueError(

@@ -1,1 +1,1 @@
-"""Experiments of the papers that train more than one thing; each has a command."""
+"""Experiments of the papers that train several networks. Each has a command."""

@@ -1,12 +1,12 @@
-"""Command: train a list of ablations on one data set, measure all alike, print the table.
+"""Command: train a list of ablations on one data set, evaluate all alike, print a table.
 
     python -m oasis_tf.ablate --variants=spade_plus,oasis --data_dir=DATA --output=DIR \\
         --common=small.flags
 
 Variants are flagfiles: shipped ones (configs/ablations) by name, or your own by path. Flags of
---common overrule those of every variant, so that widths, sizes and steps are equal. Each trains in
-DIR/NAME; the same command goes on where it was stopped. The table stands beside the published rows
-and is written to DIR/ablations.md.
+--common override those of all variants, so that widths, sizes and steps are equal. Each variant
+trains in DIR/NAME. After an interruption the same command continues. The table also has the
+published scores; it is written to DIR/ablations.md.
 """
 
 import os
@@ -17,35 +17,40 @@ from absl import flags
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
-    flags.DEFINE_list("variants", None, "Flagfiles, with commas between.", required=True, **where)
+    flags.DEFINE_list(
+        "variants", None, "Comma list: flagfiles of the variants.", required=True, **where
+    )
     flags.DEFINE_string("data_dir", None, "Prepared data set.", required=True, **where)
     flags.DEFINE_string("output", None, "Folder of the runs.", required=True, **where)
     flags.DEFINE_string(
-        "common", None, "Flagfile whose flags overrule those of all variants.", **where
+        "common", None, "Flagfile whose flags override those of all variants.", **where
     )
     flags.DEFINE_bool(
-        "untrained", False, "A first row: the first variant after a single step.", **where
+        "untrained",
+        False,
+        "Add a row for comparison: the first variant after a single step.",
+        **where,
     )
     flags.DEFINE_list(
         "metrics",
         ["fid", "alignment", "diversity"],
-        "Metrics, as for the evaluate command.",
+        "Comma list: metrics, as in the evaluate command.",
         **where,
     )
     flags.DEFINE_integer(
         "diversity_maps",
         20,
-        "Label maps that the metrics of diversity use, spread over the validation split.",
+        "Label maps that the diversity metrics use, spread over the validation split.",
         lower_bound=1,
         **where,
     )
 
 
 def main(argv):
-    """Checks everything, trains and measures, prints and writes the table."""
+    """Checks all flags, trains, evaluates, prints and writes the table."""
     del argv
     args = flags.FLAGS
-    # Here: bad flags answer without what these load.
+    # Here: flags are checked before TensorFlow is loaded.
     from oasis_tf.io import files
     from oasis_tf.systems.oasis.experiments import ablation_table, ablations
 
@@ -59,6 +64,6 @@ def main(argv):
         file.write(f"{text}\n")
     if failed:
         raise ValueError(
-            f"These runs failed: {', '.join(failed)}; what they said stands above. The same "
+            f"These runs failed: {', '.join(failed)}; their errors are printed above. The same "
             "command tries them again."
         )

@@ -1,4 +1,4 @@
-"""The table of an ablation: what was measured beside what is published."""
+"""The table of an ablation: measured values and published scores."""
 
 import math
 import re
@@ -6,7 +6,7 @@ import re
 from oasis_tf.metrics.reports import evaluation_file
 
 _NOTHING = "–"
-# Heading, names of the values that stand there (the last of several), factor, digits.
+# Heading, pattern of the value's name (the last of several is used), factor, digits.
 _COLUMNS = (
     ("FID ↓", r"fid_.+", 1, 2),
     ("mIoU ↑", r"alignment_[^/]+/miou", 100, 1),
@@ -18,10 +18,10 @@ _COLUMNS = (
 
 
 def rows(runs):
-    """Heading and a row of text for every run; what is not measured is a dash.
+    """Returns the heading and a row of text for every run. A value not measured is a dash.
 
     `mIoU` is that of generated images under the segmenter, `rare mIoU` that of the rarest fifth of
-    the classes. Published scores are those of the papers' own networks and data.
+    the classes. Published scores are those of the papers, with their networks and data.
 
     Args:
         runs: list of `ablations.Run`.
@@ -48,7 +48,7 @@ def _cell(values, heading, pattern, factor, digits):
 
 
 def markdown(runs):
-    """`rows` as a Markdown table."""
+    """Returns `rows` as a Markdown table."""
     heading, *body = rows(runs)
     lines = [heading, ["---"] + ["---:"] * (len(heading) - 2) + ["---"], *body]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

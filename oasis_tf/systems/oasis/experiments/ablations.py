@@ -1,13 +1,11 @@
-"""Ablations: a list of flagfiles trained on one data set and measured alike.
+"""Ablations: trains a list of flagfiles on one data set and evaluates all alike.
 
-Every run is a process of its own, `python -m oasis_tf.train` and `python -m oasis_tf.evaluate` as
-anybody would call them, and a model directory of its own; a repeated call goes on where the one
-before ended.
+Every run has its own model directory and its own processes: `python -m oasis_tf.train`, then
+`python -m oasis_tf.evaluate`. A repeated call continues where the previous one ended.
 """
 
 import dataclasses
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +18,7 @@ from oasis_tf.metrics.reports import evaluation_file
 from oasis_tf.settings import setting_flags
 from oasis_tf.settings.run_config import CONFIG_FILE
 from oasis_tf.systems.oasis import config, run_settings
+from oasis_tf.training.store import CheckpointStore
 
 UNTRAINED = "untrained"
 
@@ -29,12 +28,12 @@ class Run:
     """One row of the table.
 
     Attributes:
-        name: of the row: the flagfile's without `.flags`.
-        arguments: flags of the train command, data set and model directory among them.
-        model_dir: where it trains.
-        config: `Config` that they resolve to.
-        published: what the flagfile's heading says of published scores, such as "FID 28.3, mIoU
-            48.8 (table 1)"; None if nothing.
+        name: name of the row: that of the flagfile without `.flags`.
+        arguments: flags of the train command, including data set and model directory.
+        model_dir: its model directory.
+        config: `Config` that the flags resolve to.
+        published: published scores in the heading of the flagfile, such as "FID 28.3, mIoU 48.8
+            (table 1)"; None if there are none.
     """
 
     name: str
@@ -45,11 +44,11 @@ class Run:
 
     @property
     def steps(self):
-        """Steps of its whole training."""
+        """Number of training steps."""
         return self.config.training.steps
 
     def metrics(self, wanted):
-        """Those of the wanted metrics that its model can have."""
+        """Returns those of the wanted metrics that can be computed for its model."""
         model = self.config.model
         cannot = set() if model.vector_channels else {"diversity"}
         cannot |= set() if model.local_noise else {"class_diversity"}
@@ -57,13 +56,11 @@ class Run:
         return [metric for metric in wanted if metric not in cannot]
 
     def is_trained(self):
-        """Whether its last checkpoint lies there."""
-        # The name of a checkpoint's folder, without loading TensorFlow for its module.
-        folder = os.path.join(self.model_dir, "checkpoints", f"step_{self.steps:08d}")
-        return os.path.isdir(folder)
+        """Returns whether its last checkpoint exists."""
+        return os.path.isdir(CheckpointStore(self.model_dir).path(self.steps))
 
     def is_measured(self, metrics):
-        """Whether the report of its last step has all of `metrics`."""
+        """Returns whether the evaluation file of its last step has all of `metrics`."""
         try:
             contents = evaluation_file.read(
                 evaluation_file.default_path(self.model_dir, self.steps)
@@ -74,37 +71,38 @@ class Run:
 
 
 def plan(variants, data_dir, output_dir, common=None, untrained=False):
-    """The runs of an ablation, everything about them checked.
+    """Plans and checks the runs of an ablation.
 
     Args:
         variants: names of shipped ablations or paths of flagfiles, with or without `.flags`.
         data_dir: prepared data set of all runs.
         output_dir: folder of their model directories.
-        common: flagfile whose flags overrule those of every variant; None for none.
-        untrained: whether a row comes first that is the first variant after one step.
+        common: flagfile whose flags override those of all variants, or None.
+        untrained: whether to add a first row: the first variant after one step.
 
     Returns:
         list of `Run`.
 
     Raises:
-        ValueError, OSError: no such flagfile, two of one name, or one that the data set or its own
-            settings contradict; names the flagfile.
+        ValueError, OSError: a flagfile does not exist, contradicts itself or the data set, or two
+            have the same name. The error names the flagfile.
     """
     dataset = PreparedDataset.load(data_dir)
     shared = flagfiles.expand_flagfiles([f"--flagfile={common}"]) if common else []
     runs = []
     for variant in variants:
         path = _flagfile(variant)
-        arguments = _overruled(flagfiles.expand_flagfiles([f"--flagfile={path}"]), shared)
+        arguments = _overridden(flagfiles.expand_flagfiles([f"--flagfile={path}"]), shared)
         run = _run(path.stem, arguments, dataset, data_dir, output_dir)
         runs.append(dataclasses.replace(run, published=published(path)))
     if untrained:
-        first = _overruled(list(runs[0].arguments), ["--steps=1", "--checkpoint_every=1"])
+        first = _overridden(list(runs[0].arguments), ["--steps=1", "--checkpoint_every=1"])
         runs.insert(0, _run(UNTRAINED, first, dataset, data_dir, output_dir))
     names = [run.name for run in runs]
     if not runs or len(set(names)) < len(names):
         raise ValueError(
-            f"Every variant must be given once, by a name of its own. Received: {', '.join(names)}."
+            "Every variant must be given once, and all names must differ. Received: "
+            f"{', '.join(names)}."
         )
     return runs
 
@@ -115,16 +113,13 @@ def _flagfile(variant):
 
 
 def published(path):
-    """Published scores of a flagfile and their table, as its heading states them; None without."""
-    comments = [line.strip("# \n") for line in Path(path).read_text(encoding="utf-8").splitlines()]
-    heading = " ".join(comments)
-    scores = re.search(r"Expected score: (.+?) as published", heading)
-    table = re.search(r"table \w+", heading)
-    return scores and " ".join(filter(None, (scores[1], table and f"({table[0]})")))
+    """Returns the published scores in the heading of a flagfile with their table, or None."""
+    scores, table = flagfiles.published_scores(Path(path))
+    return f"{scores} ({table})" if scores and table else scores
 
 
-def _overruled(arguments, by):
-    """Flags without those that `by` gives too, and `by` behind them."""
+def _overridden(arguments, by):
+    """Returns the flags that `by` does not give, followed by `by`."""
     name = lambda argument: argument.lstrip("-").partition("=")[0]  # noqa: E731
     given = {name(argument) for argument in by}
     if given & {"steps", "epochs"}:
@@ -134,7 +129,7 @@ def _overruled(arguments, by):
 
 def _run(name, arguments, dataset, data_dir, output_dir):
     model_dir = os.path.join(output_dir, name)
-    arguments = _overruled(arguments, [f"--data_dir={data_dir}", f"--model_dir={model_dir}"])
+    arguments = _overridden(arguments, [f"--data_dir={data_dir}", f"--model_dir={model_dir}"])
     try:
         values = setting_flags.read_train_flags(config.Config, arguments)
         resolved = run_settings.resolve(
@@ -154,15 +149,15 @@ def _previous(model_dir):
 
 
 def execute(runs, metrics, settings=()):
-    """Trains and measures what is not yet.
+    """Trains and evaluates the runs that are not finished yet.
 
     Args:
         runs: list of `Run`.
-        metrics: names, as --metrics of the evaluate command.
+        metrics: names as in --metrics of the evaluate command.
         settings: further flags of the evaluate command.
 
     Returns:
-        names of the runs that failed; the others were done all the same.
+        names of the runs that failed; a failed run does not stop the others.
     """
     failed = []
     for number, run in enumerate(runs, start=1):
@@ -183,6 +178,6 @@ def execute(runs, metrics, settings=()):
 
 
 def _call(module, *arguments):
-    """Runs a command; its output goes to standard error. Whether it succeeded."""
+    """Runs a command with its output on standard error. Returns whether it succeeded."""
     command = [sys.executable, "-m", module, *arguments]
     return subprocess.run(command, stdout=sys.stderr, check=False).returncode == 0

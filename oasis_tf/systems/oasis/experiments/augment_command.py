@@ -1,10 +1,10 @@
-"""Command: how much a segmentation network gains from a model's images.
+"""Command: measure how much a segmentation network gains from generated images.
 
     python -m oasis_tf.augment_segmentation --data_dir=DATA --model_dirs=SPADE,OASIS
 
-Trains a network on the real training images alone, and once for each model with real and synthetic
-images half and half, at equal steps; prints the mIoU on the real validation images beside the
-published rows (thesis, section 4.3.5), and writes all values to --json.
+Trains one network on the real training images alone, and one for each model on real and synthetic
+images in equal parts, all for the same number of steps. Prints the mIoU on the real validation
+images and the published values (thesis, section 4.3.5). Writes all values to --json.
 """
 
 from absl import flags
@@ -14,35 +14,35 @@ def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
     flags.DEFINE_string("data_dir", None, "Prepared data set.", required=True, **where)
-    flags.DEFINE_list(
-        "model_dirs", None, "Model directories, separated by commas.", required=True, **where
-    )
+    flags.DEFINE_list("model_dirs", None, "Comma list: model directories.", required=True, **where)
     flags.DEFINE_enum(
         "network",
         "compact",
         ["compact", "deeplab_v3"],
-        "Segmentation network: the compact U-Net of `evaluate`, or DeepLabV3 on a ResNet-50 (extra "
-        "`segmenter`).",
+        "Segmentation network. compact: the U-Net of the evaluate command; deeplab_v3: DeepLabV3 "
+        "with a ResNet-50 (extra `segmenter`).",
         **where,
     )
     flags.DEFINE_string(
         "backbone_weights",
         None,
-        "Weights file of DeepLabV3's ResNet-50, as save_weights of keras-hub's backbone writes it; "
-        "default: random.",
+        "Weights file of DeepLabV3's ResNet-50, written by save_weights of keras-hub's backbone. "
+        "(default: random weights)",
         **where,
     )
-    flags.DEFINE_integer("steps", 1000, "Steps of each network.", lower_bound=1, **where)
-    flags.DEFINE_integer("batch_size", 8, "Real images in a step.", lower_bound=1, **where)
-    flags.DEFINE_list("seeds", ["0"], "Seeds; each trains all networks anew.", **where)
-    flags.DEFINE_string("json", None, "File for all values.", **where)
+    flags.DEFINE_integer("steps", 1000, "Training steps of each network.", lower_bound=1, **where)
+    flags.DEFINE_integer("batch_size", 8, "Real images per step.", lower_bound=1, **where)
+    flags.DEFINE_list(
+        "seeds", ["0"], "Comma list: seeds; all networks are trained once per seed.", **where
+    )
+    flags.DEFINE_string("json", None, "File to write all values to.", **where)
 
 
 def main(argv):
-    """Checks everything, trains, prints and writes."""
+    """Checks all flags, trains, prints and writes the values."""
     del argv
     args = flags.FLAGS
-    # Here: bad flags answer without TensorFlow.
+    # Here: flags are checked before TensorFlow is loaded.
     from oasis_tf.systems.oasis.experiments import augmentation_report
 
     plan = augmentation_report.plan(

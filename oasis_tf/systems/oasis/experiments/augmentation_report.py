@@ -1,4 +1,4 @@
-"""The whole experiment of synthetic data augmentation: checks, runs, values, table."""
+"""The experiment of augmentation with synthetic images: checks, runs, values and table."""
 
 import dataclasses
 import json
@@ -10,7 +10,7 @@ from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.io import files
 from oasis_tf.systems.oasis.config import Config
 from oasis_tf.systems.oasis.experiments import augmented_segmentation
-from oasis_tf.systems.oasis.experiments.augmented_segmentation import PUBLISHED, Painter, Recipe
+from oasis_tf.systems.oasis.experiments.augmented_segmentation import PUBLISHED, Recipe, Synthesizer
 from oasis_tf.systems.oasis.experiments.segmenters import architecture
 
 NONE = "none"
@@ -18,11 +18,11 @@ NONE = "none"
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """An experiment of which everything is checked and nothing done.
+    """A checked experiment that has not started yet.
 
     Attributes:
         dataset: `PreparedDataset`.
-        model_dirs: name of a row -> model directory; every seed also has the row `none`.
+        model_dirs: name of a row -> model directory; there is also the row `none`.
         recipes: `Recipe` of every seed.
         json_path: file for the values, or None.
     """
@@ -48,25 +48,31 @@ def plan(
 
     Args:
         data_dir: prepared data set with the splits train and val.
-        model_dirs: model directories; all of one image size and of the data's classes.
-        network, backbone_weights, steps, batch_size: of `Recipe`.
+        model_dirs: model directories, with one image size and with the classes of the data set.
+        network, backbone_weights, steps, batch_size: see `Recipe`.
         seeds: whole numbers, as text or int.
-        json_path: file to write.
+        json_path: file to write, or None.
 
     Raises:
-        ValueError, OSError: the first rule broken, with what was received and what to do.
+        ValueError, OSError: an argument or a model is invalid.
     """
     dataset = PreparedDataset.load(data_dir)
     if "val" not in dataset.splits:
-        raise ValueError(f"{data_dir} must have a split `val`, of real images to score on.")
+        raise ValueError(
+            f"{data_dir} must have a split `val`, whose real images measure the mIoU. Prepare it "
+            "again with validation images."
+        )
     if json_path and os.path.exists(json_path):
         raise ValueError(f"{json_path} exists. Choose another --json, or remove it.")
     if backbone_weights and network != "deeplab_v3":
-        raise ValueError("--backbone_weights belongs to --network=deeplab_v3.")
+        raise ValueError(
+            "--backbone_weights is a setting of --network=deeplab_v3. Received: "
+            f"--network={network}. Leave --backbone_weights out."
+        )
     configs = {path: Config.load(path) for path in model_dirs}
     height, width = _size(configs)
     for path, config in configs.items():
-        _check_classes(path, config, dataset)
+        dataset.check_classes(config.label_space, f"the model {path}")
     recipes = [
         Recipe(architecture(network), height, width, steps, batch_size, seed, backbone_weights)
         for seed in _seeds(seeds)
@@ -79,19 +85,10 @@ def _size(configs):
     if len(sizes) != 1:
         found = ", ".join(f"{h}x{w}" for h, w in sorted(sizes)) or "none"
         raise ValueError(
-            "All models must paint one size, so that all networks see the same real images. "
-            f"Received: {found}."
+            "All models must generate images of one size, so that all networks are trained on the "
+            f"same real images. Received: {found}."
         )
     return sizes.pop()
-
-
-def _check_classes(path, config, dataset):
-    if config.label_space.class_names != dataset.label_space.class_names:
-        raise ValueError(
-            "The models and the data set must have the same classes. Received: "
-            f"{config.label_space.num_classes} classes in {path}, "
-            f"{dataset.label_space.num_classes} in {dataset.data_dir}."
-        )
 
 
 def _seeds(texts):
@@ -101,28 +98,30 @@ def _seeds(texts):
         seeds = []
     if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
         raise ValueError(
-            "`seeds` must be different whole numbers from 0 on, with commas between. "
+            "`seeds` must be different whole numbers, at least 0, separated by commas. "
             f"Received: {','.join(map(str, texts))}."
         )
     return seeds
 
 
 def _names(model_dirs):
-    """Row name -> directory: the last part of its path, or the whole where that is not enough."""
+    """Returns row name -> directory. A name is the last part of a path, or the path if needed."""
     short = [os.path.basename(os.path.abspath(path)) for path in model_dirs]
     if len(set(short)) < len(short) or NONE in short:
         short = list(model_dirs)
     if len(set(short)) < len(short):
-        raise ValueError(f"Every model directory may be given once. Received: {', '.join(short)}.")
+        raise ValueError(
+            f"Every model directory may be given only once. Received: {', '.join(short)}."
+        )
     return dict(zip(short, model_dirs, strict=True))
 
 
 def run(plan):
-    """Trains and scores all networks of a plan; writes and returns the values.
+    """Trains and evaluates all networks of a plan. Writes and returns the values.
 
     Returns:
-        dict, ready for JSON: `rows`, row name -> list of scores by name, one of each seed; and what
-        decides them.
+        dict for JSON: `rows`, row name -> list with the scores of every seed by name; and the
+        settings of the experiment.
     """
     from oasis_tf import OASIS
 
@@ -138,9 +137,9 @@ def run(plan):
 
 
 def _one(plan, recipe, name, model):
-    painter = None if model is None else Painter(model, recipe.seed)
+    synthesizer = None if model is None else Synthesizer(model, recipe.seed)
     network = augmented_segmentation.train(
-        plan.dataset, recipe, painter, f"{name}, seed {recipe.seed}"
+        plan.dataset, recipe, synthesizer, f"{name}, seed {recipe.seed}"
     )
     values = augmented_segmentation.score(network, plan.dataset, recipe)
     return {k: None if np.isnan(v) else v for k, v in values.items()}
@@ -163,7 +162,7 @@ def _described(plan):
 
 
 def table(contents):
-    """The values as text: mIoU on real validation images, mean and spread over the seeds."""
+    """Returns the values as text: mean and standard deviation of the mIoU over the seeds."""
     groups = sorted(
         {k for rows in contents["rows"].values() for k in rows[0] if k.startswith("miou_group_")}
     )

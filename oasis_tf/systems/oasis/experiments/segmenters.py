@@ -1,14 +1,14 @@
 """Segmentation networks that are trained with and without synthetic images.
 
-The papers take DeepLabV3 with a ResNeSt-50 (thesis, section 4.3.5). keras-hub keeps a DeepLabV3;
-its ResNet-50 takes the place of the ResNeSt.
+The papers use DeepLabV3 with a ResNeSt-50 (thesis, section 4.3.5). Here it is DeepLabV3 of
+keras-hub, with a ResNet-50 instead of the ResNeSt.
 """
 
 import dataclasses
 
 import keras
 
-from oasis_tf.metrics.segmentation import segmenter
+from oasis_tf.metrics.segmentation import compact_segmenter
 
 COMPACT, DEEPLAB_V3 = "compact", "deeplab_v3"
 NETWORKS = (COMPACT, DEEPLAB_V3)
@@ -17,12 +17,12 @@ _OUTPUT_STRIDE = 16
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
-    """A segmentation network by name, and how it is optimised.
+    """A segmentation network and its optimizer.
 
     Attributes:
-        name: of `NETWORKS`.
-        size_multiple: what the sides of its images must be divisible by.
-        learning_rate: peak rate that goes with its optimizer.
+        name: one of `NETWORKS`.
+        size_multiple: number that must divide height and width of its images.
+        learning_rate: highest learning rate of its optimizer.
     """
 
     name: str
@@ -30,26 +30,31 @@ class Architecture:
     learning_rate: float
 
     def build(self, num_outputs, seed, backbone_weights=None):
-        """An untrained network: image float32 [B,H,W,3] in [-1, 1] -> logits [B,H,W,num_outputs].
+        """Builds an untrained network: float32 [B,H,W,3] in [-1, 1] -> logits [B,H,W,num_outputs].
 
         Args:
-            num_outputs: int, classes told apart.
-            seed: of the initial weights.
-            backbone_weights: weights file of the ResNet-50, as `Backbone.save_weights` of keras-hub
-                writes it; DeepLabV3 alone.
+            num_outputs: int, number of classes.
+            seed: seed of the initial weights.
+            backbone_weights: weights file of DeepLabV3's ResNet-50, written by
+                `Backbone.save_weights` of keras-hub; None: random weights.
 
         Raises:
             ValueError: keras-hub is missing, or the file does not fit.
         """
         if self.name == COMPACT:
-            return segmenter.build_network(num_outputs, segmenter.SegmenterRecipe.widths, seed)
+            return compact_segmenter.build_network(
+                num_outputs, compact_segmenter.SegmenterRecipe.widths, seed
+            )
         return _deeplab_v3(num_outputs, seed, backbone_weights)
 
     def optimizer(self, steps):
-        """Adam along a cosine for the compact network; SGD with momentum 0.9 and polynomial decay
-        (power 0.9) for DeepLabV3."""
+        """Returns the optimizer for a number of steps.
+
+        It is Adam with a cosine schedule for the compact network, and SGD with momentum 0.9 and
+        polynomial decay (power 0.9) for DeepLabV3.
+        """
         if self.name == COMPACT:
-            return segmenter.adam(self.learning_rate, steps)
+            return compact_segmenter.adam(self.learning_rate, steps)
         rate = keras.optimizers.schedules.PolynomialDecay(
             self.learning_rate, steps, end_learning_rate=0.0, power=0.9
         )
@@ -58,20 +63,20 @@ class Architecture:
 
 _ARCHITECTURES = {
     COMPACT: Architecture(
-        COMPACT, segmenter.SIZE_MULTIPLE, segmenter.SegmenterRecipe.learning_rate
+        COMPACT, compact_segmenter.SIZE_MULTIPLE, compact_segmenter.SegmenterRecipe.learning_rate
     ),
     DEEPLAB_V3: Architecture(DEEPLAB_V3, _OUTPUT_STRIDE, 1e-2),
 }
 
 
 def architecture(name):
-    """The `Architecture` of a name.
+    """Returns the `Architecture` with a name.
 
     Raises:
-        ValueError: no such network, or DeepLabV3 without the extra `segmenter`.
+        ValueError: there is no such network, or DeepLabV3 lacks the extra `segmenter`.
     """
     if name not in _ARCHITECTURES:
-        raise ValueError(f"The network must be one of {', '.join(NETWORKS)}. Received: {name!r}")
+        raise ValueError(f"The network must be one of {', '.join(NETWORKS)}. Received: {name!r}.")
     if name == DEEPLAB_V3:
         _keras_hub()
     return _ARCHITECTURES[name]
@@ -82,20 +87,20 @@ def _keras_hub():
         import keras_hub
     except ImportError as error:
         raise ValueError(
-            'DeepLabV3 needs keras-hub: pip install "oasis-tf[segmenter]". Or take '
+            'DeepLabV3 needs keras-hub: run `pip install "oasis-tf[segmenter]"`, or use '
             "--network=compact."
         ) from error
     return keras_hub
 
 
 def _deeplab_v3(num_outputs, seed, backbone_weights):
-    """DeepLabV3 at output stride 16, rates 6, 12, 18 and image pooling, on a ResNet-50.
+    """DeepLabV3 on a ResNet-50: output stride 16, dilation rates 6, 12 and 18, image pooling.
 
-    The last stage keeps its resolution by stride 1, without the dilation of 2 of the paper; logits
-    are computed at a sixteenth of the resolution and upsampled.
+    The last stage keeps its resolution with stride 1 but without the dilation of 2 of the paper.
+    Logits are computed at 1/16 of the resolution and upsampled.
     """
     models = _keras_hub().models
-    # Initialisers of keras-hub take no seed of ours.
+    # keras-hub's initializers cannot be given a seed.
     keras.utils.set_random_seed(seed)
     encoder = models.ResNetBackbone(
         input_conv_filters=[64],
@@ -113,7 +118,7 @@ def _deeplab_v3(num_outputs, seed, backbone_weights):
         upsampling_size=1,
         dilation_rates=[6, 12, 18],
     )
-    # What follows there takes level 5 for a 32nd of the resolution.
+    # The next layers of keras-hub would assume that level 5 has 1/32 of the resolution.
     x = whole.get_layer("segmentation_head_relu").output
     x = keras.layers.Conv2D(num_outputs, 1, name="logits")(x)
     x = keras.layers.UpSampling2D(_OUTPUT_STRIDE, interpolation="bilinear", name="upsampling")(x)

@@ -1,1 +1,1 @@
-"""The networks as they are used: folded weights and shared work."""
+"""The networks for use after training: folded weights, and shared work."""

@@ -1,16 +1,17 @@
-"""Weights of a generator as its inference engine wants them; ``inference.py`` says why."""
+"""The weights of a generator, folded for its inference engine (see ``generator_engine``)."""
 
 import tensorflow as tf
 
 
 def folded_weights(generator, dtype):
-    """All that painting needs, by name; kernels of convolutions and their biases in ``dtype``.
+    """All weights that inference needs, by name.
 
+    Kernels of convolutions and their biases are in ``dtype``, all others in the variable dtype.
     Label kernels: ``stem`` and ``block_I/shared`` (of the block's norms 0, 1, s in this order).
-    Instead of ``stem``, a latent one has ``latent_stem`` with a kernel [L, h, w, C].
-    Convolutions: ``block_I/norm_J`` (to scale and shift), ``block_I/conv_J``, ``to_rgb``.
+    A generator with a latent stem has ``latent_stem`` with a kernel [L, h, w, C] instead of
+    ``stem``. Convolutions: ``block_I/norm_J`` (scale and shift), ``block_I/conv_J``, ``to_rgb``.
     """
-    # What features in front of a block are less; behind the last block they are whole.
+    # The mean that is subtracted from the input of each block; none from the last output.
     means = [*(_mean(block.batch_norm_0) for block in generator.blocks), 0]
     weights = _folded_stem(generator, means[0])
     for index, block in enumerate(generator.blocks):
@@ -21,7 +22,7 @@ def folded_weights(generator, dtype):
 
 
 def _folded_stem(generator, mean):
-    """Weights of first features that are less a mean."""
+    """Weights that give the first features minus ``mean``."""
     stem = generator.stem
     if not generator.latent_stem:
         return _named("stem", stem.kernel, stem.bias - mean)
@@ -30,8 +31,8 @@ def _folded_stem(generator, mean):
     return _named("latent_stem", kernel, tf.reshape(stem.bias, shape) - mean)
 
 
-def _folded_block(block, mean_before, mean_behind, dtype):
-    """Weights of a block whose input and output are less a mean each."""
+def _folded_block(block, mean_before, mean_after, dtype):
+    """Weights of a block that takes x - ``mean_before`` and gives its output - ``mean_after``."""
     norms = {"norm_0": block.batch_norm_0, "norm_1": block.batch_norm_1}
     norms |= {"norm_s": block.batch_norm_0} if block.learned_shortcut else {}
     shared = [getattr(block, name).shared for name in norms]
@@ -42,7 +43,7 @@ def _folded_block(block, mean_before, mean_behind, dtype):
         weights |= _named(name, tf.cast(kernel, dtype), bias)
     bias_0 = block.conv_0.bias - _mean(block.batch_norm_1)
     weights |= _named("conv_0", _kernel(block.conv_0), bias_0, dtype)
-    bias_1 = block.conv_1.bias - mean_behind
+    bias_1 = block.conv_1.bias - mean_after
     if block.learned_shortcut:
         weights |= _named("conv_s", _kernel(block.conv_s), None, dtype)
     else:
@@ -51,7 +52,7 @@ def _folded_block(block, mean_before, mean_behind, dtype):
 
 
 def _folded_norm(norm, batch_norm):
-    """Kernel [3, 3, hidden, 2C] and bias [2C] to scale and shift of centred features."""
+    """Kernel [3, 3, hidden, 2C] and bias [2C] that give scale and shift of centred features."""
     rstd, _ = batch_norm.affine(None, training=False)
     factor = tf.concat([rstd, tf.ones_like(rstd)], axis=0)
     return tuple(part * factor for part in norm.kernel_and_bias())

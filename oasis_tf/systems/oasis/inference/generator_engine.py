@@ -1,28 +1,26 @@
-"""The inference engine: the generator as it is used, with folded weights and shared work.
+"""The inference engine: the generator with folded weights and shared work.
 
-What the generator does outside training, to rounding, with fewer operations:
+It gives what the generator gives outside training, to rounding, with fewer operations:
 
-* *Spectral norm* divides constants: ``W / (u^T W v)`` is stored.
-* *Batch norm* with running statistics is ``(x - mean) * rstd``, and SPADE makes of it
-  ``(x - mean) * rstd * (1 + gamma) + beta``. Gamma is affine in the hidden values, so rstd goes
-  into gamma's kernel and bias. Whatever gives ``x`` adds a bias at its end, so the mean goes in
-  there: features are *centred*, ``x - mean``, wherever a norm follows. An identity shortcut hands a
-  centred ``x`` on; the bias beside it gives the mean back. Zero padding comes behind the modulation
-  and is what it was. (In half precision, centred values lose fewer bits than
-  ``x * scale - mean * scale``.)
-* *Modulation*: gamma and beta are one kernel, the label kernels of a block's norms another. Both
-  are applied once for every distinct surroundings (``layers/patterns.py``), or to all pixels where
-  few repeat: which is the same with every pixel as a kind of its own, so that all that follows is
-  the same.
-* *Noise* is vectors and a map of their numbers: where it is constant over the image, a class or a
-  region, surroundings repeat as those of labels do.
+* *Spectral norm* divides by a constant: ``W / (u^T W v)`` is stored.
+* *Batch norm* uses running statistics, so SPADE computes
+  ``(x - mean) * rstd * (1 + gamma) + beta``. Gamma is affine in the hidden values: rstd is
+  multiplied into gamma's kernel and bias. The mean is subtracted from the bias of the layer that
+  gives ``x``: wherever a norm follows, features are *centred*, ``x - mean``. An identity shortcut
+  passes the centred ``x`` on, and the bias of the convolution beside it adds the mean again. Zero
+  padding follows the modulation and does not change. (In half precision, centred values lose fewer
+  bits than ``x * scale - mean * scale``.)
+* *Modulation*: one kernel gives gamma and beta, another one the hidden values of all norms of a
+  block. Both are applied once to every kind of surroundings (``layers/patterns.py``). Where few
+  surroundings repeat, they are applied to all pixels instead.
+* *Noise* of every form becomes distinct vectors and a map of their numbers. Where noise is constant
+  over the image, a class or a region, surroundings repeat as those of labels do.
 
-Images of a batch are painted one after the other inside one graph (``per_image``). So the way that
-is taken at a resolution, and with it every bit of an image, depends on that image alone. XLA is not
+Images of a batch are generated one after the other inside one graph (``engine.per_image``). So the
+choice at a resolution, and with it every bit of an image, depends only on that image. XLA is not
 used: TensorFlow Serving runs the same graph.
 """
 
-import functools
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -31,135 +29,124 @@ from oasis_tf.layers.activation import LEAKY_SLOPE
 from oasis_tf.layers.label_conv import conditional_conv, downsample, split_channels
 from oasis_tf.layers.patterns import find_patterns, hidden_table, modulation_table
 from oasis_tf.layers.resampling import upsample
+from oasis_tf.systems.oasis.editing.noise_fields import IndexedNoise
+from oasis_tf.systems.oasis.inference.engine import Engine, per_image
 from oasis_tf.systems.oasis.inference.folded_weights import folded_weights
-from oasis_tf.systems.oasis.inference.image_by_image import per_image
 
 # Distinct surroundings per pixel up to which telling them apart costs less than computing every
 # pixel. Measured on street scenes with more and more random pixels, 8x8 to 256x256, on a CPU with
-# AVX512: equal at 0.95 to 1 in float32 and at 0.9 to 0.95 in bfloat16, whatever the resolution.
+# AVX512: equal at 0.95 to 1 in float32 and at 0.9 to 0.95 in bfloat16, at every resolution.
 _LARGEST_SHARE = 0.9
 
-_MAP = tf.TensorSpec([None, None, None], tf.int32)
 
-
-class InferenceEngine:
-    """Paints with a snapshot of a generator's weights.
+class InferenceEngine(Engine):
+    """Generates with a snapshot of a generator's weights.
 
     Args:
         generator: ``Generator``.
         dtype: str, type of the convolutions, default the generator's compute dtype. Their kernels
-            are cast once; what is computed once for all pixels alike, and the image, stay in the
+            are cast once. What is computed once for all pixels alike, and the image, stay in the
             generator's variable dtype.
 
-    Attributes:
-        weights: ``tf.Variable`` by name, everything that painting needs; no u, v or statistics.
-
-    All calls run graphs of dynamic sizes, traced once.
+    All calls run one graph of dynamic sizes, traced once.
     """
 
     def __init__(self, generator, dtype=None):
-        self._generator = generator
-        self._dtype = dtype or generator.compute_dtype
-        self.weights = {
-            name: tf.Variable(value, trainable=False, name=name)
-            for name, value in folded_weights(generator, self._dtype).items()
-        }
-        self._fold_again = tf.function(self._assign_folded, autograph=False)
-        paint_vector = _paint_with_latent if generator.latent_stem else _paint_with_vector
-        self._without_noise = self._over_batch(_paint_without_noise, _MAP)
-        self._with_vector = self._over_batch(paint_vector, _MAP, self._floats())
-        self._with_field = self._over_batch(_paint_with_field, _MAP, self._floats(None, None))
-        self._with_index = self._over_batch(_paint_with_index, _MAP, _MAP, self._floats(None))
-
-    def refresh(self):
-        """Folds the weights again, as they are in the generator now; nothing is traced again."""
-        self._fold_again()
-
-    def _assign_folded(self):
-        for name, value in folded_weights(self._generator, self._dtype).items():
-            self.weights[name].assign(value)
+        super().__init__(generator, folded_weights, dtype)
+        maps, channels = tf.TensorSpec([None, None, None], tf.int32), generator.vector_channels
+        vectors = tf.TensorSpec([None, None, channels], generator.variable_dtype)
+        image = tf.TensorSpec([None, None, 3], generator.variable_dtype)
+        inputs = [maps, maps, vectors] if channels else [maps]
+        self._generate = per_image(self._generate_one, inputs, image)
 
     def __call__(self, label_map, noise=None):
         """Images of label maps, by the weights of the last ``refresh``.
 
         Args:
             label_map: int [B, H, W], values 0..N-1, sides divisible by ``size_multiple``.
-            noise: float [B, Z] (one vector per image) or [B, H, W, Z] (local), None if Z = 0. Where
-                local noise repeats itself it is recognised, by exact comparison. Latent vectors
-                of a generator with a latent stem.
+            noise: None if Z = 0; float [B, Z], one vector per image; float [B, H, W, Z], one per
+                pixel; or ``IndexedNoise``, of noise fields. However noise is given, equal noise
+                gives equal bits: vectors are compared bit by bit. A generator with a latent stem
+                takes its latent vectors, one per image.
 
         Returns:
             [B, H, W, 3] in [-1, 1], in the generator's variable dtype.
 
         Raises:
-            ValueError: sizes that do not divide, or noise that does not fit.
+            ValueError: sizes that do not divide, noise that does not fit, or several vectors per
+                image for a generator with a latent stem.
         """
         label_map = tf.cast(label_map, tf.int32)
-        noise = None if noise is None else tf.cast(noise, self._generator.variable_dtype)
-        self._generator.check_inputs(label_map, noise)
-        if noise is None:
-            return self._without_noise(label_map)
-        paint = self._with_vector if len(noise.shape) == 2 else self._with_field
-        return paint(label_map, noise)
+        if isinstance(noise, IndexedNoise):
+            return self._generate(label_map, *self._checked(label_map, noise))
+        noise = None if noise is None else tf.cast(noise, self._network.variable_dtype)
+        self._network.check_inputs(label_map, noise)
+        return self._generate(label_map, *([] if noise is None else _indexed(label_map, noise)))
 
-    def paint(self, label_map, noise_index, vectors):
-        """Images whose noise is given as vectors and a map of their numbers.
-
-        Args:
-            label_map: as in ``__call__``.
-            noise_index: int [B, H, W], values 0..K-1.
-            vectors: float [B, K, Z] with Z > 0.
-
-        Returns:
-            what ``__call__`` returns for ``noise[b, i, j] = vectors[b, noise_index[b, i, j]]``.
-
-        Raises:
-            ValueError: sizes that do not divide, an index or vectors that do not fit, or a
-                generator with a latent stem, whose images have one vector each.
-        """
-        if self._generator.latent_stem:
+    def _checked(self, label_map, noise):
+        """``IndexedNoise`` in the engine's types."""
+        index = tf.cast(noise.index, tf.int32)
+        vectors = tf.cast(noise.vectors, self._network.variable_dtype)
+        if len(vectors.shape) != 3 or not index.shape.is_compatible_with(label_map.shape):
             raise ValueError(
-                "This generator's latent vector gives its first features, so it holds for a whole "
-                "image: there is no noise that could differ between pixels. Give one vector per "
-                "image instead."
+                "The index of noise must be [B, H, W] like the label map and its vectors "
+                f"[B, K, Z]. Received: {tuple(index.shape)} and {tuple(vectors.shape)} for a label "
+                f"map {tuple(label_map.shape)}."
             )
-        label_map, noise_index = tf.cast(label_map, tf.int32), tf.cast(noise_index, tf.int32)
-        vectors = tf.cast(vectors, self._generator.variable_dtype)
-        if len(vectors.shape) != 3 or not noise_index.shape.is_compatible_with(label_map.shape):
+        if self._network.latent_stem and vectors.shape[1] != 1:
             raise ValueError(
-                "`noise_index` must be [B, H, W] like the label map and `vectors` [B, K, Z]. "
-                f"Received: {tuple(noise_index.shape)} and {tuple(vectors.shape)} for a label map "
-                f"{tuple(label_map.shape)}."
+                "The first features of this generator come from a latent vector, which is one for "
+                "the whole image: noise cannot differ between pixels. Give one vector per image. "
+                f"Received: {vectors.shape[1]} vectors per image."
             )
-        self._generator.check_inputs(label_map, vectors[:, 0])
-        return self._with_index(label_map, noise_index, vectors)
+        self._network.check_inputs(label_map, vectors[:, 0])
+        return index, vectors
 
-    def _floats(self, *sides):
-        shape = [None, *sides, self._generator.vector_channels]
-        return tf.TensorSpec(shape, self._generator.variable_dtype)
-
-    def _over_batch(self, paint_one, *signature):
-        """A graph that calls ``paint_one(paint, ...)`` for one row of its arguments at a time.
-
-        ``paint`` is ``paint_image`` of the engine's weights.
-        """
-        paint = functools.partial(paint_image, self.weights, self._generator.upsamples)
-        result = tf.TensorSpec([None, None, 3], self._generator.variable_dtype)
-        return per_image(lambda *rows: paint_one(paint, *rows), signature, result)
+    def _generate_one(self, label_map, index=None, vectors=None):
+        if vectors is None:
+            index = tf.zeros_like(label_map)
+        else:
+            index, vectors = _distinct(index, vectors)
+        whole = _Condition(label_map[None], index[None], vectors)
+        return _generate(self.weights, self._network.upsamples, whole, _modulations)[0]
 
 
-# === Painting ===
+# === Noise ===
+
+
+def _indexed(label_map, noise):
+    """Noise [B, Z] or [B, H, W, Z] as a map of numbers, int32 [B, H, W], and vectors [B, K, Z]."""
+    if len(noise.shape) == 2:
+        return tf.zeros_like(label_map), noise[:, None]
+    batch, height, width = tf.unstack(tf.shape(label_map))
+    pixels = height * width
+    index = tf.broadcast_to(tf.reshape(tf.range(pixels), (height, width)), tf.shape(label_map))
+    return index, tf.reshape(noise, (batch, pixels, noise.shape[-1]))
+
+
+def _distinct(index, vectors):
+    """Of an image: equal vectors merged, unused ones left out, all numbered by first appearance.
+
+    So its bits depend on the noise of its pixels, not on the form in which that was given.
+    """
+    distinct, merged = tf.raw_ops.UniqueV2(x=vectors, axis=[0])
+    used, number = tf.unique(tf.reshape(tf.gather(merged, index), [-1]))
+    vectors = tf.ensure_shape(tf.gather(distinct, used), (None, vectors.shape[-1]))
+    return tf.reshape(number, tf.shape(index)), vectors
+
+
+# === Generation ===
 
 
 class _Condition(NamedTuple):
-    """What an image is painted from: int32 [1, H, W] twice, and float [K, Z] or None if Z = 0."""
+    """What one image is generated from: int32 [1, H, W] twice; float [K, Z], or None if Z = 0."""
 
     label_map: Any
     noise_index: Any
     vectors: Any
 
     def at(self, factor):
-        """The condition at the ``factor``-th part of the resolution."""
+        """The condition at 1 / ``factor`` of the resolution."""
         maps = (downsample(part, factor) for part in (self.label_map, self.noise_index))
         return _Condition(*maps, self.vectors)
 
@@ -168,7 +155,7 @@ class _Condition(NamedTuple):
         return 0 if self.vectors is None else self.vectors.shape[-1]
 
     def convolve(self, kernel, bias):
-        """``conditional_conv`` at every pixel, noise that is the same everywhere apart."""
+        """``conditional_conv`` at every pixel; noise that is constant over the image apart."""
         if self.vectors is None:
             return self._convolve(kernel, bias, None)
         index, vectors = self.noise_index, tf.cast(self.vectors, kernel.dtype)
@@ -183,69 +170,52 @@ class _Condition(NamedTuple):
 
 
 class _PixelCondition(NamedTuple):
-    """What images are painted from: int32 [B, H, W], and float [B, Z] or None if Z = 0."""
+    """What images are generated from: int32 [B, H, W], and float [B, Z] or None if Z = 0."""
 
     label_map: Any
-    noise: Any
+    vectors: Any
 
     def at(self, factor):
-        """The condition at the ``factor``-th part of the resolution."""
-        return _PixelCondition(downsample(self.label_map, factor), self.noise)
+        """The condition at 1 / ``factor`` of the resolution."""
+        return _PixelCondition(downsample(self.label_map, factor), self.vectors)
 
     def convolve(self, kernel, bias):
         """``conditional_conv`` at every pixel."""
-        noise = None if self.noise is None else tf.cast(self.noise, kernel.dtype)
+        noise = None if self.vectors is None else tf.cast(self.vectors, kernel.dtype)
         channels = 0 if noise is None else noise.shape[-1]
         return conditional_conv(self.label_map, noise, kernel, bias, channels)
 
 
-def paint_image(weights, upsamples, label_map, noise_index, vectors, latent=None):
-    """Paints one image with folded weights.
+def generate_every_pixel(weights, upsamples, label_map, noise=None):
+    """Images of a batch with folded weights, every pixel computed for itself.
+
+    It gives what the engine gives, to rounding, in a graph without branches, loops or tensors whose
+    size depends on values: for runtimes that must know the shapes of all tensors beforehand.
 
     Args:
         weights: dict of tensors or variables, as ``folded_weights`` gives them.
         upsamples: sequence of bool, whether a block's input is upsampled, as in ``Generator``.
-        label_map, noise_index: int32 [H, W].
-        vectors: float [K, Z], or None if Z = 0.
-        latent: float [1, L] with a latent stem, None for others.
-
-    Returns:
-        [H, W, 3] in [-1, 1].
-    """
-    whole = _Condition(label_map[None], noise_index[None], vectors)
-    return _paint(weights, upsamples, whole, _modulations, latent)[0]
-
-
-def paint_every_pixel(weights, upsamples, label_map, noise, latent=None):
-    """Paints a batch with folded weights, every pixel for itself.
-
-    What ``paint_image`` gives, to rounding, in a graph without branches, loops or tensors whose
-    size depends on what they hold: for runtimes that know the shapes of all tensors beforehand.
-
-    Args:
-        weights, upsamples: as in ``paint_image``.
         label_map: int32 [B, H, W].
-        noise: float [B, Z], or None if Z = 0.
-        latent: float [B, L] for a generator with a latent stem, None for others.
+        noise: float [B, Z], with a latent stem its latent vectors; None if Z = 0.
 
     Returns:
         [B, H, W, 3] in [-1, 1].
     """
-    whole = _PixelCondition(label_map, noise)
-    return _paint(weights, upsamples, whole, _modulations_of_pixels, latent)
+    return _generate(weights, upsamples, _PixelCondition(label_map, noise), _modulations_of_pixels)
 
 
-def _paint(weights, upsamples, whole, modulations, latent):
-    """An image of a condition at its whole resolution.
+def _generate(weights, upsamples, whole, modulations):
+    """Images of a condition at full resolution.
 
     ``modulations(weights of a block, condition)`` gives function(norm, x) -> ``x * scale + shift``
     with what the norm's kernels give.
     """
     factor = 2 ** sum(upsamples)
-    if latent is None:
+    if "stem/kernel" in weights:
         x = whole.at(factor).convolve(weights["stem/kernel"], weights["stem/bias"])
     else:
-        x = _latent_features(_of(weights, "latent_stem"), latent)
+        x = _latent_features(_of(weights, "latent_stem"), whole.vectors)
+        whole = whole._replace(vectors=None)
     x = tf.cast(x, weights["to_rgb/kernel"].dtype)
     for index, doubled in enumerate(upsamples):
         factor //= 2 if doubled else 1
@@ -263,48 +233,13 @@ def _latent_features(weights, latent):
     return tf.tensordot(latent, kernel, 1) + bias
 
 
-def _paint_without_noise(paint, label_map):
-    return paint(label_map, tf.zeros_like(label_map), None)
-
-
-def _paint_with_latent(paint, label_map, latent):
-    return paint(label_map, tf.zeros_like(label_map), None, latent[None])
-
-
-def _paint_with_vector(paint, label_map, vector):
-    return paint(label_map, tf.zeros_like(label_map), vector[None])
-
-
-def _paint_with_index(paint, label_map, noise_index, vectors):
-    return paint(label_map, *_reduced(noise_index, vectors))
-
-
-def _reduced(index, vectors):
-    """Equal vectors merged, unused ones left out, all numbered by first appearance.
-
-    So an image's bits depend on the noise of its pixels, not on how that was written down.
-    """
-    distinct, merged = tf.raw_ops.UniqueV2(x=vectors, axis=[0])
-    used, number = tf.unique(tf.reshape(tf.gather(merged, index), [-1]))
-    vectors = tf.ensure_shape(tf.gather(distinct, used), (None, vectors.shape[-1]))
-    return tf.reshape(number, tf.shape(index)), vectors
-
-
-def _paint_with_field(paint, label_map, field):
-    """With noise [H, W, Z]: the distinct vectors of all pixels, compared in every bit."""
-    rows = tf.reshape(field, (-1, field.shape[-1]))
-    vectors, index = tf.raw_ops.UniqueV2(x=rows, axis=[0])
-    vectors = tf.ensure_shape(vectors, (None, field.shape[-1]))
-    return paint(label_map, tf.reshape(index, tf.shape(label_map)), vectors)
-
-
 def _of(weights, part):
     start = f"{part}/"
     return {name.removeprefix(start): w for name, w in weights.items() if name.startswith(start)}
 
 
 def _block(weights, x, modulate):
-    """``SPADEResBlock`` on centred features [B, H, W, C], upsampled already."""
+    """``SPADEResBlock`` on centred features [B, H, W, C] that are already upsampled."""
     y = tf.nn.leaky_relu(modulate("norm_0", x), LEAKY_SLOPE)
     y = tf.nn.bias_add(_conv(y, weights["conv_0/kernel"]), weights["conv_0/bias"])
     y = tf.nn.leaky_relu(modulate("norm_1", y), LEAKY_SLOPE)
@@ -340,7 +275,7 @@ def _modulations(weights, condition):
 
 
 def _modulations_of_pixels(weights, condition):
-    """What ``_modulations`` gives, of a condition at which nothing is shared."""
+    """What ``_modulations`` gives, with nothing shared between pixels."""
     norms = _norms(weights)
     maps = _of_pixels(weights, norms, condition)
 
@@ -364,7 +299,7 @@ def _rows(maps):
 
 
 def _of_kinds(weights, norms, condition, patterns):
-    """Scale and shift [P, C] of all norms, for every kind of surroundings."""
+    """Scale and shift [P, C] of all norms for every kind of surroundings."""
     shared = [weights["shared/kernel"]], [weights["shared/bias"]]
     hidden = hidden_table(*shared, condition.noise_channels, patterns, condition.vectors)
 
@@ -375,14 +310,14 @@ def _of_kinds(weights, norms, condition, patterns):
 
 
 def _of_pixels(weights, norms, condition):
-    """Scale and shift [B, H, W, C] of all norms, for every pixel."""
+    """Scale and shift [B, H, W, C] of all norms for every pixel."""
     dtype = weights["norm_0/kernel"].dtype
     shared = (tf.cast(weights[f"shared/{part}"], dtype) for part in ("kernel", "bias"))
     return _tables(weights, norms, tf.nn.relu(condition.convolve(*shared)), _conv)
 
 
 def _tables(weights, norms, hidden, convolve):
-    """Scale and shift by every norm's convolution of its part of the hidden values, in a row."""
+    """Scale and shift of every norm in turn, from its part of the hidden values."""
     kernels = [weights[f"{name}/kernel"] for name in norms]
     parts = split_channels(hidden, [kernel.shape[2] for kernel in kernels])
     tables = []

@@ -1,7 +1,7 @@
-"""Paints for metrics: the averaged generator, on all devices at hand, with the weights of a moment.
+"""Generation for metrics: the averaged generator on all devices, with one snapshot of its weights.
 
-An image's bits do not depend on its batch (`inference.py`), so a batch may be cut into as many
-parts as there are devices and the values of metrics stay the same.
+An image's bits do not depend on its batch (see `generator_engine`). So a batch may be cut into one
+part per device, and the values of metrics stay the same.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -9,70 +9,64 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import tensorflow as tf
 
+from oasis_tf.metrics.sampler import Sampler
+from oasis_tf.systems.oasis.editing.noise_fields import IndexedNoise
 from oasis_tf.systems.oasis.inference.generator_engine import InferenceEngine
 
 
-class Painter:
-    """Paints batches, each device a part of it.
+class DeviceSampler(Sampler):
+    """Generates batches, each device a part of them.
 
     Args:
-        model: `OASIS`; the weights are those of this moment, or of the last `refresh`.
-        devices: names of devices, each gets a copy of the weights; default: TensorFlow's choice.
+        model: `OASIS`. Its weights are copied at the first use, and again by `refresh`.
+        devices: names of devices, each of which gets a copy; default: TensorFlow's choice.
     """
 
     def __init__(self, model, devices=()):
         self._model = model
-        self.noise_channels = model.generator_ema.vector_channels
+        self._devices = devices or [None]
         self._engines = []
-        for device in devices or [None]:
-            with tf.device(device):
-                self._engines.append((device, InferenceEngine(model.generator_ema)))
 
     def refresh(self):
-        """Takes the weights of this moment; nothing is traced again."""
+        """Copies the present weights; nothing is traced again."""
+        if not self._engines:
+            self._make_engines()
+            return
         for device, engine in self._engines:
             with tf.device(device):
                 engine.refresh()
 
-    def __call__(self, label_map, seed):
-        """Images of label maps: float32 [B,H,W,3] in [-1, 1].
+    def _make_engines(self):
+        for device in self._devices:
+            with tf.device(device):
+                self._engines.append((device, InferenceEngine(self._model.generator_ema)))
 
-        Args:
-            label_map: integers [B,H,W], model ids.
-            seed: int64 [B]; image i is the one that `OASIS.generate` paints with seed[i].
-        """
-        if not self.noise_channels:
-            return self._on_all(InferenceEngine.__call__, label_map)
-        return self._on_all(InferenceEngine.__call__, label_map, self.noise(seed))
+    def __call__(self, label_map, seed):
+        """Images as `OASIS.generate` gives them for these seeds; see `Sampler`."""
+        noise = self._model.sample_noise(seed, len(seed))
+        if noise is None:
+            return self._on_all(label_map)
+        return self._on_all(label_map, np.zeros_like(label_map), noise.numpy()[:, None])
 
     def noise(self, seed):
-        """Noise vectors [B,Z] of seeds [B]."""
         return self._model.sample_noise(seed, len(seed)).numpy()
 
-    def paint(self, label_map, noise_index, vectors):
-        """Images whose noise at a pixel is `vectors[b, noise_index[b, i, j]]`.
+    def from_field(self, label_map, noise_index, vectors):
+        return self._on_all(label_map, noise_index, vectors)
 
-        Args:
-            label_map: integers [B,H,W], model ids.
-            noise_index: integers [B,H,W] in 0..K-1.
-            vectors: float32 [B,K,Z].
-
-        Returns:
-            float32 [B,H,W,3] in [-1, 1].
-        """
-        return self._on_all(InferenceEngine.paint, label_map, noise_index, vectors)
-
-    def _on_all(self, method, *arrays):
+    def _on_all(self, *arrays):
+        if not self._engines:
+            self._make_engines()
         parts = [np.array_split(array, len(self._engines)) for array in arrays]
         with ThreadPoolExecutor(len(self._engines)) as pool:
-            placed = zip(self._engines, *parts, strict=True)
-            images = pool.map(lambda part: self._on_one(method, *part), placed)
+            images = pool.map(self._on_one, self._engines, *parts)
             return np.concatenate([image for image in images if image is not None])
 
     @staticmethod
-    def _on_one(method, placed_engine, *arrays):
+    def _on_one(placed_engine, label_map, *noise):
         device, engine = placed_engine
-        if not len(arrays[0]):
+        if not len(label_map):
             return None
         with tf.device(device):
-            return method(engine, *arrays).numpy().astype(np.float32)
+            image = engine(label_map, IndexedNoise(*noise) if noise else None)
+            return image.numpy().astype(np.float32)

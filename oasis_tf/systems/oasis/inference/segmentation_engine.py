@@ -1,66 +1,49 @@
-"""The discriminator as a segmenter: folded weights, and the bits of an image its own.
+"""The discriminator as a segmenter: folded weights, and one image of a batch at a time.
 
-Outside training, spectral norm divides constants: ``W / (u^T W v)`` is stored, u and v are not. A
-pure function of such weights, ``logits``, gives what the discriminator gives, to rounding; it suits
-fixed and dynamic sizes. ``SegmentationEngine`` applies it to one image of a batch at a time.
+Outside training, spectral norm divides by a constant: ``W / (u^T W v)`` is stored, u and v are not.
+``logits`` is a pure function of such weights, for fixed and dynamic sizes. It gives what the
+discriminator gives, to rounding. ``SegmentationEngine`` applies it to one image at a time.
 """
 
 import tensorflow as tf
 
 from oasis_tf.layers import resampling
 from oasis_tf.layers.activation import LEAKY_SLOPE
-from oasis_tf.systems.oasis.inference.image_by_image import per_image
+from oasis_tf.systems.oasis.inference.engine import Engine, per_image
 from oasis_tf.systems.oasis.losses import FAKE
 
 
-class SegmentationEngine:
+class SegmentationEngine(Engine):
     """Segments with a snapshot of a discriminator's weights.
 
     Args:
         discriminator: ``Discriminator``.
         has_unknown: bool, whether model id 0 is the unknown label, which is never given.
         dtype: str, type of the convolutions, default the discriminator's compute dtype.
-
-    Attributes:
-        weights: ``tf.Variable`` by name, everything that segmenting needs; no u or v.
     """
 
     def __init__(self, discriminator, has_unknown, dtype=None):
-        self._discriminator = discriminator
-        self._dtype = dtype or discriminator.compute_dtype
+        super().__init__(discriminator, folded_discriminator, dtype)
         self._first = int(has_unknown)
-        self.weights = {
-            name: tf.Variable(value, trainable=False, name=name)
-            for name, value in folded_discriminator(discriminator, self._dtype).items()
-        }
-        self._fold_again = tf.function(self._assign_folded, autograph=False)
         image = tf.TensorSpec([None, None, None, 3], discriminator.variable_dtype)
         results = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None], tf.float32)
         self._segment = per_image(self._segment_one, [image], results)
 
-    def refresh(self):
-        """Folds the weights again, as they are in the discriminator now."""
-        self._fold_again()
-
-    def _assign_folded(self):
-        for name, value in folded_discriminator(self._discriminator, self._dtype).items():
-            self.weights[name].assign(value)
-
     def __call__(self, image):
-        """Label maps, and how fake every pixel looks, by the weights of the last ``refresh``.
+        """Label maps and the probability of "fake", by the weights of the last ``refresh``.
 
         Args:
             image: float [B, H, W, 3] in [-1, 1], sides divisible by ``size_multiple``.
 
         Returns:
-            int32 [B, H, W], the likeliest known class in model ids, and float32 [B, H, W], the
+            int32 [B, H, W], the likeliest known class in model ids; and float32 [B, H, W], the
             probability of "fake" (softmax over all N + 1 channels, ICLR 2021, sec. 3.1).
 
         Raises:
             ValueError: sizes that do not divide, or no image.
         """
-        image = tf.cast(image, self._discriminator.variable_dtype)
-        self._discriminator.check_inputs(image)
+        image = tf.cast(image, self._network.variable_dtype)
+        self._network.check_inputs(image)
         return self._segment(image)
 
     def _segment_one(self, image):
@@ -78,7 +61,7 @@ def folded_discriminator(discriminator, dtype):
     """Weights by name, in ``dtype``: kernels ``W / sigma`` and biases.
 
     ``down_I`` and ``up_I`` have ``conv_0``, ``conv_1`` and, where the widths differ, ``conv_s``;
-    behind them comes ``to_logits``, whose bias stays in the variable dtype.
+    ``to_logits`` follows, whose bias stays in the variable dtype.
     """
     weights = {}
     for block in (*discriminator.down_blocks, *discriminator.up_blocks):

@@ -1,8 +1,8 @@
 """Losses as pure functions of logits, label maps and features.
 
-All means are over what this replica holds; class counts are over the global batch. With equally
-many examples on every replica, the mean of the replicas' losses is the global batch's: a sum over
-the batch is therefore counted ``num_replicas()`` times.
+Means are over the examples of this replica; class counts are over the global batch. All replicas
+hold the same number of examples, so the mean of their losses is the loss of the global batch. A
+loss that is a sum over the batch is therefore multiplied by ``num_replicas()``.
 """
 
 from oasis_tf.systems.oasis.losses.adversarial import (

@@ -1,6 +1,6 @@
-"""Losses of discriminators that tell real from fake by one logit: hinge, binary cross-entropy.
+"""Losses of discriminators with one real-or-fake logit: hinge and binary cross-entropy.
 
-Logits have any shape, one map of one scale; several scales are averaged by who calls.
+Logits may have any shape and belong to one scale. The caller averages over scales.
 """
 
 from keras import ops
@@ -26,7 +26,7 @@ def binary_loss(logits, target):
 
     Args:
         logits: float, any shape.
-        target: 1 (real) or 0 (fake), a number or a tensor of them that broadcasts.
+        target: 1 (real) or 0 (fake), a number or a tensor that broadcasts to ``logits``.
 
     Returns:
         a scalar, finite for all finite logits.

@@ -1,4 +1,4 @@
-"""Losses beside the adversarial one, without weights of their own: feature matching and KL."""
+"""Auxiliary losses without trainable weights: feature matching and KL divergence."""
 
 from keras import ops
 from keras.backend import standardize_dtype
@@ -7,21 +7,21 @@ from oasis_tf.layers.replicas import num_replicas
 
 
 def feature_matching_loss(features_fake, features_real):
-    """How far D's features of generated images are from those of the real ones.
+    """L1 distance between D's features of generated and of real images.
 
     Args:
-        features_fake, features_real: for every scale a list of feature maps, as a discriminator
-            returns them with ``return_features=True``. No gradient flows into the real ones. Means
-            of features in half precision are taken in float32.
+        features_fake, features_real: one list of feature maps per scale, as a discriminator returns
+            with ``return_features=True``. No gradient flows into the real ones. Means of features
+            in half precision are taken in float32.
 
     Returns:
         a scalar: the mean over scales of the sum over layers of ``mean(|fake - real|)``.
 
     Raises:
-        ValueError: other numbers of scales or layers on the two sides, or none.
+        ValueError: the numbers of scales or layers differ, or there are none.
     """
     if not features_fake:
-        raise ValueError("Feature matching needs the features of one scale at least.")
+        raise ValueError("Feature matching needs features of at least one scale. Received: none.")
     scales = [
         sum(_mean_distance(*layer) for layer in zip(fake, real, strict=True))
         for fake, real in zip(features_fake, features_real, strict=True)
@@ -36,11 +36,11 @@ def _mean_distance(fake, real):
 
 
 def kld_loss(mean, log_variance):
-    """KL divergence of the encoder's normal distributions from the standard one.
+    """KL divergence of the encoder's normal distributions from the standard normal.
 
     ``-0.5 * sum(1 + log_variance - mean**2 - exp(log_variance))`` is a sum over the global batch
-    and all dimensions, not a mean. A replica's share is counted as many times as there are
-    replicas, so that the mean of the replicas' losses is that sum.
+    and all dimensions, not a mean. Every replica multiplies its sum by the number of replicas, so
+    that the mean of the replicas' losses is the sum over the global batch.
 
     Args:
         mean, log_variance: float [B, Z].

@@ -1,11 +1,11 @@
-"""Losses of logits that are never written out: for thousands of classes they dwarf all else.
+"""Losses computed from features, without a full map of logits.
 
-A discriminator that segments ends in a 1x1 convolution from C features (64) to N + 1 logits per
-pixel. With the 1204 classes of LVIS a map of logits takes 19 times the memory of the features, and
-a training step holds several. Here the losses are computed from the features: cross-entropies chunk
-by chunk of pixels, computed again for the gradient; the squared distance of LabelMix in closed form
-(a distance of logits is a quadratic form of the distance of features). All of it equals what
-written-out logits give, to rounding.
+A segmenting discriminator ends in a 1x1 convolution from C features (64) to N + 1 logits per pixel.
+With the 1204 classes of LVIS a map of logits takes 19 times the memory of the features, and a
+training step holds several maps. Here the losses are computed from the features. Cross-entropies
+are computed for one chunk of pixels at a time and recomputed for the gradient. The squared distance
+of LabelMix has a closed form: a quadratic form of the difference of features. Up to rounding, the
+results equal those of full maps of logits.
 """
 
 import dataclasses
@@ -17,18 +17,18 @@ from keras import ops
 from oasis_tf.layers.chunks import fold
 from oasis_tf.layers.gradients import of_upstream
 
-# Pixels whose logits exist at a time: 20 MB of them with 1205 channels in float32.
+# Number of pixels whose logits exist at a time: 20 MB in float32 with 1205 channels.
 CHUNK_PIXELS = 4096
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ChunkedLogits:
-    """Logits ``features @ kernel + bias`` that nothing has computed yet.
+    """Logits ``features @ kernel + bias`` that are not computed yet.
 
     Attributes:
-        features: float [B, H, W, C], in the dtype to compute in; H and W are static.
+        features: float [B, H, W, C], in the dtype of the computation; H and W are static.
         kernel: float [C, M].
-        bias: float [M]; its dtype and that of ``kernel`` is the one of the losses.
+        bias: float [M]. The losses have the dtype of ``kernel`` and ``bias``.
     """
 
     features: Any
@@ -47,11 +47,11 @@ class ChunkedLogits:
 
 
 def head_cross_entropy(features, kernel, bias, channel, weights):
-    """``mean(weights * CE(features @ kernel + bias, channel))``: a scalar in the dtype of kernel.
+    """``mean(weights * CE(features @ kernel + bias, channel))``: scalar, in the dtype of kernel.
 
     Args:
         features, kernel, bias: as in ``ChunkedLogits``.
-        channel: int [B, H, W], the right channels in 0..M-1.
+        channel: int [B, H, W], the target channels in 0..M-1.
         weights: float [B, H, W], in the dtype of ``kernel``. No gradient flows into them.
     """
     channel, weights = _chunks(channel), _chunks(weights)
@@ -77,29 +77,29 @@ def head_cross_entropy(features, kernel, bias, channel, weights):
 
 
 def _gradients(features, kernel, bias, channel, weights):
-    """Of ``sum(weights * CE)``, by features, kernel and bias."""
+    """Gradients of ``sum(weights * CE)`` with respect to features, kernel and bias."""
 
     def add_chunk(sums, x, channel, weights):
-        of_kernel, of_bias = sums
-        slope = _slope(_logits(x, kernel, bias), channel) * ops.expand_dims(weights, -1)
-        of_bias = of_bias + ops.sum(slope, axis=0)
-        slope = ops.cast(slope, x.dtype)
-        product = ops.matmul(ops.transpose(x), slope)
-        of_x = ops.matmul(slope, ops.transpose(ops.cast(kernel, x.dtype)))
-        return (of_kernel + ops.cast(product, kernel.dtype), of_bias), of_x
+        grad_kernel, grad_bias = sums
+        grad = _logit_gradient(_logits(x, kernel, bias), channel) * ops.expand_dims(weights, -1)
+        grad_bias = grad_bias + ops.sum(grad, axis=0)
+        grad = ops.cast(grad, x.dtype)
+        product = ops.matmul(ops.transpose(x), grad)
+        grad_x = ops.matmul(grad, ops.transpose(ops.cast(kernel, x.dtype)))
+        return (grad_kernel + ops.cast(product, kernel.dtype), grad_bias), grad_x
 
     zeros = ops.zeros_like(kernel), ops.zeros_like(bias)
     parts = (_chunks(features), channel, weights)
-    (of_kernel, of_bias), of_features = fold(add_chunk, zeros, parts, features.dtype)
-    return ops.reshape(of_features, ops.shape(features)), of_kernel, of_bias
+    (grad_kernel, grad_bias), grad_features = fold(add_chunk, zeros, parts, features.dtype)
+    return ops.reshape(grad_features, ops.shape(features)), grad_kernel, grad_bias
 
 
-def _slope(logits, channel):
-    """Gradient of the cross-entropies by the logits: softmax less one-hot."""
+def _logit_gradient(logits, channel):
+    """Gradient of the cross-entropies with respect to the logits: softmax minus one-hot."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        # In one pass, the same numbers as behind `sparse_categorical_crossentropy`.
+        # One pass, with the same numbers as the gradient of `sparse_categorical_crossentropy`.
         return tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=logits, labels=channel)[1]
     return ops.softmax(logits) - ops.one_hot(channel, logits.shape[-1], dtype=logits.dtype)
 
@@ -121,9 +121,9 @@ def head_accuracy(features, kernel, bias, channel):
 def head_labelmix_loss(features_of_mix, mask, features_real, features_fake, kernel):
     """``labelmix_loss`` of logits with the same head: a scalar in the dtype of ``kernel``.
 
-    The mask's parts add up to 1, so the bias drops out of the difference of logits. What is left is
-    ``d @ kernel`` with the mixed difference d of features, and the sum of its squares is
-    ``d^T (kernel kernel^T) d``.
+    The weights of the mix sum to 1, so the bias cancels in the difference of logits. With d the
+    features of the mixed image minus the mixed features, this difference is ``d @ kernel``, and the
+    sum of its squares is ``d^T (kernel kernel^T) d``.
 
     Args:
         features_of_mix, features_real, features_fake: float [B, H, W, C].
@@ -140,13 +140,13 @@ def head_labelmix_loss(features_of_mix, mask, features_real, features_fake, kern
 
 
 def _logits(x, kernel, bias):
-    """Logits of one chunk in the dtype of the losses, computed in that of the features."""
+    """Logits of one chunk, computed in the dtype of the features, cast to that of the losses."""
     logits = ops.matmul(x, ops.cast(kernel, x.dtype)) + ops.cast(bias, x.dtype)
     return ops.cast(logits, kernel.dtype)
 
 
 def _chunks(x):
-    """[B, H, W, ...] as [chunks, pixels, ...]; the parts of an image are equally large."""
+    """[B, H, W, ...] -> [chunks, pixels, ...]: equal parts of at most CHUNK_PIXELS per image."""
     _, height, width, *channels = x.shape
     parts = next(n for n in range(1, height * width + 1)
                  if height * width % n == 0 and height * width <= n * CHUNK_PIXELS)  # fmt: skip

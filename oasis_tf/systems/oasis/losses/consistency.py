@@ -1,4 +1,4 @@
-"""Consistency of the discriminator with mixing: LabelMix (ICLR 2021, eq. 4) and CutMix."""
+"""Consistency of the discriminator under mixing: LabelMix (ICLR 2021, eq. 4) and CutMix."""
 
 from keras import ops
 
@@ -6,12 +6,12 @@ from oasis_tf.systems.oasis.losses.chunked import ChunkedLogits, head_labelmix_l
 
 
 def labelmix_mask(label_map, bits, dtype="float32"):
-    """LabelMix mask [B, H, W, 1]: 1 where the class of the pixel drew bit 1 (real), else 0 (fake).
+    """LabelMix mask [B, H, W, 1]: the bit of every pixel's class, 1 for real and 0 for fake.
 
     Args:
         label_map: int [B, H, W].
-        bits: zeros and ones, one fair bit per class: [N], the same for the whole batch, or [B, N],
-            every image its own.
+        bits: zeros and ones, one fair random bit per class: [N], shared by the batch, or [B, N],
+            separate for every image.
     """
     bits, label_map = ops.cast(bits, dtype), ops.cast(label_map, "int32")
     if len(bits.shape) == 2:
@@ -23,12 +23,12 @@ def labelmix_mask(label_map, bits, dtype="float32"):
 
 
 def cutmix_mask(draws, height, width, dtype="float32"):
-    """CutMix mask [B, H, W, 1]: a box of ones in zeros, in half of the images zeros in ones.
+    """CutMix mask [B, H, W, 1]: a box of ones on zeros, inverted for half of the images.
 
     As in Schönfeld et al. 2020 ("A U-Net Based Discriminator for GANs"): lambda ~ Beta(1, 1), which
-    is uniform, the box has ``sqrt(1 - lambda)`` of height and width, its centre is uniform over the
-    image, and what lies outside of the image is cut off. A pixel is in the box if its centre is.
-    The boxes cover 77/240 = 0.32 of the image in the mean, ones half of it.
+    is uniform. The box has ``sqrt(1 - lambda)`` times the height and width of the image. Its centre
+    is uniform over the image, and the part outside the image is cut off. A pixel is in the box if
+    its centre is. On average the box covers 77/240 = 0.32 of the image, and ones cover half of it.
 
     Args:
         draws: float [B, 4], uniform in [0, 1): lambda, height and width of the centre, inversion.
@@ -44,7 +44,7 @@ def cutmix_mask(draws, height, width, dtype="float32"):
 
 
 def _inside(size, centre, side):
-    """Which of ``size`` pixels lie in the interval: bool [B, size]; all lengths are shares."""
+    """bool [B, size]: is a pixel in the interval? ``centre`` and ``side`` are fractions of 1."""
     pixels = (ops.arange(size, dtype="float32") + 0.5) / size
     return ops.abs(pixels - centre) < side / 2
 
@@ -55,9 +55,9 @@ def mix(mask, real, fake):
 
 
 def labelmix_loss(logits_of_mix, mask, logits_real, logits_fake):
-    """Consistency of D with mixing (eq. 4), ``mean((D(mix) - mix(D(real), D(fake)))**2)``.
+    """Consistency of D under mixing (eq. 4), ``mean((D(mix) - mix(D(real), D(fake)))**2)``.
 
-    The same for LabelMix and CutMix, which differ in the mask.
+    LabelMix and CutMix use the same loss with different masks.
 
     Args:
         logits_of_mix, logits_real, logits_fake: [B, H, W, C], or all three ``ChunkedLogits`` with
@@ -65,7 +65,7 @@ def labelmix_loss(logits_of_mix, mask, logits_real, logits_fake):
         mask: [B, H, W, 1], 1 where the mixed image is real.
 
     Returns:
-        a scalar; the mean is over B, H, W and C, the gradient flows through both terms.
+        a scalar, the mean over B, H, W and C. The gradient flows through both terms.
     """
     if isinstance(logits_of_mix, ChunkedLogits):
         features = logits_of_mix.features, mask, logits_real.features, logits_fake.features

@@ -1,16 +1,17 @@
-"""The VGG loss of SPADE: distance of generated from real images in the features of VGG-19.
+"""The VGG loss of SPADE: distance between generated and real images in the features of VGG-19.
 
-The weights come from a file, and the file alone decides what the network sees:
+The weights come from a file, and the file decides how the image is preprocessed:
 
-* torchvision's get the image in [-1, 1] as it is, without ImageNet's mean and deviation. That is
-  how the authors' releases of SPADE and OASIS use them, so ``lambda_vgg=10`` means what it means
-  there.
-* Keras' are other weights, those of Simonyan & Zisserman. They get what they were trained on: BGR
-  in 0..255 less the mean. Their features, in units of grey levels, are divided by 127.5, the grey
-  levels of a unit of the image: the layers are convolutions, ReLUs and maxima, so this is exactly
-  the same network with 1/127.5 of its biases on an image in [-1, 1], and a difference of two images
-  enters it as large as it enters torchvision's. What the layers make of it is up to other weights:
-  ``lambda_vgg=10`` is then a weight of the same order, not the published one.
+* torchvision's weights get the image in [-1, 1] unchanged, without ImageNet's mean and standard
+  deviation. The authors' releases of SPADE and OASIS use them in this way, so ``lambda_vgg=10``
+  has the same meaning as there.
+* Keras' weights are different: those of Simonyan & Zisserman. They get the input they were trained
+  with: BGR in 0..255 minus the mean. Their features are in grey levels and are divided by 127.5,
+  the number of grey levels per unit of the image. The layers are convolutions, ReLUs and
+  max-pooling, so this equals the same network with biases divided by 127.5 on an image in [-1, 1].
+  A difference of two images thus enters this network and torchvision's at the same scale. The
+  weights still differ, so ``lambda_vgg=10`` has the same order of magnitude as the published
+  weight, but is not equal to it.
 """
 
 import os
@@ -23,13 +24,13 @@ from keras import ops
 
 from oasis_tf.io import pth_files, weight_files
 
-# Stages of convolutions, a max-pooling between two; their widths. Of the fifth only the first
-# convolution is needed.
+# (width, number of convolutions) of every stage, with max-pooling between stages. Of the fifth
+# stage only the first convolution is needed.
 _STAGES = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 1))
 LAYER_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)  # of relu1_1, relu2_1, ..., relu5_1
 MIN_SIZE = 2 ** (len(_STAGES) - 1)
-_CAFFE_MEAN = np.array([103.939, 116.779, 123.68])  # BGR, as `preprocess_input` of Keras has it
-_GREY_LEVELS = 127.5  # of a unit of an image in [-1, 1]
+_CAFFE_MEAN = np.array([103.939, 116.779, 123.68])  # BGR, as in Keras' `preprocess_input`
+_GREY_LEVELS = 127.5  # per unit of an image in [-1, 1]
 
 
 class _Convolution(NamedTuple):
@@ -38,7 +39,7 @@ class _Convolution(NamedTuple):
     keras: str
     channels_in: int
     channels: int
-    first: bool  # of its stage: its output is compared, a pooling stands in front of it
+    first: bool  # first of its stage: follows a pooling, and its output is compared
 
 
 def _table():
@@ -67,21 +68,21 @@ class PerceptualLoss:
     """``sum_k w_k * mean(|F_k(fake) - F_k(real)|)`` over relu1_1, relu2_1, ..., relu5_1 of VGG-19.
 
     The weights ``w_k`` are 1/32, 1/16, 1/8, 1/4, 1. No gradient flows into the real images. The
-    network is frozen; it is no layer, so neither a model that holds one nor its checkpoints know
-    its weights. Under ``tf.distribute``, make it in the strategy's scope: every device then has
-    them. It computes in ``dtype`` whatever the precision of the model.
+    network is frozen. It is not a layer, so its weights are not among those of a model that holds
+    it, nor in its checkpoints. Under ``tf.distribute``, create it in the strategy's scope, so that
+    every device has the weights. It computes in ``dtype``, whatever the precision of the model.
 
     Args:
         path: str, torchvision's ``vgg19-dcbb9e9d.pth`` (needs PyTorch) or Keras'
-            ``vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5``; what that means for the scale of
-            the loss stands at the top of this module.
+            ``vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5``. The docstring of this module says
+            how the choice affects the scale of the loss.
         dtype: str, default "float32".
 
     Attributes:
-        network: "torchvision" or "keras", whose weights these are.
+        network: "torchvision" or "keras", the source of the weights.
 
     Raises:
-        ValueError: no such file, one of another kind, or one that does not fit VGG-19.
+        ValueError: the file is missing, of another kind, or does not fit VGG-19.
     """
 
     def __init__(self, path, dtype="float32"):
@@ -98,13 +99,13 @@ class PerceptualLoss:
         """The loss of generated images.
 
         Args:
-            fake, real: float [B, H, W, 3] in [-1, 1], sides of 16 pixels or more.
+            fake, real: float [B, H, W, 3] in [-1, 1], sides of at least 16 pixels.
 
         Returns:
             a scalar of ``dtype``.
 
         Raises:
-            ValueError: shapes that do not fit.
+            ValueError: the shapes differ, or the images are too small.
         """
         self._check(fake, real)
         targets = [ops.stop_gradient(x) for x in self.features(ops.stop_gradient(real))]
@@ -115,7 +116,7 @@ class PerceptualLoss:
         return sum(w * d for w, d in zip(LAYER_WEIGHTS, distances, strict=True))
 
     def features(self, image):
-        """The five feature maps that are compared, of images [B, H, W, 3] in [-1, 1]."""
+        """The five compared feature maps of images [B, H, W, 3] in [-1, 1]."""
         x, compared = self._to_input(ops.cast(image, self.dtype)), []
         for one in _TABLE:
             if one.first and compared:
@@ -137,7 +138,7 @@ class PerceptualLoss:
         small = height is not None and min(height, width) < MIN_SIZE
         if tuple(fake.shape) != tuple(real.shape) or fake.shape[-1] != 3 or small:
             raise ValueError(
-                "The VGG loss compares images [B, H, W, 3] of the same shape, sides of at least "
+                "The VGG loss needs images [B, H, W, 3] of the same shape, with sides of at least "
                 f"{MIN_SIZE} pixels. Received: {tuple(fake.shape)} and {tuple(real.shape)}."
             )
 
@@ -146,7 +147,7 @@ class PerceptualLoss:
 
 
 def _read(path):
-    """(whose weights, dict of our name -> float32 array) of a weight file."""
+    """Reads a weight file: (source of the weights, dict of our name -> float32 array)."""
     published = {".pth": weight_files.VGG19_TORCH, ".h5": weight_files.VGG19_KERAS}
     weight_files.check_exists(path, *published.values())
     suffix = os.path.splitext(path)[1].lower()
@@ -159,14 +160,14 @@ def _read(path):
     weights = weight_files.select(found, _wanted(torch), path)
     if not weight_files.is_published(path, published[suffix]):
         logging.warning(
-            "%s is not the published %s (%s): the VGG loss has another scale.",
+            "%s is not the published %s (%s): the VGG loss has a different scale.",
             path, published[suffix].name, published[suffix].checksum,
         )  # fmt: skip
     return "torchvision" if torch else "keras", weights
 
 
 def _wanted(torch):
-    """What `weight_files.select` wants of a file."""
+    """Names, shapes and conversions of the weights, as `weight_files.select` takes them."""
     wanted = {}
     for one in _TABLE:
         name, leaves, convert = one.keras, ("kernel", "bias"), weight_files.unchanged
@@ -183,8 +184,8 @@ def _wanted(torch):
 
 
 def _read_keras(path):
-    """Arrays of a file in the layout of Keras 2, by layer and role, e.g. block1_conv1.kernel."""
-    import h5py  # here: only this kind of file needs it
+    """Arrays of a Keras 2 weight file by layer and role, e.g. block1_conv1.kernel."""
+    import h5py  # late: only this kind of file needs it
 
     found = {}
     try:
@@ -195,7 +196,7 @@ def _read_keras(path):
                 found |= {f"{_text(layer)}.{role}": group[name][()] for role, name in roles}
     except (OSError, KeyError) as error:
         raise ValueError(
-            f"{path} must hold weights as {weight_files.VGG19_KERAS.name} does, layers by name. "
+            f"{path} must have the layout of {weight_files.VGG19_KERAS.name}: one group per layer. "
             f"Received: {str(error).splitlines()[0]}"
         ) from error
     return found

@@ -19,12 +19,11 @@ def class_weights(label_map, num_classes, has_unknown, dtype="float32", balanced
     """Weight of every class in ``real_loss``; by default ``alpha_k = B*H*W / (present * c_k)``.
 
     ``present`` is the number of known classes in the global batch (the official release divides by
-    it, the paper's equation does not). Absent classes and, if ``has_unknown``, class 0 weigh 0; a
-    batch of unknown pixels alone therefore weighs nothing, without a division by zero.
+    it, the paper's equation does not). Absent classes and, if ``has_unknown``, class 0 have weight
+    0. If all pixels are unknown, all weights are 0, without a division by zero.
 
-    ``balanced=False`` is the ablation without balancing: every class weighs 1, whether it is
-    present or not. The unknown class weighs 0 there too, because nothing teaches what its pixels
-    should look like.
+    ``balanced=False`` is the ablation without balancing: every class has weight 1, present or not.
+    The unknown class still has weight 0, because nothing says what its pixels should look like.
 
     Returns:
         float [N].
@@ -48,11 +47,11 @@ def cross_entropy(logits, channel):
 
 
 def real_loss(logits, label_map, weights):
-    """Balanced (N+1)-class loss of pixels that should look like their label: a scalar.
+    """Weighted (N+1)-class cross-entropy of pixels towards their label: a scalar.
 
     ``mean(weights[label] * CE(logits, label + 1))`` over B, H, W; ``weights`` [N] from
-    ``class_weights``. Used for real images by D and for generated ones by G. Here and below,
-    ``logits`` are [B, H, W, N+1] or ``ChunkedLogits``.
+    ``class_weights``. D uses it for real images, G for generated ones. Here and below, ``logits``
+    are [B, H, W, N+1] or ``ChunkedLogits``.
     """
     label_map = ops.cast(label_map, "int32")
     weights = ops.take(weights, label_map, axis=0)
@@ -62,7 +61,7 @@ def real_loss(logits, label_map, weights):
 
 
 def fake_loss(logits):
-    """Loss of pixels that should be called fake, ``mean(CE(logits, 0))``: a scalar."""
+    """Cross-entropy of pixels towards "fake", ``mean(CE(logits, 0))``: a scalar."""
     if isinstance(logits, ChunkedLogits):
         channel = _fake_channel(logits.features)
         return head_cross_entropy(*logits.parts, channel, ops.ones_like(channel, logits.dtype))

@@ -1,6 +1,6 @@
 """Networks of OASIS, SPADE and the ablations between them.
 
-Importing them needs Keras alone; ``OASIS`` itself, which joins them, is ``oasis_tf.OASIS``.
+They need only Keras. The model that combines them is ``oasis_tf.OASIS``.
 """
 
 from oasis_tf.systems.oasis.models.discriminator import Discriminator

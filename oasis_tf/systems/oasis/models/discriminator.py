@@ -7,35 +7,35 @@ from oasis_tf.layers.initializers import xavier_normal
 from oasis_tf.layers.label_image_conv import SpectralLabelImageConv2D
 from oasis_tf.layers.remat import call_block
 from oasis_tf.systems.oasis.losses.chunked import ChunkedLogits
+from oasis_tf.systems.oasis.model_settings import DISCRIMINATOR_WIDTHS
 from oasis_tf.systems.oasis.models.single_scale import SingleScaleDiscriminator, output_shapes
 from oasis_tf.systems.oasis.models.unet_blocks import DownBlock, LabelDownBlock, UpBlock
 
-WIDTHS = (2, 2, 4, 4, 8, 8)
 LABEL_ENCODINGS = ("n_plus_1", "concat", "projection")
 
 
 @keras.saving.register_keras_serializable("oasis_tf")
 class Discriminator(SingleScaleDiscriminator):
-    """Image in, N + 1 logits per pixel out: channel 0 is "fake", channel k + 1 is label class k.
+    """Computes N + 1 logits per pixel: channel 0 is "fake", channel k + 1 is label class k.
 
-    Other ways to show it the label map (IJCV version, table on label encodings) give one logit per
-    pixel, "real":
+    Two other label encodings (IJCV version, table on label encodings) take the label map as input
+    and return one logit per pixel, "real":
 
     * ``"concat"``: the first block takes ``concat(one-hot(label_map), image)``.
-    * ``"projection"``: with h the features in front of the last layer, ``w . h + b + <E t, h>``,
-      where t is the pixel's one-hot label and E a spectrally normalised 1x1 convolution without
-      bias (Miyato and Koyama 2018).
+    * ``"projection"``: the logit is ``w . h + b + <E t, h>``, where h are the features before the
+      last layer, t is the pixel's one-hot label, and E is a spectrally normalised 1x1 convolution
+      without bias (Miyato and Koyama 2018).
 
     Args:
-        num_classes: int N >= 1, label classes, the unknown class included.
+        num_classes: int N >= 1, number of label classes, including the unknown class.
         channels: int, default 64, unit of ``widths``.
-        widths: sequence of int, default (2, 2, 4, 4, 8, 8): channels behind every down block, in
-            units of ``channels``; the up blocks mirror them.
+        widths: sequence of int, default (2, 2, 4, 4, 8, 8): output channels of every down block, in
+            units of ``channels``. The up blocks mirror them.
         remat: bool, default False, as in ``Generator``.
         label_encoding: ``"n_plus_1"`` (default; takes no label map), ``"concat"`` or
             ``"projection"``.
-        chunk_logits: bool, default False. True, which needs ``"n_plus_1"``: in training, logits are
-            ``losses.ChunkedLogits``, never in memory at once.
+        chunk_logits: bool, default False. True, for ``"n_plus_1"`` only: in training, logits are
+            ``losses.ChunkedLogits`` and never in memory all at once.
 
     Call arguments:
         image: float [B, H, W, 3] in [-1, 1]; H and W divisible by 2**len(widths) = 64.
@@ -44,20 +44,20 @@ class Discriminator(SingleScaleDiscriminator):
         return_features: bool, default False.
 
     Returns:
-        logits [B, H, W, N + 1], of other encodings [B, H, W, 1], in the variable dtype (float32
-        under mixed precision). With ``return_features`` ``(logits, [features])``: the outputs of
-        the down blocks, then of the up blocks, in the compute dtype.
+        logits [B, H, W, N + 1], for other encodings [B, H, W, 1], in the variable dtype (float32
+        under mixed precision). With ``return_features``: ``(logits, [features])``, where features
+        are the outputs of the down blocks, then of the up blocks, in the compute dtype.
 
     Raises:
-        ValueError: an unknown encoding, or one without logits to chunk; sizes that do not divide; a
-            label map that does not fit, is missing or is not wanted.
+        ValueError: the encoding is unknown or does not fit ``chunk_logits``; the sizes do not
+            divide; the label map does not fit, is missing or is not taken.
     """
 
     def __init__(
         self,
         num_classes,
         channels=64,
-        widths=WIDTHS,
+        widths=DISCRIMINATOR_WIDTHS,
         remat=False,
         label_encoding="n_plus_1",
         chunk_logits=False,
@@ -70,7 +70,7 @@ class Discriminator(SingleScaleDiscriminator):
             )
         if chunk_logits and label_encoding != "n_plus_1":
             raise ValueError(
-                "`chunk_logits` is for the many logits of the encoding n_plus_1. Received: "
+                "`chunk_logits` needs the label encoding n_plus_1. Received: "
                 f"label_encoding={label_encoding!r}."
             )
         super().__init__(**kwargs)
@@ -101,7 +101,7 @@ class Discriminator(SingleScaleDiscriminator):
         self.build()
 
     def _up_widths(self):
-        """(in, out) of every up block; all but the first also take an encoder's output."""
+        """(in, out) channels of every up block. All but the first also take a skip connection."""
         down = [self.channels * width for width in self.widths]
         outputs = [*down[-2::-1], self.channels]
         inputs = [down[-1], *(up + skip for up, skip in zip(outputs, down[-2::-1], strict=False))]
@@ -109,17 +109,17 @@ class Discriminator(SingleScaleDiscriminator):
 
     @property
     def size_multiple(self):
-        """int: what height and width must be divisible by (64 with the default widths)."""
+        """int: height and width must be multiples of this (64 with the default widths)."""
         return 2 ** len(self.widths)
 
     @property
     def takes_label_map(self):
-        """bool: is the network called with a label map?"""
+        """bool: whether the network is called with a label map."""
         return self.label_encoding != "n_plus_1"
 
     @property
     def num_logits(self):
-        """int: logits per pixel."""
+        """int: number of logits per pixel."""
         return 1 if self.takes_label_map else self.num_classes + 1
 
     def build(self, *_):
@@ -176,9 +176,9 @@ def make_down_blocks(num_classes, channels, dtype):
     """The encoder of the U-Net.
 
     Args:
-        num_classes: int, classes of a label map that the first block takes beside the image; 0: it
-            takes the image alone.
-        channels: sequence of int, channels behind every block.
+        num_classes: int, classes of the label map that the first block takes together with the
+            image. 0: it takes only the image.
+        channels: sequence of int, output channels of every block.
         dtype: dtype policy of the blocks.
     """
     pairs = list(zip([3, *channels[:-1]], channels, strict=True))
@@ -192,7 +192,7 @@ def make_down_blocks(num_classes, channels, dtype):
 
 
 def call_down_blocks(blocks, image, label_map, training, remat):
-    """Outputs of every block; ``label_map`` is None where the first takes none."""
+    """Outputs of all blocks. ``label_map`` is None if the first block takes none."""
     conditions = [] if label_map is None else [label_map]
     outputs = [call_block(blocks[0], image, *conditions, training=training, remat=remat)]
     for block in blocks[1:]:

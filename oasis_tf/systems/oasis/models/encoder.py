@@ -1,4 +1,4 @@
-"""The image encoder of SPADE's variational mode (Park et al. 2019): images to latent vectors."""
+"""The image encoder of SPADE's variational mode (Park et al. 2019)."""
 
 import keras
 from keras import ops
@@ -9,13 +9,13 @@ from oasis_tf.layers.instance_norm import InstanceNorm
 from oasis_tf.layers.spectral_norm import SpectralConv2D
 from oasis_tf.systems.oasis.models.shapes import check_rank
 
-# Behind its convolutions the image is this small.
+# Height and width after the convolutions.
 _LAST_SIDE = 4
 _LARGEST_WIDTH = 8
 
 
 def reparameterised(mean, log_variance, noise):
-    """``mean + exp(log_variance / 2) * noise``: latent vectors, differentiable in both moments.
+    """Latent vectors ``mean + exp(log_variance / 2) * noise``, differentiable in both moments.
 
     Args:
         mean, log_variance, noise: float [B, L]; ``noise`` is standard normal.
@@ -28,16 +28,16 @@ def reparameterised(mean, log_variance, noise):
 
 @keras.saving.register_keras_serializable("oasis_tf")
 class Encoder(keras.Model):
-    """Image in, normal distribution of its latent vector out.
+    """Encodes an image as a normal distribution of its latent vector.
 
-    log2(size / 4) spectrally normalised 3x3 convolutions of stride 2 without bias, of 1, 2, 4, 8, 8
-    ... ``channels``, each followed by instance norm and LeakyReLU; then a dense layer for the mean
-    and one for the logarithm of the variance.
+    log2(size / 4) spectrally normalised 3x3 convolutions of stride 2 without bias, with 1, 2, 4, 8,
+    8 ... times ``channels``, each followed by instance norm and LeakyReLU; then one dense layer for
+    the mean and one for the logarithm of the variance.
 
     Args:
         latent_channels: int L >= 1.
         channels: int, default 64, unit of the widths.
-        size: int, default 256, a power of 2 from 8 on. Images are first resized to this square:
+        size: int, default 256, a power of 2, at least 8. Images are first resized to size x size:
             bilinear, half-pixel centres, no antialiasing (PyTorch's ``align_corners=False``).
 
     Call arguments:
@@ -48,7 +48,7 @@ class Encoder(keras.Model):
         (mean, log_variance), each [B, L] in the variable dtype (float32 under mixed precision).
 
     Raises:
-        ValueError: a size that is no power of 2, or what is no batch of images.
+        ValueError: ``size`` is not a power of 2, or the input is not a batch of images.
     """
 
     def __init__(self, latent_channels, channels=64, size=256, **kwargs):

@@ -1,8 +1,8 @@
 """The generators of OASIS (ICLR 2021, 3.3, table M) and SPADE (Park et al. 2019).
 
-Both are SPADE residual blocks that label map, and noise if there is any, modulate. They differ in
-how many blocks there are, between which of them features are upsampled, and in what the first
-features come from: label map and 3D noise, or a latent vector.
+Both consist of SPADE residual blocks, modulated by the label map and the noise, if there is any.
+They differ in the number of blocks, in where features are upsampled, and in what gives the first
+features: label map and 3D noise, or a latent vector.
 """
 
 import keras
@@ -13,12 +13,8 @@ from oasis_tf.layers.initializers import xavier_normal
 from oasis_tf.layers.label_conv import LabelConv2D, downsample
 from oasis_tf.layers.remat import call_block
 from oasis_tf.layers.spade import SPADEResBlock
+from oasis_tf.systems.oasis.model_settings import GENERATOR_WIDTHS
 from oasis_tf.systems.oasis.models.shapes import check_divisible, check_rank
-
-WIDTHS = (16, 16, 16, 8, 4, 2, 1)
-SPADE_WIDTHS = (16, 16, 16, 16, 8, 4, 2, 1)
-# SPADE's "normal" has no upsampling in front of its third block, "more" has them all.
-SPADE_NORMAL_UPSAMPLES = (False, True, False, True, True, True, True)
 
 
 def _checked_upsamples(upsamples, blocks):
@@ -34,9 +30,9 @@ def _checked_upsamples(upsamples, blocks):
 
 @keras.saving.register_keras_serializable("oasis_tf")
 class Generator(keras.Model):
-    """Label map and 3D noise, or a latent vector, in; image out.
+    """An image from a label map, and 3D noise or a latent vector.
 
-    The label map and the noise are brought to every resolution by nearest downsampling and modulate
+    Nearest downsampling brings the label map and the noise to every resolution, where they modulate
     each of the ``len(widths) - 1`` blocks.
 
     Args:
@@ -44,8 +40,8 @@ class Generator(keras.Model):
         noise_channels: int Z >= 0, default 64; 0 builds the variant without 3D noise.
         channels: int, default 64, unit of ``widths``.
         spade_channels: int, default 128, hidden channels of every SPADE modulation.
-        widths: sequence of int, default (16, 16, 16, 8, 4, 2, 1): channels in front of the first
-            block and behind every block, in units of ``channels``.
+        widths: sequence of int, default (16, 16, 16, 8, 4, 2, 1): channels before the first block
+            and after every block, in units of ``channels``.
         upsamples: sequence of bool, one per block: whether its input is first upsampled by 2.
             Default: all but the first block's.
         latent_stem: bool, default False: the first features are a 3x3 convolution of label map and
@@ -53,9 +49,9 @@ class Generator(keras.Model):
             ``noise_channels`` must be 0. A dense layer gives features of one size, so such a
             generator makes images of one size.
         latent_channels: int, size of the latent vector; > 0 with ``latent_stem``, else 0.
-        start_size: (int h, int w), the size of the first features; with ``latent_stem`` alone.
+        start_size: (int h, int w), the size of the first features; only with ``latent_stem``.
             Images are h and w times ``size_multiple``.
-        remat: bool, default False. True keeps no activations of a block in training but computes
+        remat: bool, default False. True keeps no activations of a block in training and computes
             them again for the gradient: less memory, more time, the same numbers.
         dense: bool, as in ``modulations``.
 
@@ -69,8 +65,8 @@ class Generator(keras.Model):
         image [B, H, W, 3] in [-1, 1], in the variable dtype (float32 under mixed precision).
 
     Raises:
-        ValueError: arguments that exclude each other, sizes that do not divide or are not the one
-            of a latent stem, or noise that does not fit.
+        ValueError: arguments that exclude each other, sizes that do not divide or do not fit a
+            latent stem, or noise that does not fit.
     """
 
     def __init__(
@@ -79,7 +75,7 @@ class Generator(keras.Model):
         noise_channels=64,
         channels=64,
         spade_channels=128,
-        widths=WIDTHS,
+        widths=GENERATOR_WIDTHS["oasis"],
         upsamples=None,
         latent_stem=False,
         latent_channels=0,
@@ -160,8 +156,8 @@ class Generator(keras.Model):
         return 2 ** sum(self.upsamples)
 
     def build(self, input_shape=None, *_):
-        # Every width is known from the arguments: the network is whole before it sees an input, as
-        # `fit` under tf.distribute and the copying of weights need it.
+        # All widths follow from the arguments, so the network is built before its first input:
+        # `fit` under tf.distribute and copies of weights need that.
         if self.built:
             return
         self.stem.build((None, self.latent_channels) if self.latent_stem else None)
@@ -197,7 +193,7 @@ class Generator(keras.Model):
         return (label_map,) if noise is None else (label_map, noise)
 
     def check_inputs(self, label_map, noise):
-        """Raises ValueError: sizes that do not divide, or noise that does not fit."""
+        """Raises ValueError if sizes do not divide or noise does not fit."""
         check_rank(label_map.shape, 3, "label_map")
         check_divisible(*label_map.shape[1:], self.size_multiple, "a label map to generate from")
         if self.latent_stem:
@@ -223,7 +219,7 @@ class Generator(keras.Model):
                 )
 
     def _check_size(self, label_map):
-        """The one size of a latent stem."""
+        """Raises ValueError unless a label map has the size of a latent stem."""
         wanted = [side * self.size_multiple for side in self.start_size]
         for got, want in zip(label_map.shape[1:], wanted, strict=True):
             if got is not None and got != want:

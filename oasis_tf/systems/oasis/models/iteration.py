@@ -11,12 +11,14 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from oasis_tf.layers.fusion import fused
 from oasis_tf.layers.label_conv import downsample
 from oasis_tf.layers.replicas import mean_over_replicas, num_replicas
+from oasis_tf.randomness import own_rows
 from oasis_tf.systems.oasis import losses, noise
 from oasis_tf.systems.oasis.models.encoder import reparameterised
 from oasis_tf.systems.oasis.objectives.objective import as_scales, mean_over_scales
+from oasis_tf.training.averages import update_averages
+from oasis_tf.training.precision import replica_loss
 
 # What OASIS itself logs; other parts leave out what they have not got, and may add terms.
 METRICS = (
@@ -48,11 +50,6 @@ class EncoderDraw(NamedTuple):
 
     noise: Any
     epsilon: Any
-
-
-@fused
-def _weighted_sum(a, b, share_a, share_b):
-    return share_a * a + share_b * b
 
 
 class Iteration:
@@ -145,7 +142,7 @@ class Iteration:
         epsilon = noise.latent_noise(
             self.seed, step, stream, batch * num_replicas(), self.latent_channels, index
         )
-        return EncoderDraw(drawn, tf.cast(self._own(epsilon, batch), self.variable_dtype))
+        return EncoderDraw(drawn, tf.cast(own_rows(epsilon, batch), self.variable_dtype))
 
     def mixing_slice(self, label_map, step):
         """What this replica's images are mixed by.
@@ -159,16 +156,11 @@ class Iteration:
         batch = tf.shape(label_map)[0]
         if self.consistency == "cutmix":
             draws = noise.cutmix_draws(self.seed, step, batch * num_replicas())
-            return self._own(draws, batch)
+            return own_rows(draws, batch)
         if self.labelmix_bits == "batch":
             return noise.labelmix_bits(self.seed, step, self.num_classes)
         bits = noise.labelmix_bits(self.seed, step, self.num_classes, batch * num_replicas())
-        return self._own(bits, batch)
-
-    def _own(self, rows, batch):
-        """Of the rows of a global batch those of this replica, which holds ``batch`` of them."""
-        first = tf.distribute.get_replica_context().replica_id_in_sync_group * batch
-        return rows[first : first + batch]
+        return own_rows(bits, batch)
 
     # === Steps ===
 
@@ -207,7 +199,7 @@ class Iteration:
             if latent is not None:
                 terms["loss_kld"] = self.lambda_kld * losses.kld_loss(*latent)
             loss = sum(terms.values(), start=self.objective.generator_loss(logits, targets))
-            scaled = self._scaled(loss, self.generator_optimizer)
+            scaled = replica_loss(loss, self.generator_optimizer)
         self._apply(tape, scaled, variables, self.generator_optimizer)
         return {"loss_g": loss} | terms
 
@@ -219,10 +211,10 @@ class Iteration:
             logits = self._discriminate_both(fake, image, label_map)
             loss_fake, loss_real = self.objective.discriminator_losses(*logits, targets)
             loss_mix = tf.zeros_like(loss_real)
-            if self.consistency != "none" and self.lambda_labelmix:
+            if self.consistency != "none":
                 loss_mix = self._consistency_loss(image, fake, label_map, mixing, *logits)
             loss = loss_fake + loss_real + loss_mix
-            scaled = self._scaled(loss, self.discriminator_optimizer)
+            scaled = replica_loss(loss, self.discriminator_optimizer)
         self._apply(tape, scaled, variables, self.discriminator_optimizer)
         accuracy_fake, accuracy_real = self.objective.accuracies(*logits, targets)
         return {
@@ -268,34 +260,15 @@ class Iteration:
             return losses.cutmix_mask(mixing, *label_map.shape[1:], dtype)
         return losses.labelmix_mask(label_map, mixing, dtype)
 
-    def _scaled(self, loss, optimizer):
-        # Gradients are summed over replicas: each contributes its share of the global mean.
-        return optimizer.scale_loss(loss / num_replicas())
-
     def _apply(self, tape, loss, variables, optimizer):
         gradients = tape.gradient(loss, [v.value for v in variables])
         optimizer.apply(gradients, variables)
 
     def _update_averages(self):
         """EMA over the whole state of generator and encoder: kernels, u, v, batch statistics."""
-        networks = [(self.generator_ema, self.generator)]
-        networks += [(self.encoder_ema, self.encoder)] if self.encoder is not None else []
-        pairs = [
-            (average.value, variable.value)
-            for averages, network in networks
-            for average, variable in zip(averages.variables, network.variables, strict=True)
-        ]
-
-        def update(average, value):
-            # The share of the new value is subtracted here: in float32, 1 - 0.9999 has four digits.
-            shares = (tf.constant(x, average.dtype) for x in (self.ema_decay, 1 - self.ema_decay))
-            return average.assign(_weighted_sum(average, value, *shares))
-
-        def update_all(strategy):
-            for average, variable in pairs:
-                strategy.extended.update(average, update, args=(variable,), group=False)
-
-        tf.distribute.get_replica_context().merge_call(update_all)
+        pairs = [(self.generator_ema, self.generator)]
+        pairs += [(self.encoder_ema, self.encoder)] if self.encoder is not None else []
+        update_averages(pairs, self.ema_decay)
 
 
 def _generated(generator, label_map, draw, latent):
@@ -306,7 +279,7 @@ def _generated(generator, label_map, draw, latent):
 
 
 def joined_noise(noise, latent):
-    """Latent [B, L] behind 3D noise [B, Z] or [B, H, W, Z], or alone where that is None."""
+    """Noise [B, Z] or [B, H, W, Z], then the latent [B, L]; the latent alone without noise."""
     if noise is None:
         return latent
     if len(noise.shape) == 4:

@@ -1,4 +1,4 @@
-"""Several discriminators of one kind, each for half the resolution of the one before."""
+"""Several discriminators of one kind, each at half the resolution of the one before."""
 
 import math
 
@@ -10,61 +10,66 @@ from oasis_tf.systems.oasis.models.shapes import check_divisible
 
 
 def scales_of(discriminator):
-    """The networks of one scale that a discriminator consists of, the finest first."""
+    """The single-scale networks of a discriminator, the finest first."""
     return getattr(discriminator, "discriminators", [discriminator])
 
 
 @keras.saving.register_keras_serializable("oasis_tf")
 class MultiScale(keras.Model):
-    """Discriminators with weights of their own at scales 1, 1/2, ... (Wang et al. 2018).
+    """Discriminators with separate weights at scales 1, 1/2, ... (Wang et al. 2018).
 
-    From scale to scale the image is averaged over 3x3 windows around every second pixel, where what
-    lies outside does not count; the label map keeps every second pixel.
+    From scale to scale the image is averaged over 3x3 windows around every second pixel; pixels
+    outside the image do not count. The label map keeps every second pixel.
 
     Args:
-        discriminators: sequence of networks of one scale, the finest first, with the same
-            ``num_classes`` and ``takes_label_map`` and with names of their own.
+        discriminators: sequence of single-scale networks, the finest first, with the same
+            ``num_classes`` and ``takes_label_map`` and with different names.
 
     Call arguments:
         image: float [B, H, W, 3] in [-1, 1]; H and W divisible by ``size_multiple``.
-        label_map: int [B, H, W], values in 0..num_classes-1; None where the networks take none.
+        label_map: int [B, H, W], values in 0..num_classes-1; None if the networks take none.
         training: bool. True takes a power iteration.
         return_features: bool, default False.
 
     Returns:
-        list of logits, one per scale, as the networks give them; with ``return_features``
-        ``(logits, features)``, features being a list of feature maps per scale.
+        list of the networks' logits, one per scale. With ``return_features``:
+        ``(logits, features)``, where features has one list of feature maps per scale.
 
     Raises:
-        ValueError: networks that do not belong together, or what the networks refuse.
+        ValueError: the networks do not match, or one of them refuses the input.
     """
 
     def __init__(self, discriminators, **kwargs):
         discriminators = list(discriminators)
         _check_same(discriminators)
-        # Each network casts for itself: the image is averaged in full precision.
+        # No autocast, so that the image is averaged in full precision. Each network casts itself.
         super().__init__(autocast=False, **kwargs)
         self.discriminators = discriminators
         self.built = True
 
     @property
+    def named_parts(self):
+        """The networks by the names of their scales (see ``oasis_tf.training.named_weights``)."""
+        return {f"scale_{scale}": part for scale, part in enumerate(self.discriminators)}
+
+    @property
     def num_classes(self):
-        """int: label classes, the unknown class included."""
+        """int: number of label classes, including the unknown class."""
         return self.discriminators[0].num_classes
 
     @property
     def takes_label_map(self):
-        """bool: are the networks called with a label map?"""
+        """bool: whether the networks are called with a label map."""
         return self.discriminators[0].takes_label_map
 
     @property
     def size_multiple(self):
-        """int: what height and width must be divisible by."""
+        """int: height and width must be multiples of this."""
         multiples = (network.size_multiple for network in self.discriminators)
         return math.lcm(*(m * 2**scale if m > 1 else 1 for scale, m in enumerate(multiples)))
 
     def build(self, *_):
-        # The networks were built by their constructors.
+        # The constructors of the networks have built them.
         self.built = True
 
     def call(self, image, label_map=None, training=False, return_features=False):
@@ -74,7 +79,7 @@ class MultiScale(keras.Model):
             if scale:
                 image = smooth_half(image)
                 label_map = None if label_map is None else downsample(label_map, 2)
-            # Features are computed in any case.
+            # Asking for features costs nothing: they are computed anyway.
             of_scale, [maps] = network(
                 image, label_map=label_map, training=training, return_features=True
             )
@@ -124,7 +129,7 @@ class MultiScale(keras.Model):
 
 
 def _check_same(discriminators):
-    """Raises ValueError unless there are networks, of one kind, that can be told apart."""
+    """Raises ValueError unless there are networks, all of one kind, with different names."""
     kinds = {(network.num_classes, network.takes_label_map) for network in discriminators}
     names = [network.name for network in discriminators]
     if len(kinds) != 1:
@@ -132,6 +137,6 @@ def _check_same(discriminators):
             "`discriminators` must be one or more networks that agree on (num_classes, "
             f"takes_label_map). Received: {sorted(kinds)}."
         )
-    # Optimizers and files know weights by these.
+    # Optimizers and files identify weights by these names.
     if len(set(names)) < len(names):
-        raise ValueError(f"`discriminators` must have names of their own. Received: {names}.")
+        raise ValueError(f"`discriminators` must have different names. Received: {names}.")

@@ -9,20 +9,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from oasis_tf.randomness import as_seeds
 from oasis_tf.systems.oasis import losses, noise
-from oasis_tf.systems.oasis.editing.noise_fields import (
-    NoiseField,
-    check_channels,
-    check_same_channels,
-    check_size,
-    stack,
-)
+from oasis_tf.systems.oasis.editing.noise_fields import NoiseField, as_fields, batch_noise
 from oasis_tf.systems.oasis.inference.generator_engine import InferenceEngine
 from oasis_tf.systems.oasis.inference.segmentation_engine import SegmentationEngine, known_argmax
 from oasis_tf.systems.oasis.model_settings import (
     missing_discriminator,
     missing_encoder,
     not_segmenting,
+    with_implied,
 )
 from oasis_tf.systems.oasis.models.encoder import reparameterised
 from oasis_tf.systems.oasis.models.iteration import (
@@ -35,21 +31,7 @@ from oasis_tf.systems.oasis.models.iteration import METRICS as METRICS
 from oasis_tf.systems.oasis.models.multi_scale import scales_of
 from oasis_tf.systems.oasis.objectives import SegmentationObjective
 from oasis_tf.systems.oasis.objectives.objective import as_scales
-
-
-def _as_fields(noise):
-    """Noise fields as a list of them, other noise as None."""
-    if isinstance(noise, NoiseField):
-        return [noise]
-    if not isinstance(noise, list | tuple):
-        return None
-    fields = [part for part in noise if isinstance(part, NoiseField)]
-    if fields and len(fields) < len(noise):
-        raise ValueError(
-            "A list of noise must hold noise fields alone, or numbers alone. "
-            f"Received: {len(fields)} noise fields among {len(noise)}."
-        )
-    return fields or None
+from oasis_tf.training.averages import average_of
 
 
 class LabelMix(NamedTuple):
@@ -133,7 +115,8 @@ class OASIS(Iteration, keras.Model):
         self.has_unknown = has_unknown
         self.objective = objective or SegmentationObjective(generator.num_classes, has_unknown)
         self.noise_kind = noise
-        self.consistency = consistency
+        implied = with_implied({"consistency": consistency, "lambda_labelmix": lambda_labelmix})
+        self.consistency = implied["consistency"]
         self.labelmix_bits = labelmix_bits
         self.lambda_labelmix = lambda_labelmix
         self.lambda_feature_matching = lambda_feature_matching
@@ -142,8 +125,8 @@ class OASIS(Iteration, keras.Model):
         self.perceptual_loss = perceptual_loss
         self.ema_decay = ema_decay
         self.seed = seed
-        self.generator_ema = _average_of(generator, "generator_ema")
-        self.encoder_ema = encoder and _average_of(encoder, "encoder_ema")
+        self.generator_ema = average_of(generator, "generator_ema")
+        self.encoder_ema = encoder and average_of(encoder, "encoder_ema")
         self.step = self.add_weight(
             name="step",
             shape=(),
@@ -171,8 +154,7 @@ class OASIS(Iteration, keras.Model):
         Raises:
             ValueError, FileNotFoundError: not a model directory, no whole checkpoint.
         """
-        # Reading a model directory is the work of `training`, which depends on this module.
-        from oasis_tf.training.store import load_model
+        from oasis_tf.systems.oasis.loading import load_model  # here: it builds this class
 
         return load_model(model_dir, checkpoint)
 
@@ -225,9 +207,9 @@ class OASIS(Iteration, keras.Model):
 
         Args:
             label_map: int [B, H, W] or [H, W] in model ids, sides divisible by 32.
-            seed: int or [B]; image i depends on its own seed alone. Unused if ``noise`` is given.
-            noise: float [B, Z] (global) or [B, H, W, Z] (local), default drawn from ``seed``; or
-                ``editing.NoiseField`` (the same for all images), or a list of B of them.
+            seed: int or [B]. Each image depends only on its own seed. Unused if ``noise`` is given.
+            noise: float [B, Z] (global) or [B, H, W, Z] (local); or ``editing.NoiseField`` (the
+                same for all images), or a list of B of them. Default: sampled from ``seed``.
 
         Returns:
             float32 array [B, H, W, 3] in [-1, 1]; [H, W, 3] for a single map.
@@ -235,43 +217,21 @@ class OASIS(Iteration, keras.Model):
         Raises:
             ValueError: sizes, class ids, seeds or noise that do not fit.
         """
-        label_map, fields = np.asarray(label_map), _as_fields(noise)
+        label_map = np.asarray(label_map)
         if label_map.ndim == 2:
-            if isinstance(noise, list | tuple) and fields:
-                raise ValueError(
-                    "A single label map takes a single noise field, a list goes with label maps "
-                    f"[B, H, W]. Received: a list of {len(fields)}."
-                )
-            single = None if noise is None else fields or np.asarray(noise)[None]
-            return self.generate(label_map[None], seed, single)[0]
+            return self.generate(label_map[None], seed, _noise_of_one(noise))[0]
         self._check_label_map(label_map)
-        if fields:
-            return self._generate_from_fields(label_map, fields, isinstance(noise, NoiseField))
-        if noise is None and self.generator.vector_channels:
+        if noise is None:
             noise = self.sample_noise(seed, len(label_map))
+        noise = batch_noise(noise, label_map.shape, self.generator.vector_channels)
         return self.inference_engine()(label_map, noise).numpy().astype(np.float32)
 
-    def _generate_from_fields(self, label_map, fields, same_for_all):
-        check_channels(self.generator.vector_channels)
-        if not same_for_all and len(fields) != len(label_map):
-            raise ValueError(
-                "`noise` must be one noise field, or a list of one per label map. "
-                f"Received: {len(fields)} fields for {len(label_map)} label maps."
-            )
-        for field in fields:
-            check_size(field, label_map.shape[1:], "label map")
-            check_same_channels(field.noise_channels, self.generator.vector_channels)
-        index, vectors = stack(fields)
-        if same_for_all:
-            index, vectors = (part.repeat(len(label_map), axis=0) for part in (index, vectors))
-        return self.inference_engine().paint(label_map, index, vectors).numpy().astype(np.float32)
-
     def inference_engine(self):
-        """The ``InferenceEngine`` of the averaged generator, with the weights of this moment.
+        """The ``InferenceEngine`` of the averaged generator, with its present weights.
 
-        TensorFlow variables do not tell when they change, so ``generate`` asks for this at every
-        call and never paints with old weights. Folding takes some 30 ms at full width on two cores:
-        who paints single images with weights that stay may ask once and keep the engine.
+        TensorFlow variables do not tell when they change. So ``generate`` calls this every time,
+        and never uses old weights. Folding takes some 30 ms at full width on two cores: a caller
+        that generates many images with the same weights may call this once and keep the engine.
         """
         if self._engine is None:
             self._engine = InferenceEngine(self.generator_ema)
@@ -280,20 +240,21 @@ class OASIS(Iteration, keras.Model):
         return self._engine
 
     def sample_noise(self, seed, batch):
-        """Noise [batch, Z] of the given seeds, an int or [batch], as ``generate`` draws it.
+        """Noise float32 [batch, Z] of seeds, an int or [batch], as in ``generate``; None if Z = 0.
 
-        With an encoder its latent, the last of the Z numbers, is drawn like noise.
+        With an encoder, the last of the Z numbers are a latent, sampled like noise.
         """
-        return noise.sample_noise(
-            tf.constant(noise.as_seeds(seed, batch)), self.generator.vector_channels
-        )
+        channels = self.generator.vector_channels
+        if not channels:
+            return None
+        return noise.sample_noise(tf.constant(as_seeds(seed, batch)), channels)
 
     def encode(self, image, seed=0):
-        """Noise by which ``generate`` paints in the style of images, of an encoder's latents.
+        """Noise with which ``generate`` gives images the style of others, by the encoder.
 
         Args:
             image: float [B, H, W, 3] or [H, W, 3] in [-1, 1] (or uint8), of any size.
-            seed: int or [B], of the draw from the encoder's distribution, and of the 3D noise
+            seed: int or [B], of the sample from the encoder's distribution, and of the 3D noise
                 beside it.
 
         Returns:
@@ -303,7 +264,7 @@ class OASIS(Iteration, keras.Model):
             ValueError: the model has no encoder.
         """
         if self.encoder is None:
-            raise missing_encoder("paint in the style of an image")
+            raise missing_encoder("generate in the style of an image")
         image = np.asarray(image)
         if image.ndim == 3:
             return self.encode(image[None], seed)[0]
@@ -353,7 +314,7 @@ class OASIS(Iteration, keras.Model):
         return as_scales(self.discriminator(image, training=False))[0]
 
     def recreate(self, image, seed=0, noise=None):
-        """Scenes of photographs painted anew: ``generate`` from what ``segment`` makes of them.
+        """Images of the scenes in photographs: ``segment``, then ``generate``.
 
         Args:
             image: as in ``segment``.
@@ -368,13 +329,13 @@ class OASIS(Iteration, keras.Model):
         return self.generate(self.segment(image), seed, noise)
 
     def labelmix(self, image, label_map, seed=0):
-        """LabelMix of images with generated ones: every class is taken whole from either side.
+        """LabelMix of images and generated ones: each class is all real or all generated.
 
         Args:
             image: float [B, H, W, 3] or [H, W, 3] in [-1, 1] (or uint8).
             label_map: int [B, H, W] or [H, W] in model ids, sides divisible by 32.
-            seed: int or [B], of the noise and of one fair bit per class; an image depends on its
-                own seed alone.
+            seed: int or [B], of the noise and of one fair bit per class. Each image depends only
+                on its own seed.
 
         Returns:
             ``LabelMix``; without the axis B for a single image.
@@ -393,7 +354,7 @@ class OASIS(Iteration, keras.Model):
                 *(part[0] for part in self.labelmix(image[None], label_map[None], seed))
             )
         generated = self.generate(label_map, seed)
-        seeds = noise.as_seeds(seed, len(label_map))
+        seeds = as_seeds(seed, len(label_map))
         bits = [noise.labelmix_bits(one, 0, self.num_classes) for one in seeds]
         rows = zip(label_map, bits, strict=True)
         mask = np.stack([losses.labelmix_mask(*row).numpy() for row in rows])
@@ -462,9 +423,13 @@ class OASIS(Iteration, keras.Model):
         return self.generator_ema(*inputs, training=False)
 
 
-def _average_of(network, name):
-    """A copy of a network, of the same weights, that no gradient trains."""
-    average = network.from_config(network.get_config() | {"name": name})
-    average.trainable = False
-    average.set_weights(network.get_weights())
-    return average
+def _noise_of_one(noise):
+    """Noise of a single label map as that of a batch of one."""
+    if noise is None or isinstance(noise, NoiseField):
+        return noise
+    if fields := as_fields(noise):
+        raise ValueError(
+            "A single label map takes a single noise field; a list needs label maps [B, H, W]. "
+            f"Received: a list of {len(fields)}."
+        )
+    return np.asarray(noise)[None]

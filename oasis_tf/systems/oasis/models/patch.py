@@ -18,7 +18,7 @@ _MOST_WIDE = 8
 
 @keras.saving.register_keras_serializable("oasis_tf")
 class PatchInput(keras.layers.Layer):
-    """``lrelu(conv(concat(one-hot(label_map), image)))``, 4x4, stride 2, plain with a bias.
+    """``lrelu(conv(concat(one-hot(label_map), image)))``: 4x4, stride 2, bias, no spectral norm.
 
     Call arguments: ``image`` [B, H, W, 3], ``label_map`` int [B, H, W].
     Returns: [B, H // 2 + 1, W // 2 + 1, filters].
@@ -56,7 +56,7 @@ class PatchRow(keras.layers.Layer):
     """``lrelu(instance_norm(conv(x)))``: 4x4, spectrally normalised, without bias.
 
     Call arguments: ``x`` [B, H, W, in_channels]; ``training``: bool, as in ``SpectralConv2D``.
-    Returns: [B, H', W', filters]: H' = H // 2 + 1 with ``stride`` 2, H + 1 with 1.
+    Returns: [B, H', W', filters], H' = H // 2 + 1 for ``stride`` 2, H + 1 for 1; likewise W'.
     """
 
     def __init__(self, in_channels, filters, stride=2, **kwargs):
@@ -98,15 +98,15 @@ class PatchRow(keras.layers.Layer):
 class PatchDiscriminator(SingleScaleDiscriminator):
     """PatchGAN on ``concat(one-hot(label_map), image)``: one logit per overlapping patch.
 
-    4x4 convolutions, padded by 2 on every side. All but the last two have stride 2; widths double
-    from ``channels`` up to 8 times that. The first and the last are plain with a bias, those
-    between are spectrally normalised without one and followed by instance normalisation without
-    affine parameters; LeakyReLU behind all but the last.
+    4x4 convolutions, padded by 2 on every side. All but the last two have stride 2. Widths double
+    from ``channels`` up to 8 times ``channels``. The first and the last convolution have a bias and
+    no spectral norm. Those between have spectral norm, no bias, and instance normalisation without
+    affine parameters. LeakyReLU follows all but the last.
 
     Args:
-        num_classes: int N >= 1, label classes, the unknown class included.
-        channels: int, default 64, channels behind the first convolution.
-        num_layers: int >= 2, default 4, convolutions in front of the last.
+        num_classes: int N >= 1, number of label classes, including the unknown class.
+        channels: int, default 64, output channels of the first convolution.
+        num_layers: int >= 2, default 4, number of convolutions before the last.
         remat: bool, default False, as in ``Generator``.
 
     Call arguments:
@@ -116,12 +116,12 @@ class PatchDiscriminator(SingleScaleDiscriminator):
         return_features: bool, default False.
 
     Returns:
-        logits [B, H', W', 1] in the variable dtype: 35 x 35 of 256 x 256. With ``return_features``
-        ``(logits, [features])``: what is behind each of the ``num_layers`` activations, in the
-        compute dtype.
+        logits [B, H', W', 1] in the variable dtype, e.g. 35 x 35 for 256 x 256. With
+        ``return_features``: ``(logits, [features])``, where features are the outputs of the
+        ``num_layers`` activations in the compute dtype.
 
     Raises:
-        ValueError: a label map that is missing or does not fit the image.
+        ValueError: the label map is missing or does not fit the image.
     """
 
     takes_label_map = True

@@ -1,21 +1,23 @@
-"""ResNet-PatchGAN: the encoder of the OASIS U-Net as a discriminator of patches."""
+"""ResNet-PatchGAN: the encoder of the OASIS U-Net as a patch discriminator."""
 
 import keras
 
 from oasis_tf.layers.activation import leaky_relu
 from oasis_tf.layers.spectral_norm import SpectralConv2D
-from oasis_tf.systems.oasis.models.discriminator import WIDTHS, call_down_blocks, make_down_blocks
+from oasis_tf.systems.oasis.model_settings import DISCRIMINATOR_WIDTHS
+from oasis_tf.systems.oasis.models.discriminator import call_down_blocks, make_down_blocks
 from oasis_tf.systems.oasis.models.single_scale import SingleScaleDiscriminator, output_shapes
 
 
 @keras.saving.register_keras_serializable("oasis_tf")
 class ResNetPatchDiscriminator(SingleScaleDiscriminator):
-    """Down blocks on ``concat(one-hot(label_map), image)``, LeakyReLU, normalised 1x1 convolution.
+    """Down blocks on ``concat(one-hot(label_map), image)``, LeakyReLU, spectral 1x1 convolution.
 
-    The papers name the encoder alone (IJCV version, table on discriminators); the head is ours.
+    The paper specifies only the encoder (IJCV version, table on discriminators). LeakyReLU and 1x1
+    convolution are a choice of this project.
 
     Args:
-        num_classes: int N >= 1, label classes, the unknown class included.
+        num_classes: int N >= 1, number of label classes, including the unknown class.
         channels, widths, remat: as in ``Discriminator``.
 
     Call arguments:
@@ -25,16 +27,18 @@ class ResNetPatchDiscriminator(SingleScaleDiscriminator):
         return_features: bool, default False.
 
     Returns:
-        logits [B, H/64, W/64, 1] in the variable dtype. With ``return_features``
-        ``(logits, [features])``: the outputs of the blocks, in the compute dtype.
+        logits [B, H/64, W/64, 1] in the variable dtype. With ``return_features``:
+        ``(logits, [features])``, where features are the outputs of the blocks in the compute dtype.
 
     Raises:
-        ValueError: sizes that do not divide; a label map that is missing or does not fit.
+        ValueError: the sizes do not divide; the label map is missing or does not fit.
     """
 
     takes_label_map = True
 
-    def __init__(self, num_classes, channels=64, widths=WIDTHS, remat=False, **kwargs):
+    def __init__(
+        self, num_classes, channels=64, widths=DISCRIMINATOR_WIDTHS, remat=False, **kwargs
+    ):
         super().__init__(**kwargs)
         self.num_classes = num_classes
         self.channels = channels
@@ -48,7 +52,7 @@ class ResNetPatchDiscriminator(SingleScaleDiscriminator):
 
     @property
     def size_multiple(self):
-        """int: what height and width must be divisible by (64 with the default widths)."""
+        """int: height and width must be multiples of this (64 with the default widths)."""
         return 2 ** len(self.widths)
 
     def build(self, *_):

@@ -1,14 +1,14 @@
-"""Checks of image and label map sizes at the door of both networks."""
+"""Checks of the shapes of images and label maps, for all networks."""
 
 
 def nearest_multiples(size, multiple):
-    """The valid sizes next to ``size``: the multiple below (if positive) and the one above."""
+    """The multiples below (if positive) and above ``size``."""
     below = size // multiple * multiple
     return [m for m in (below, below + multiple) if m > 0]
 
 
 def check_divisible(height, width, multiple, what):
-    """Raises ValueError unless both sides (ints, or None where unknown) divide by ``multiple``."""
+    """Raises ValueError unless both sides (int, or None if unknown) divide by ``multiple``."""
     for side, size in (("height", height), ("width", width)):
         if isinstance(size, int) and (size % multiple or size == 0):
             valid = " or ".join(map(str, nearest_multiples(size, multiple)))

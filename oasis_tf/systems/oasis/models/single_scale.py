@@ -1,4 +1,4 @@
-"""What discriminators of one scale share: checks of their inputs, and features on request."""
+"""The base of single-scale discriminators: input checks, and features on request."""
 
 import keras
 from keras import ops
@@ -7,26 +7,27 @@ from oasis_tf.systems.oasis.models.shapes import check_divisible, check_rank
 
 
 class SingleScaleDiscriminator(keras.Model):
-    """A chain of feature maps, and logits computed from the last.
+    """Computes a chain of feature maps, and logits from the last one.
 
-    Subclasses define ``size_multiple``, ``logits_shape`` and ``feature_shapes`` (of an image's
-    shape), ``features(image, label_map, training)``, a list, and ``head(feature, label_map,
-    training)``; and they set ``num_classes`` and ``takes_label_map``.
+    Subclasses set ``num_classes``, ``takes_label_map`` and ``size_multiple``. They define
+    ``features(image, label_map, training)``, which returns a list, ``head(feature, label_map,
+    training)``, which returns logits, and ``feature_shapes`` and ``logits_shape``, which take the
+    shape of an image.
 
     Call arguments:
         image: float [B, H, W, 3] in [-1, 1]; H and W divisible by ``size_multiple``.
-        label_map: int [B, H, W], values in 0..num_classes-1; None for networks that do not take it.
+        label_map: int [B, H, W], values in 0..num_classes-1; None if the network takes none.
         training: bool. True takes a power iteration.
         return_features: bool, default False.
 
     Returns:
-        logits in the variable dtype (float32 under mixed precision); with ``return_features``
-        ``(logits, [features])``, where features are the network's feature maps, first to last, in
-        the compute dtype, and the outer list has one entry per scale.
+        logits in the variable dtype (float32 under mixed precision). With ``return_features``:
+        ``(logits, [features])``, where features are the feature maps, first to last, in the compute
+        dtype. The outer list has one entry per scale.
 
     Raises:
-        ValueError: sizes that do not divide or differ; a label map where none is taken, or none
-            where one is.
+        ValueError: the sizes do not divide or differ; a label map is given but not taken, or taken
+            but not given.
     """
 
     def call(self, image, label_map=None, training=False, return_features=False):
@@ -36,7 +37,7 @@ class SingleScaleDiscriminator(keras.Model):
         return (logits, [features]) if return_features else logits
 
     def check_inputs(self, image, label_map=None):
-        """Raises ValueError: axes, channels or sizes that do not fit."""
+        """Raises ValueError if axes, channels or sizes do not fit."""
         check_rank(image.shape, 4, "image")
         if image.shape[-1] != 3:
             raise ValueError(f"`image` must have 3 channels. Received: {tuple(image.shape)}.")
@@ -47,7 +48,7 @@ class SingleScaleDiscriminator(keras.Model):
             return
         if not self.takes_label_map:
             raise ValueError(
-                f"{type(self).__name__} sees the image alone: `label_map` must be None. "
+                f"{type(self).__name__} takes only the image: `label_map` must be None. "
                 f"Received: shape={tuple(label_map.shape)}."
             )
         check_rank(label_map.shape, 3, "label_map")
@@ -70,7 +71,7 @@ class SingleScaleDiscriminator(keras.Model):
         return logits, [[keras.KerasTensor(shape, self.compute_dtype) for shape in shapes]]
 
     def as_logits(self, x):
-        """``x`` in the dtype that the losses are computed in."""
+        """Casts ``x`` to the dtype in which the losses are computed."""
         return ops.cast(x, self.variable_dtype)
 
     def get_config(self):
@@ -86,7 +87,7 @@ class SingleScaleDiscriminator(keras.Model):
 
 
 def output_shapes(blocks, shape):
-    """Shapes behind each of ``blocks``, one after the other, of an input of ``shape``."""
+    """Output shapes of ``blocks``, applied one after the other to an input of ``shape``."""
     shapes = []
     for block in blocks:
         shape = block.compute_output_shape(shape)

@@ -9,9 +9,9 @@ from oasis_tf.layers.spectral_norm import SpectralConv2D
 
 
 class _ResBlock(keras.layers.Layer):
-    """Two 3x3 convolutions beside a 1x1 shortcut (identity where the widths agree)."""
+    """Two 3x3 convolutions with a 1x1 shortcut (identity if the widths are equal)."""
 
-    # What happens to the resolution in the two convolutions.
+    # ``resample`` of the two convolutions.
     resamples = ("none", "none")
 
     def __init__(self, in_channels, out_channels, **kwargs):
@@ -48,8 +48,8 @@ class _ResBlock(keras.layers.Layer):
 class DownBlock(_ResBlock):
     """``avgpool(conv_1(lrelu(conv_0(lrelu(x)))))`` plus the pooled shortcut; halves H and W.
 
-    ``first=True`` leaves out the leading LeakyReLU: the input is an image. A 1x1 convolution
-    commutes with average pooling, so every block's shortcut pools first.
+    ``first=True`` leaves out the first LeakyReLU, because the input is an image. A 1x1 convolution
+    commutes with average pooling, so the shortcut pools first, which is cheaper.
     """
 
     resamples = ("none", "average_pool")
@@ -76,7 +76,8 @@ class DownBlock(_ResBlock):
 class UpBlock(_ResBlock):
     """``conv_1(lrelu(conv_0(up2(lrelu(x)))))`` plus the upsampled shortcut; doubles H and W.
 
-    A 1x1 convolution commutes with nearest upsampling: the shortcut is computed before it.
+    A 1x1 convolution commutes with nearest-neighbour upsampling, so the shortcut convolves first,
+    which is cheaper.
     """
 
     resamples = ("upsample", "none")
@@ -94,9 +95,9 @@ class UpBlock(_ResBlock):
 
 @keras.saving.register_keras_serializable("oasis_tf")
 class LabelDownBlock(keras.layers.Layer):
-    """First ``DownBlock`` of a network that sees ``concat(one-hot(label_map), image)``.
+    """First ``DownBlock`` of a network that takes ``concat(one-hot(label_map), image)``.
 
-    Its shortcut always is a 1x1 convolution: nothing of N channels is ever made.
+    Its shortcut is always a 1x1 convolution, so that no tensor with N channels is built.
 
     Call arguments:
         image: float [B, H, W, 3]; label_map: int [B, H, W], values in 0..N-1; training: bool.

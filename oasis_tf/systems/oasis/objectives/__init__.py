@@ -1,9 +1,9 @@
-"""What a discriminator's logits mean: the losses and accuracies between them and the training step.
+"""Objectives: how the training step computes losses and accuracies from a discriminator's logits.
 
-An objective is what joins a discriminator to the one training loop. ``joint`` says whether
-generated and real images go through the discriminator in one batch, and so with one power
-iteration; ``segments`` whether its logits tell the class of a pixel; its methods turn logits into
-losses and accuracies, each the mean over the scales of the discriminator.
+Every kind of discriminator has its objective. ``joint`` says whether generated and real images go
+through the discriminator in one batch, and so with one power iteration. ``segments`` says whether
+the logits give the class of a pixel. The methods compute losses and accuracies, each as the mean
+over the scales of the discriminator.
 """
 
 from oasis_tf.systems.oasis.objectives.binary import BinaryObjective

@@ -1,4 +1,4 @@
-"""The objective of U-Nets that take the label map: a real-or-fake logit for every pixel."""
+"""The objective of U-Nets that take the label map: one real-or-fake logit per pixel."""
 
 import keras
 
@@ -10,7 +10,7 @@ _FAKE, _REAL = 0, 1
 
 @keras.saving.register_keras_serializable("oasis_tf")
 class BinaryObjective(LogitObjective):
-    """Binary cross-entropy of every pixel; G's images should be called real."""
+    """Binary cross-entropy of every pixel; for G, towards "real"."""
 
     joint = False
 

@@ -1,4 +1,4 @@
-"""The protocol of objectives, and what all of them share."""
+"""The protocol of objectives, and functions that they share."""
 
 from typing import Protocol
 
@@ -8,38 +8,38 @@ from keras import ops
 class Objective(Protocol):
     """Losses of the logits of one kind of discriminator.
 
-    ``logits`` are what the discriminator returns: a tensor, or a list of one for every scale.
+    ``logits`` are what the discriminator returns: a tensor, or a list with one per scale.
     """
 
     joint: bool
     segments: bool
 
     def targets(self, label_map, scales, dtype):
-        """What the losses need to know of the label maps int [B, H, W], computed once a step."""
+        """What the losses need from the label maps, int [B, H, W]; computed once per step."""
 
     def generator_loss(self, logits_fake, targets):
-        """Loss of the generator, a scalar."""
+        """Loss of the generator: a scalar."""
 
     def discriminator_losses(self, logits_fake, logits_real, targets):
         """Losses of the discriminator on generated and on real images: two scalars."""
 
     def accuracies(self, logits_fake, logits_real, targets):
-        """Shares of generated and of real logits that the discriminator gets right: two scalars."""
+        """Shares of correct logits of generated and of real images: two scalars."""
 
 
 def as_scales(logits):
-    """Logits as a list, one entry a scale, the finest first."""
+    """Logits as a list with one entry per scale, the finest first."""
     return logits if isinstance(logits, list | tuple) else [logits]
 
 
 def mean_over_scales(function, *parts):
-    """Mean of ``function(*parts_of_a_scale)``; each of ``parts`` is of one scale or a list."""
+    """Mean over scales of ``function(*parts)``; every part is one value or a list of scales."""
     values = [function(*of_scale) for of_scale in zip(*map(as_scales, parts), strict=True)]
     return values[0] if len(values) == 1 else sum(values) / len(values)
 
 
 class LogitObjective:
-    """Base of objectives whose discriminator says by the sign of one logit what is real."""
+    """Base of objectives with one logit, which is positive for real."""
 
     segments = False
 

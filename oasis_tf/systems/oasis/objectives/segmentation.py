@@ -9,12 +9,12 @@ from oasis_tf.systems.oasis.objectives.objective import mean_over_scales
 
 @keras.saving.register_keras_serializable("oasis_tf")
 class SegmentationObjective:
-    """Cross-entropy of N + 1 channels, for G towards the label map, for D apart from "fake".
+    """Cross-entropy over N + 1 channels: "fake" for D on generated images, else the label map.
 
     Args:
-        num_classes: int N, the unknown class included.
-        has_unknown: bool, whether model id 0 is the unknown class, whose pixels weigh nothing.
-        balanced: bool, default True: classes weigh more the fewer pixels they have.
+        num_classes: int N, including the unknown class.
+        has_unknown: bool, whether model id 0 is the unknown class, whose pixels have weight 0.
+        balanced: bool, default True: the fewer pixels a class has, the larger its weight.
     """
 
     joint = False
@@ -26,7 +26,7 @@ class SegmentationObjective:
         self.balanced = balanced
 
     def targets(self, label_map, scales, dtype):
-        """(label map, class weights) of every scale; a scale keeps every second pixel."""
+        """(label map, class weights) of every scale, each with half the sides of the one before."""
         return [
             (at_scale, self._weights(at_scale, dtype))
             for at_scale in (downsample(label_map, 2**scale) for scale in range(scales))

@@ -1,1 +1,1 @@
-"""Checkpoints of the authors' PyTorch release, read and written."""
+"""Reads and writes checkpoints of the authors' PyTorch release."""

@@ -1,12 +1,13 @@
-"""Command: checkpoints of the authors' PyTorch release to model directories, and back.
+"""Command: convert checkpoints of the authors' PyTorch release to model directories, and back.
 
     python -m oasis_tf.convert --checkpoint=best_EMA.pth --dataset=ade20k --model_dir=DIR
     python -m oasis_tf.convert --model_dir=DIR --to_official=FOLDER
 
-Widths and class counts follow from the shapes of the weights; settings of training are those of the
-data set's flagfile unless flags say otherwise (how long to train is left to the train command). A
-model converted without --discriminator can generate, be measured and exported; with it, it can also
-segment and be trained on. PyTorch is needed: `pip install "oasis-tf[convert]"`.
+Widths and class counts are inferred from the shapes of the weights. Settings of training are those
+of the data set's flagfile, and flags override them (except the number of steps, which the train
+command sets). A model converted without --discriminator can generate, be evaluated and exported.
+With it, the model can also segment and be trained further. PyTorch is needed:
+`pip install "oasis-tf[convert]"`.
 """
 
 from absl import flags
@@ -18,19 +19,25 @@ from oasis_tf.systems.oasis.model_settings import PARTS
 
 
 def define_flags(flag_values):
-    """Defines the flags of this command on `flag_values`: its own and the settings of training."""
+    """Defines the flags of this command on `flag_values`, the settings included."""
     where = {"flag_values": flag_values}
-    # The release has no choice of parts, and two flags of its own are called like two of them.
+    # The release has no choice of parts, and two flags below have the names of two of them.
     setting_flags.define_setting_flags(Config, flag_values, without=PARTS)
-    flags.DEFINE_string("model_dir", None, "Model directory: new, or the one to write from.",
-                        required=True, **where)  # fmt: skip
+    flags.DEFINE_string(
+        "model_dir",
+        None,
+        "New model directory to write; with --to_official, model directory to read.",
+        required=True,
+        **where,
+    )
     flags.DEFINE_string(
         "checkpoint", None, "Official file of the averaged generator, …_EMA.pth.", **where
     )
     flags.DEFINE_string(
         "generator",
         None,
-        "Official file of the generator itself, …_G.pth, to train on from; default: the averaged.",
+        "Official file of the generator itself, …_G.pth, to train further. (default: the averaged "
+        "generator)",
         **where,
     )
     flags.DEFINE_string(
@@ -40,13 +47,14 @@ def define_flags(flag_values):
         "dataset",
         None,
         list(DATASETS),
-        "Data set whose classes and settings the model has; default: the one at --data_dir.",
+        "Data set with the classes and settings of the model. (default: that of --data_dir)",
         **where,
     )
     flags.DEFINE_integer(
         "num_classes",
         None,
-        "folder: label classes, the unknown one included; default: inferred from the shapes.",
+        "folder: number of classes, the unknown class included. (default: inferred from the "
+        "shapes)",
         lower_bound=1,
         **where,
     )
@@ -57,8 +65,8 @@ def define_flags(flag_values):
     flags.DEFINE_string(
         "to_official",
         None,
-        "Instead of reading, write the networks of --model_dir to this folder, as latest_G.pth, "
-        "latest_EMA.pth and latest_D.pth.",
+        "Folder for the networks of --model_dir as official files latest_G.pth, latest_EMA.pth and "
+        "latest_D.pth.",
         **where,
     )
 
@@ -71,8 +79,9 @@ def main(argv):
     args = flags.FLAGS
     if (args.checkpoint is None) == (args.to_official is None):
         raise ValueError(
-            "Give either --checkpoint=FILE, to make a model directory, or --to_official=FOLDER, to "
-            f"write one back. Received: {'neither' if args.checkpoint is None else 'both'}."
+            "Give either --checkpoint=FILE, to write a model directory, or --to_official=FOLDER, "
+            "to write official files. Received: "
+            f"{'neither' if args.checkpoint is None else 'both'}."
         )
     if args.to_official:
         paths = conversion.plan_official(args.model_dir, args.to_official)
@@ -96,8 +105,8 @@ def main(argv):
 
 def _abilities(config):
     if config.model.has_discriminator:
-        return "It can generate, segment, be measured, exported and trained on."
+        return "The model can generate, segment, be evaluated, exported and trained further."
     return (
-        "It can generate, be measured and exported, but neither segment nor be trained on: that "
-        "needs --discriminator."
+        "The model can generate, be evaluated and exported. To segment and to be trained further "
+        "it needs --discriminator."
     )

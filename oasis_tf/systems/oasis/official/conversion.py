@@ -1,4 +1,4 @@
-"""Official checkpoints to model directories and back: the work behind the `convert` command."""
+"""Converts official checkpoints to model directories and back; used by the command `convert`."""
 
 import dataclasses
 import os
@@ -19,20 +19,20 @@ FLAGFILES = {
     "lvis": "lvis.flags",
     "shapes": "quickstart.flags",
 }
-_NOISE_CHANNELS = 64  # of every published model that has 3D noise
+_NOISE_CHANNELS = 64  # in every published model with 3D noise
 _LETTERS = {"generator": "G", "generator_ema": "EMA", "discriminator": "D"}
 
 
 @dataclasses.dataclass(frozen=True)
 class ConversionPlan:
-    """Everything read and checked but the fit of every single weight, nothing written yet.
+    """A conversion before anything is written. All is read and checked, except single weights.
 
     Attributes:
         config: `Config` of the model directory.
-        state_dicts: official weights by network: `generator_ema`, `generator`, and
-            `discriminator` if there is one.
-        paths: the files they are from.
-        model_dir: directory to be written.
+        state_dicts: official weights by network: `generator_ema`, `generator` and optionally
+            `discriminator`.
+        paths: their files by network.
+        model_dir: directory to write.
     """
 
     config: config_lib.Config
@@ -53,28 +53,28 @@ def plan_conversion(
     class_names=None,
     settings=None,
 ):
-    """Reads official checkpoints and decides the configuration they need.
+    """Reads official checkpoints and infers their configuration.
 
-    Widths and the number of classes come from the shapes of the weights, everything else from the
-    published settings of the data set.
+    Widths and the number of classes come from the shapes of the weights, other settings from the
+    flagfile of the data set.
 
     Args:
-        model_dir: directory to write: new or empty.
+        model_dir: directory to write, new or empty.
         checkpoint: file of the averaged generator (`…_EMA.pth`).
-        generator: file of the generator itself (`…_G.pth`); None takes the averaged one.
+        generator: file of the generator itself (`…_G.pth`); None uses the averaged one.
         discriminator: file of the discriminator (`…_D.pth`), or None.
-        dataset: name in `DATASETS`; None takes the classes of the prepared data set
+        dataset: name in `DATASETS`; None uses the classes of the prepared data set
             `settings["data_dir"]`.
         num_classes, unknown_label, class_names: for `folder`: N, the raw value of the unknown label
             and a file of names, as in `datasets.folder_label_space`. N is inferred if None.
-        settings: settings of training by name that deviate from the published ones.
+        settings: settings by name that replace the published ones.
 
     Returns:
         `ConversionPlan`.
 
     Raises:
-        ValueError: files that are not checkpoints, contradict each other, the data set or the
-            settings; PyTorch is not installed.
+        ValueError: a file is not a checkpoint; files contradict each other, the data set or the
+            settings; or PyTorch is not installed.
         OSError: a file cannot be read, or `model_dir` is not empty.
     """
     _check_empty(model_dir)
@@ -104,21 +104,22 @@ def plan_conversion(
 def _check_empty(model_dir):
     if os.path.exists(model_dir) and (not os.path.isdir(model_dir) or os.listdir(model_dir)):
         raise FileExistsError(
-            f"The model directory must be new or empty. Received: {model_dir}, which is not. "
+            f"The model directory must be new or empty. Received: {model_dir}, which is neither. "
             "Give another --model_dir."
         )
 
 
 def _named_label_space(dataset, data_dir):
-    """Label space of a prepared or a published data set; None for `folder`, which has no names."""
+    """Returns the label space of a prepared or published data set; None for `folder`."""
     if data_dir:
         from oasis_tf.data.tfrecord import PreparedDataset  # here: it loads TensorFlow
 
         label_space = PreparedDataset.load(os.path.expanduser(data_dir)).label_space
         if dataset not in (None, label_space.dataset):
             raise ValueError(
-                f"The prepared data set must be of the kind named. Received: {data_dir}, prepared "
-                f"from {label_space.dataset}, and --dataset={dataset}."
+                "The prepared data set must be that of --dataset. Received: "
+                f"--dataset={dataset} and --data_dir={data_dir}, which was prepared from "
+                f"{label_space.dataset}. Leave --dataset out, or give another --data_dir."
             )
         return label_space
     if dataset is None:
@@ -130,7 +131,7 @@ def _named_label_space(dataset, data_dir):
 
 
 def _architecture(state_dicts, paths):
-    """Settings that shapes decide, channels of noise and classes, classes of D (None without)."""
+    """Infers (settings, channels of noise and classes together, classes of D or None)."""
     inferred, condition = release_weights.generator_settings(
         state_dicts["generator_ema"], paths["generator_ema"]
     )
@@ -139,7 +140,7 @@ def _architecture(state_dicts, paths):
         raise ValueError(
             f"{paths['generator']} must be of the same widths as {paths['generator_ema']}. "
             f"Received: {other[0]} with {other[1]} input channels, and {inferred} with "
-            f"{condition}."
+            f"{condition}. Give two files of one model."
         )
     if "discriminator" not in state_dicts:
         return inferred, condition, None
@@ -153,35 +154,35 @@ def _classes_beside_noise(condition, settings, source):
     noise = settings.get("noise_channels", _NOISE_CHANNELS)
     if condition <= noise:
         raise ValueError(
-            f"{source} takes {condition} channels of noise and classes together: fewer than the "
-            f"{noise} of noise. Give --num_classes, or the number of --noise_channels."
+            f"{source} has {condition} input channels for noise and classes together, fewer than "
+            f"the {noise} of noise. Give --num_classes, or the right --noise_channels."
         )
     return condition - noise
 
 
 def _check_classes(label_space, classes, condition, settings, paths):
-    """The label space must leave a sensible number of noise channels, and be D's."""
+    """Checks that the label space fits D and leaves a possible number of noise channels."""
     count, source = label_space.num_classes, paths["generator_ema"]
     if classes not in (None, count):
         raise ValueError(
             f"{paths['discriminator']} has {classes} classes, the data set {label_space.dataset} "
-            f"{count}. Name the data set of this checkpoint (--dataset=folder for an own one)."
+            f"{count}. Give the --dataset of this checkpoint (folder for your own data)."
         )
     noise = condition - count
     allowed = settings.get("noise_channels")
     if noise < 0 or (allowed is not None and noise != allowed):
         wanted = "at least 0" if allowed is None else allowed
         raise ValueError(
-            f"{source} takes {condition} channels of noise and classes together. Received: "
-            f"{count} classes, which leaves {noise} for noise, not {wanted}. Name the data set of "
-            "this checkpoint, or --num_classes and --noise_channels with --dataset=folder."
+            f"{source} has {condition} input channels for noise and classes together. Received: "
+            f"{count} classes, which leaves {noise} for noise, not {wanted}. Give the --dataset of "
+            "this checkpoint, or --dataset=folder with --num_classes and --noise_channels."
         )
     if allowed is None and noise not in (0, _NOISE_CHANNELS):
         raise ValueError(
-            f"{source} takes {condition} channels of noise and classes together. Received: "
+            f"{source} has {condition} input channels for noise and classes together. Received: "
             f"{count} classes, which leaves {noise} for noise; published models have "
-            f"{_NOISE_CHANNELS} or 0. If that is right, say --noise_channels={noise}; otherwise "
-            "name the data set of this checkpoint."
+            f"{_NOISE_CHANNELS} or 0. If that is right, give --noise_channels={noise}; otherwise "
+            "give the --dataset of this checkpoint."
         )
 
 
@@ -193,13 +194,13 @@ def _check_settings(settings, inferred):
     ]
     if wrong:
         raise ValueError(
-            "Flags must agree with the shapes of the weights (given against inferred): "
+            "Flags must be those that the shapes of the weights imply (given against inferred): "
             f"{'; '.join(wrong)}. Leave these flags out."
         )
 
 
 def _published_settings(dataset):
-    """Settings of the data set's flagfile; none for an own data set."""
+    """Returns the settings of the data set's flagfile; none if it has no flagfile."""
     if dataset not in FLAGFILES:
         return {}
     return setting_flags.flagfile_settings(
@@ -208,10 +209,11 @@ def _published_settings(dataset):
 
 
 def convert(plan):
-    """Writes the model directory of a plan: complete, or not at all.
+    """Writes the model directory of a plan, whole or not at all.
 
     Raises:
-        ValueError: weights are missing, surplus, misshapen or not finite, all listed.
+        ValueError: weights are missing, unknown, of other shapes or not finite. The error lists
+            all of them.
         OSError: the directory cannot be written.
     """
     from oasis_tf.systems.oasis.build import (
@@ -231,7 +233,7 @@ def convert(plan):
         except ValueError as error:
             raise ValueError(f"{plan.paths[name]}: {error}") from error
     training = {name: variable.numpy() for name, variable in state_variables(model).items()}
-    # The release saves its average with batch statistics that are ready for use.
+    # The release saves its averaged generator with batch statistics for inference.
     inference = {name: v.numpy() for name, v in forward_state(model.generator_ema).items()}
     with files.folder_written_aside(plan.model_dir) as aside:
         CheckpointStore(aside).save(0, training, inference)
@@ -239,7 +241,7 @@ def convert(plan):
 
 
 def plan_official(model_dir, output_dir):
-    """Where the official files of a model directory go: path by network.
+    """Returns the paths of the official files of a model directory, by network.
 
     Raises:
         ValueError: a file exists already, or the release has no such networks.
@@ -253,13 +255,13 @@ def plan_official(model_dir, output_dir):
     paths = {n: os.path.join(output_dir, f"latest_{x}.pth") for n, x in letters.items()}
     existing = [path for path in paths.values() if os.path.exists(path)]
     if existing:
-        raise ValueError(f"{existing[0]} exists. Nothing was written; choose another folder.")
+        raise ValueError(f"{existing[0]} exists. Nothing was written. Choose another folder.")
     pth_files.check_torch()
     return paths
 
 
 def _check_official_parts(model):
-    """Refuses parts that the release, which is OASIS alone, has no names for."""
+    """Refuses parts that the release does not have; all its models are OASIS."""
     wanted = {"generator": "oasis", "encoder": "none"}
     if model.has_discriminator:
         wanted |= {"discriminator": "oasis"}
@@ -267,19 +269,19 @@ def _check_official_parts(model):
     for name, value in wanted.items():
         if getattr(model, name) != value:
             raise ValueError(
-                f"The official release has models of {name}={value} alone, so that others cannot "
-                f"be written in its form. Received: {name}={getattr(model, name)}."
+                f"The official release has only models with {name}={value}, so its format cannot "
+                f"hold others. Received: {name}={getattr(model, name)}. Give another --model_dir."
             )
 
 
 def write_official(model_dir, paths):
     """Writes the networks of a model directory as official state dicts.
 
-    The averaged generator goes out as it is used: with re-estimated batch statistics.
+    The averaged generator gets its batch statistics for inference.
 
     Args:
         model_dir: model directory.
-        paths: file by network, as from `plan_official`.
+        paths: path by network, as `plan_official` returns them.
     """
     from oasis_tf import OASIS  # here: it loads TensorFlow
     from oasis_tf.systems.oasis.build import networks

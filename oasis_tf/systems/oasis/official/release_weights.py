@@ -1,10 +1,10 @@
-"""Checkpoints of the authors' PyTorch release: names, layouts, and what their shapes tell.
+"""Checkpoints of the authors' PyTorch release: names, layouts, and sizes inferred from shapes.
 
-A checkpoint is a state dict: a mapping from official names to arrays. Kernels are OIHW; under
+A checkpoint is a state dict: a mapping from official names to arrays. Kernels are OIHW. With
 spectral normalisation a layer has ``weight_orig``, ``weight_u`` [out] and ``weight_v``
-[in * kh * kw]. ``norm_0`` and ``norm_s`` of a block hold the statistics of the same tensor under
-both names; here they are one. ``num_batches_tracked`` has no meaning here. Nothing in this module
-needs TensorFlow or PyTorch; `io/pth_files.py` reads and writes the files.
+[in * kh * kw]. ``norm_0`` and ``norm_s`` of a block hold statistics of the same tensor; here it has
+one name. ``num_batches_tracked`` is not used here. Importing this module loads neither TensorFlow
+nor PyTorch; `io/pth_files.py` reads and writes the files.
 """
 
 import math
@@ -19,11 +19,11 @@ _GAMMA = {"weight": "gamma_kernel", "bias": "gamma_bias"}
 _BETA = {"weight": "beta_kernel", "bias": "beta_bias"}
 _MOMENTS = {"running_mean": "moving_mean", "running_var": "moving_variance"}
 
-# What the {fields} of the table stand for.
+# Regular expressions of the {fields} in the table.
 _FIELDS = {"k": r"\d+", "part": "[01s]", "norm": "[01]", "first": "0", "later": r"[1-9]\d*",
            "way": "down|up"}  # fmt: skip
-# (official layer, our layer, official leaf -> our leaf). The numbers behind conv1 and conv2 count
-# activations and upsamplings in front of the convolution.
+# (official layer, our layer, official leaf -> our leaf). The numbers after conv1 and conv2 count
+# activations and upsamplings before the convolution.
 _TABLE = [
     ("fc", "stem", _PLAIN),
     ("conv_img", "to_rgb", _PLAIN),
@@ -39,12 +39,12 @@ _TABLE = [
     ("body_{way}.{k}.conv_s", "{way}_{k}/conv_s", _SPECTRAL),
     ("layer_up_last", "to_logits", _PLAIN),
 ]
-# Read, but not the name under which our weight goes back; `official_names` adds it.
+# A second name that is only read; `official_names` adds it when weights are written.
 _SECOND_NAME = ("body.{k}.norm_s.first_norm", "block_{k}/batch_norm_0", _MOMENTS)
 
 
 def _pattern(template):
-    """Regular expression of a table entry, a named group for each {field}."""
+    """Returns the regular expression of a table entry, with a named group for each {field}."""
     return re.compile(
         re.sub(r"\\{(\w+)\\}", lambda m: f"(?P<{m[1]}>{_FIELDS[m[1]]})", re.escape(template))
     )
@@ -69,10 +69,10 @@ def _translate(table, layer, leaf):
 
 
 def our_name(official_name):
-    """Our weight name (without the network's own) for an official one; None if it has no meaning.
+    """Returns our name (without that of the network) of an official weight; None if unused here.
 
     Raises:
-        ValueError: a name no pattern knows.
+        ValueError: the name is unknown.
     """
     layer, _, leaf = official_name.rpartition(".")
     if leaf == COUNTER:
@@ -84,13 +84,13 @@ def our_name(official_name):
 
 
 def official_names(names):
-    """All official names, in order, for the weights of one network.
+    """Yields all official names of the weights of one network, in order.
 
     Args:
-        names: our weight names, all of the network.
+        names: all our weight names of the network.
 
     Yields:
-        (official name, our name); our name is None for the counters that have no meaning here.
+        (official name, our name). Our name is None for the counters, which are not used here.
     """
     shortcuts = {name.split("/")[0] for name in names if "/norm_s/" in name}
     for name in names:
@@ -109,20 +109,25 @@ def official_names(names):
 
 
 def our_layout(official_name, array, state_dict):
-    """An official array in our layout: kernels HWIO, ``v`` flattened over (kh, kw, in)."""
+    """Converts an official array to our layout: kernels HWIO, ``v`` flattened (kh, kw, in)."""
     array = np.asarray(array)
     if array.ndim == 4:
         return array.transpose(2, 3, 1, 0)
     if official_name.endswith("weight_v"):
         kernel = np.asarray(state_dict.get(official_name.removesuffix("weight_v") + "weight_orig"))
-        # Where it does not fit its kernel it stays as it is, for `load_official` to refuse.
+        # An array that does not fit its kernel stays unchanged; `load_official` refuses it.
         if kernel.ndim == 4 and array.size == kernel[0].size:
             return array.reshape(kernel.shape[1:]).transpose(1, 2, 0).reshape(-1)
     return array
 
 
 def official_layout(name, weights):
-    """Inverse of `our_layout`: one of our arrays, of ``weights`` by our names, as it was there."""
+    """Converts an array to the official layout; inverse of `our_layout`.
+
+    Args:
+        name: our name of the array.
+        weights: all our arrays by name.
+    """
     array = np.asarray(weights[name])
     if array.ndim == 4:
         array = array.transpose(3, 2, 0, 1)
@@ -143,8 +148,8 @@ def load_official(network, state_dict):
         state_dict: mapping from official names to NumPy arrays.
 
     Raises:
-        ValueError: missing, surplus, misshapen or contradictory entries, or values that are not
-            finite, all of them listed; nothing is assigned.
+        ValueError: entries are missing, unknown, of other shapes, contradictory or not finite. The
+            error lists all of them; nothing is assigned.
     """
     from oasis_tf.training.named_weights import (
         named_weights,  # here: importing networks loads TensorFlow
@@ -172,7 +177,7 @@ def load_official(network, state_dict):
 
 
 def _misfit(name, target, value, weights, found):
-    """What keeps an entry out of the network; None if it fits."""
+    """Returns why an entry does not fit the network, or None if it does."""
     if target not in weights:
         return f"{name} ({target}) has no place in this network."
     want = tuple(weights[target].shape)
@@ -182,7 +187,7 @@ def _misfit(name, target, value, weights, found):
         return (
             f"{name} must be finite. Received: {np.sum(~np.isfinite(value))} values that are not."
         )
-    # Two sums over the same tensor may differ in their order.
+    # Sums over the same tensor may differ by their order.
     tolerance = {"rtol": 1e-3, "atol": 1e-3 * np.abs(value).max()}
     first = found.get(target)
     if np.shape(first) == want and not np.allclose(value, first, **tolerance):
@@ -191,10 +196,10 @@ def _misfit(name, target, value, weights, found):
 
 
 def to_official(network):
-    """Official state dict of a ``Generator`` or ``Discriminator``: inverse of ``load_official``.
+    """Converts a ``Generator`` or ``Discriminator`` to a state dict; inverse of ``load_official``.
 
     Returns:
-        dict from official names to NumPy arrays; counters that have no meaning here are 0.
+        dict from official names to NumPy arrays. Counters, which are not used here, are 0.
     """
     from oasis_tf.training.named_weights import (
         named_weights,  # here: importing networks loads TensorFlow
@@ -207,15 +212,15 @@ def to_official(network):
     }
 
 
-# === What the shapes tell ===
+# === Sizes ===
 
 
 def generator_settings(state_dict, source):
-    """Widths of a generator, from the shapes of its kernels.
+    """Infers the widths of a generator from the shapes of its kernels.
 
     Args:
         state_dict: official weights.
-        source: str, names them in errors.
+        source: str, their name in errors.
 
     Returns:
         (dict with ``generator_channels``, ``generator_widths`` and ``spade_channels``, number of
@@ -238,11 +243,11 @@ def generator_settings(state_dict, source):
 
 
 def discriminator_settings(state_dict, source):
-    """Widths and classes of a discriminator, from the shapes of its kernels.
+    """Infers widths and classes of a discriminator from the shapes of its kernels.
 
     Args:
         state_dict: official weights.
-        source: str, names them in errors.
+        source: str, their name in errors.
 
     Returns:
         (dict with ``discriminator_channels`` and ``discriminator_widths``, number of classes N).
@@ -257,8 +262,8 @@ def discriminator_settings(state_dict, source):
         units.append(shape(f"body_down.{len(units)}.conv2.1.weight_orig")[0])
     if any(unit % channels for unit in units):
         raise ValueError(
-            f"{source}: the widths of the down blocks must be multiples of the width in front of "
-            f"the last layer. Received: {units} and {channels}."
+            f"{source}: the widths of the down blocks must be multiples of the width before the "
+            f"last layer. Received: {units} and {channels}."
         )
     return {
         "discriminator_channels": channels,
@@ -267,7 +272,7 @@ def discriminator_settings(state_dict, source):
 
 
 def _shapes_of(state_dict, source, kind, sign_of_the_other):
-    """function(name) -> shape of a kernel, with an error that says what the file is not."""
+    """Returns function(name) -> shape of a kernel; its error says what the file is not."""
 
     def shape(name):
         found = np.shape(state_dict[name]) if name in state_dict else None

@@ -1,4 +1,4 @@
-"""What a TFLite file computes: pure functions of folded weights, with named inputs and outputs."""
+"""The networks of TFLite files: pure functions of folded weights, with named inputs and outputs."""
 
 import dataclasses
 from collections.abc import Callable
@@ -7,21 +7,20 @@ from typing import Any
 import tensorflow as tf
 
 from oasis_tf.systems.oasis.inference import segmentation_engine
-from oasis_tf.systems.oasis.inference.generator_engine import paint_every_pixel
-from oasis_tf.systems.oasis.noise import as_seeds, sample_noise
+from oasis_tf.systems.oasis.inference.generator_engine import generate_every_pixel
 
 _FAKE = "fake_probability"
 
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """A network of an `OASIS` to be converted.
+    """A network of an `OASIS` that will be converted.
 
     Attributes:
         name: `generator` or `segmenter`.
-        signature: `tf.function` of named inputs, one image or of any number and size.
+        signature: `tf.function` of named inputs, for one image or for any number and size.
         weights: dict of the `tf.Variable`s that it reads.
-        reference: function of the same inputs as arrays -> what the engine gives, as arrays.
+        reference: function of the same inputs as arrays -> outputs of the engine, as arrays.
         inputs: function(image uint8 [1, H, W, 3], label map [1, H, W], seed) -> inputs as arrays.
     """
 
@@ -81,21 +80,20 @@ def _generator(model, sides):
     specs += [tf.TensorSpec([sides[0], channels], name="noise")] if channels else []
 
     @tf.function(input_signature=specs, autograph=False)
-    def paint(label_map, noise=None):
-        vectors = (None, noise) if generator.latent_stem else (noise, None)
-        image = paint_every_pixel(engine.weights, generator.upsamples, label_map, *vectors)
+    def generate(label_map, noise=None):
+        image = generate_every_pixel(engine.weights, generator.upsamples, label_map, noise)
         return {"image": image}
 
     def inputs(image, label_map, seed):
         del image
-        noise = sample_noise(as_seeds(seed, len(label_map)), channels) if channels else None
+        noise = model.sample_noise(seed, len(label_map))
         named = {"label_map": label_map.astype("int32")}
-        return named | ({"noise": noise.numpy()} if channels else {})
+        return named if noise is None else named | {"noise": noise.numpy()}
 
     def reference(label_map, noise=None):
         return {"image": engine(label_map, noise).numpy()}
 
-    return Network("generator", paint, engine.weights, reference, inputs)
+    return Network("generator", generate, engine.weights, reference, inputs)
 
 
 def _segmenter(model, sides):

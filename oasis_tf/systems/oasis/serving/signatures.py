@@ -1,16 +1,16 @@
 """Serving signatures: functions over plain variables, with readable errors in the graph.
 
-Everything is batch-major and of dynamic sizes. Inputs are read behind their checks alone: parts of
-a graph run in any order, and the first error is the answer. Names of pictures as bytes end in
-`_bytes`: so TensorFlow Serving sends them as base64. Signatures that begin with `png` have the
-names and the meaning of the demo's (`oasis_tf.systems.oasis.demo.signatures`).
+Everything is batch-major and of dynamic sizes. Inputs are read only after their checks: parts of a
+graph run in any order, and the first error is the answer. Names of picture files end in `_bytes`,
+so that TensorFlow Serving sends them as base64. Signatures that begin with `png` are those of the
+demo (`oasis_tf.systems.oasis.demo.contract`).
 """
 
 import tensorflow as tf
 
 from oasis_tf.serving import graph_pictures
 from oasis_tf.serving.graph_checks import (
-    behind,
+    checked,
     finite,
     in_range,
     same_batch,
@@ -18,30 +18,58 @@ from oasis_tf.serving.graph_checks import (
     sides,
     within,
 )
+from oasis_tf.systems.oasis.demo import contract
+from oasis_tf.systems.oasis.editing.noise_fields import IndexedNoise
 from oasis_tf.systems.oasis.inference.generator_engine import InferenceEngine
 from oasis_tf.systems.oasis.inference.segmentation_engine import SegmentationEngine
 from oasis_tf.systems.oasis.models.multi_scale import scales_of
 from oasis_tf.systems.oasis.noise import sample_noise
 
+ALWAYS = ("serving_default", "synthesize", *contract.PLAIN)
 NEED_VECTOR = ("noise",)
-NEED_LOCAL_NOISE = ("resample", "png_edit", "png_resample")
-NEED_SEGMENTER = ("segment", "recreate", "png_segment", "png_recreate")
-ALWAYS = ("serving_default", "synthesize", "png")
+NEED_LOCAL_NOISE = ("resample", *contract.EDITS)
+NEED_SEGMENTER = ("segment", "recreate", *contract.PHOTOGRAPHS)
+
+# Inputs by their kinds. The first four are those of `contract`.
+_KINDS = {
+    "bytes": ([None], tf.string),
+    "integer": ([None], tf.int64),
+    "integers": ([None, None], tf.int64),
+    "share": ([None], tf.float64),
+    "map": ([None, None, None], tf.int32),
+    "image": ([None, None, None, 3], tf.float32),
+}
+_INPUTS = {
+    "serving_default": {"label_map": "map", "seed": "integer"},
+    "synthesize": {"label_map": "map"},
+    "noise": {"label_map": "map", "noise": "vector"},
+    "resample": {
+        "label_map": "map",
+        "seed": "integer",
+        "region": "map",
+        "region_seed": "integer",
+    },
+    "segment": {"image": "image"},
+    "recreate": {"image": "image", "seed": "integer"},
+    **contract.PLAIN,
+    **contract.EDITS,
+    **contract.PHOTOGRAPHS,
+}
 
 
 def serving_module(model, max_pixels):
     """A model as a `tf.Module` with one function a signature.
 
-    The module holds the folded weights of engines of its own, each once, and nothing that training
-    alone needs.
+    The module holds the folded weights of its own engines, each once, and nothing that only
+    training needs.
 
     Args:
         model: `OASIS` with its `config`.
         max_pixels: int, most pixels of an image that is accepted.
 
     Returns:
-        `tf.Module`, and a dict of its signatures by name: `ALWAYS`; `NEED_VECTOR` if the model
-        has noise or a latent, `NEED_LOCAL_NOISE` if that may differ between pixels,
+        `tf.Module`, and a dict of its signatures by name: `ALWAYS`; `NEED_VECTOR` if the model has
+        noise or a latent; `NEED_LOCAL_NOISE` if its noise may differ between pixels;
         `NEED_SEGMENTER` if its discriminator segments.
     """
     network = _Networks(model, max_pixels)
@@ -59,30 +87,10 @@ def serving_module(model, max_pixels):
     return module, signatures
 
 
-_SPECS = {
-    "label_map": ([None, None, None], tf.int32),
-    "noise_index": ([None, None, None], tf.int32),
-    "region": ([None, None, None], tf.int32),
-    "image": ([None, None, None, 3], tf.float32),
-    "label_map_bytes": ([None], tf.string),
-    "noise_index_bytes": ([None], tf.string),
-    "region_bytes": ([None], tf.string),
-    "image_bytes": ([None], tf.string),
-    "seed": ([None], tf.int64),
-    "region_seed": ([None], tf.int64),
-    "seeds": ([None, None], tf.int64),
-    "share": ([None], tf.float64),
-}
-
-
-def _spec(name, kind=None, shape=None):
-    default, dtype = _SPECS[kind or name]
-    return tf.TensorSpec(shape or default, dtype, name=name)
-
-
 def _traced(network, name):
-    """The signature `name`: the method of this name, behind checks of its inputs' ranks."""
-    specs = network.inputs(name)
+    """The signature `name`: the method of this name, with checks of the ranks of its inputs."""
+    kinds = _KINDS | {"vector": ([None, network.vector_channels], tf.float32)}
+    specs = [tf.TensorSpec(*kinds[kind], name=key) for key, kind in _INPUTS[name].items()]
 
     def signature(*tensors):
         # Loaded signatures let a wrong rank through.
@@ -95,7 +103,7 @@ def _traced(network, name):
 
 
 class _Networks:
-    """What the signatures do, one method each."""
+    """The signatures, one method each."""
 
     def __init__(self, model, max_pixels):
         self._config, self._max_pixels = model.config.model, max_pixels
@@ -113,44 +121,21 @@ class _Networks:
             autograph=False,
         )
 
-    def inputs(self, name):
-        """`tf.TensorSpec`s of a signature."""
-        noise = tf.TensorSpec([None, self.vector_channels], tf.float32, name="noise")
-        label_map, seed, label_map_bytes, image_bytes = map(
-            _spec, ("label_map", "seed", "label_map_bytes", "image_bytes")
-        )
-        return {
-            "serving_default": [label_map, seed],
-            "synthesize": [label_map],
-            "noise": [label_map, noise],
-            "resample": [label_map, seed, _spec("region"), _spec("region_seed")],
-            "segment": [_spec("image")],
-            "recreate": [_spec("image"), seed],
-            "png": [label_map_bytes, seed],
-            "png_edit": [
-                *(label_map_bytes, _spec("noise_index_bytes")),
-                *(_spec("seed", "seeds"), _spec("other_seed", "seeds"), _spec("share")),
-            ],
-            "png_resample": [*(label_map_bytes, seed, _spec("region_bytes"), _spec("region_seed"))],
-            "png_segment": [image_bytes],
-            "png_recreate": [image_bytes, seed],
-        }[name]
-
     # === Numbers in and out ===
 
     def serving_default(self, label_map, seed):
-        label_map, seed = behind(
+        label_map, seed = checked(
             [*self._checks(label_map), *same_batch(label_map=label_map, seed=seed)], label_map, seed
         )
-        return {"image": self._painted(label_map, seed)}
+        return {"image": self._of_seed(label_map, seed)}
 
     def synthesize(self, label_map):
         return self.serving_default(label_map, tf.zeros(tf.shape(label_map)[:1], tf.int64))
 
     def noise(self, label_map, noise):
         checks = [*same_batch(label_map=label_map, noise=noise), *finite("noise", noise)]
-        label_map, noise = behind([*self._checks(label_map), *checks], label_map, noise)
-        return {"image": self._paint_vectors(label_map, noise)}
+        label_map, noise = checked([*self._checks(label_map), *checks], label_map, noise)
+        return {"image": self._image(label_map, noise)}
 
     def resample(self, label_map, seed, region, region_seed):
         checks = [
@@ -158,26 +143,27 @@ class _Networks:
             *same_size("region", region, "label_map", label_map),
             *same_batch(label_map=label_map, seed=seed, region_seed=region_seed),
         ]
-        label_map, region, *seeds = behind(checks, label_map, region, seed, region_seed)
-        index, vectors = tf.cast(region != 0, tf.int32), self._vectors(tf.stack(seeds, axis=1))
-        return {"image": self._paint(label_map, index, vectors)}
+        label_map, region, *seeds = checked(checks, label_map, region, seed, region_seed)
+        vectors = self._vectors(tf.stack(seeds, axis=1))
+        noise = IndexedNoise(tf.cast(region != 0, tf.int32), vectors)
+        return {"image": self._image(label_map, noise)}
 
     def segment(self, image):
         label_map, fake = self._segmented(image, "image")
         return {"label_map": label_map, "fake_probability": fake}
 
     def recreate(self, image, seed):
-        image, seed = behind(same_batch(image=image, seed=seed), image, seed)
+        image, seed = checked(same_batch(image=image, seed=seed), image, seed)
         label_map, _ = self._segmented(image, "image", self._config.generator_stride)
-        return {"image": self._painted(label_map, seed), "label_map": label_map}
+        return {"image": self._of_seed(label_map, seed), "label_map": label_map}
 
     # === Pictures as bytes ===
 
     def png(self, label_map_bytes, seed):
         checks = same_batch(label_map_bytes=label_map_bytes, seed=seed)
-        label_map_bytes, seed = behind(checks, label_map_bytes, seed)
+        label_map_bytes, seed = checked(checks, label_map_bytes, seed)
         label_map = self._label_map(label_map_bytes)
-        return {"image_bytes": graph_pictures.encode_images(self._painted(label_map, seed))}
+        return {"image_bytes": graph_pictures.encode_images(self._of_seed(label_map, seed))}
 
     def png_edit(self, label_map_bytes, noise_index_bytes, seed, other_seed, share):
         checks = [
@@ -190,15 +176,16 @@ class _Networks:
             *same_size("other_seed", other_seed, "seed", seed),
             *within("share", share, 0.0, 1.0),
         ]
-        label_map_bytes, noise_index_bytes, seed, other_seed, share = behind(
+        label_map_bytes, noise_index_bytes, seed, other_seed, share = checked(
             checks, label_map_bytes, noise_index_bytes, seed, other_seed, share
         )
         label_map = self._label_map(label_map_bytes)
         index = self._beside(label_map, noise_index_bytes, "noise_index_bytes")
         numbers = in_range("noise_index_bytes", index, tf.shape(seed)[1], "numbers of seeds")
-        index = behind(numbers, index)
+        index = checked(numbers, index)
         vectors = _between(self._vectors(seed), self._vectors(other_seed), share)
-        return {"image_bytes": graph_pictures.encode_images(self._paint(label_map, index, vectors))}
+        image = self._image(label_map, IndexedNoise(index, vectors))
+        return {"image_bytes": graph_pictures.encode_images(image)}
 
     def png_resample(self, label_map_bytes, seed, region_bytes, region_seed):
         checks = same_batch(
@@ -207,7 +194,7 @@ class _Networks:
             region_bytes=region_bytes,
             region_seed=region_seed,
         )
-        label_map_bytes, region_bytes = behind(checks, label_map_bytes, region_bytes)
+        label_map_bytes, region_bytes = checked(checks, label_map_bytes, region_bytes)
         label_map = self._label_map(label_map_bytes)
         region = self._beside(label_map, region_bytes, "region_bytes")
         image = self.resample(label_map, seed, region, region_seed)["image"]
@@ -219,11 +206,11 @@ class _Networks:
 
     def png_recreate(self, image_bytes, seed):
         checks = same_batch(image_bytes=image_bytes, seed=seed)
-        image_bytes, seed = behind(checks, image_bytes, seed)
+        image_bytes, seed = checked(checks, image_bytes, seed)
         image, stride = self._photographs(image_bytes), self._config.generator_stride
         label_map, _ = self._segmented(image, "image_bytes", stride)
         return {
-            "image_bytes": graph_pictures.encode_images(self._painted(label_map, seed)),
+            "image_bytes": graph_pictures.encode_images(self._of_seed(label_map, seed)),
             "label_map_bytes": graph_pictures.encode_ids(label_map),
         }
 
@@ -235,39 +222,32 @@ class _Networks:
 
     def _label_map(self, contents):
         label_map = graph_pictures.decode_ids(contents, "label_map_bytes", self._max_pixels)
-        return behind(self._checks(label_map, "label_map_bytes"), label_map)
+        return checked(self._checks(label_map, "label_map_bytes"), label_map)
 
     def _beside(self, label_map, contents, name):
         values = graph_pictures.decode_ids(contents, name, self._max_pixels)
-        return behind(same_size(name, values, "label_map_bytes", label_map), values)
+        return checked(same_size(name, values, "label_map_bytes", label_map), values)
 
     def _photographs(self, contents):
         values = graph_pictures.decode_photographs(contents, "image_bytes", self._max_pixels)
         return tf.cast(values, tf.float32) / 127.5 - 1.0
 
     def _segmented(self, image, name, stride=1):
-        """Label maps and probabilities of images with sides that divide by `stride`, too."""
+        """Label maps and probabilities of images whose sides divide by `stride`, too."""
         stride = max(stride, self._config.discriminator_stride)  # both are powers of two
         checks = [
             *sides(name, tf.shape(image), stride, self._max_pixels),
             *within(name, image, -1.0, 1.0),
         ]
-        return self._discriminator(behind(checks, image))
+        return self._discriminator(checked(checks, image))
 
-    def _painted(self, label_map, seed):
-        """Images of a seed each; unused without noise."""
-        if not self.vector_channels:
-            return tf.cast(self._generator(label_map), tf.float32)
-        return self._paint_vectors(label_map, self._vectors_of_seeds(seed))
+    def _of_seed(self, label_map, seed):
+        """Images of a seed each; without noise the seeds are unused."""
+        noise = self._vectors_of_seeds(seed) if self.vector_channels else None
+        return self._image(label_map, noise)
 
-    def _paint_vectors(self, label_map, vectors):
-        """Images of a noise vector [B, Z] each; by one graph with local noise, if there is any."""
-        if not self.local_noise:
-            return tf.cast(self._generator(label_map, vectors), tf.float32)
-        return self._paint(label_map, tf.zeros_like(label_map), vectors[:, None])
-
-    def _paint(self, label_map, index, vectors):
-        return tf.cast(self._generator.paint(label_map, index, vectors), tf.float32)
+    def _image(self, label_map, noise):
+        return tf.cast(self._generator(label_map, noise), tf.float32)
 
     def _vectors(self, seeds):
         """Noise vectors [B, K, Z] of seeds [B, K]."""
@@ -276,9 +256,9 @@ class _Networks:
 
 
 def _between(first, second, share):
-    """Vectors [B, K, Z] between others, as `editing.vector_paths` has them; `share`: [B]."""
+    """Vectors [B, K, Z] between others, as in `editing.vector_interpolation`; `share`: [B]."""
     share = share[:, None, None]
-    # In float64, what lies between equal vectors is rounded to these.
+    # In float64, interpolation between equal vectors is rounded to them.
     ends = tf.cast(first, tf.float64), tf.cast(second, tf.float64)
     mixed = tf.cast((1 - share) * ends[0] + share * ends[1], tf.float32)
     return tf.where(share == 0, first, tf.where(share == 1, second, mixed))

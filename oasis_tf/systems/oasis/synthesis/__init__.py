@@ -1,1 +1,1 @@
-"""Files in, images out: the work behind the `synthesize` command."""
+"""The `synthesize` command: images, edits and segmentations from files."""

@@ -1,36 +1,35 @@
 """A synthetic twin of a training split: its label maps with generated images, a data set again.
 
-The twin is a prepared data set like any other (`data/preparation.py` writes it: shards, then
-`dataset.json`, and goes on where it was interrupted), which says that it is synthetic. With it a
-segmenter learns from more images than were taken (ICLR 2021 names augmentation as a use).
+The twin is a prepared data set like any other, whose `dataset.json` says that it is synthetic.
+`data/preparation.py` writes it, and continues where it was interrupted. A segmenter can train on it
+beside the real images (ICLR 2021 names augmentation as a use).
 """
 
 import dataclasses
-import io
 import json
 import math
 import os
 
 import numpy as np
-from PIL import Image
 
 from oasis_tf.data import preparation, random_access
 from oasis_tf.data.examples import EncodedExample
 from oasis_tf.data.tfrecord import METADATA_FILE, PreparedDataset
+from oasis_tf.io.images import encode_png
 from oasis_tf.systems.oasis import editing
 from oasis_tf.systems.oasis.synthesis import outputs
-from oasis_tf.systems.oasis.synthesis.easel import Easel
+from oasis_tf.systems.oasis.synthesis.padded_model import PaddedModel
 from oasis_tf.systems.oasis.synthesis.scenes import Sizing
 
-# What is painted again after an interruption is a shard at most.
+# After an interruption, at most the images of one shard are generated again.
 EXAMPLES_PER_SHARD = 128
 SPLIT = "train"
-_LOOKED_AT = 100  # label maps, for a word on their sizes
+_LOOKED_AT = 100  # label maps, for a note on their sizes
 
 
 @dataclasses.dataclass(frozen=True)
 class AugmentationPlan:
-    """Everything checked, nothing painted yet."""
+    """What will be generated, with all checks done."""
 
     dataset: PreparedDataset
     sizing: Sizing
@@ -41,7 +40,7 @@ class AugmentationPlan:
     notes: tuple[str, ...] = ()
 
     def places(self):
-        """Where the records of the real images lie."""
+        """Places of the records of the real images."""
         return random_access.record_places(self.dataset, SPLIT)
 
 
@@ -57,14 +56,14 @@ def plan_augmentation(
     width=None,
     overwrite=False,
 ):
-    """Checks a twin before any work.
+    """Checks the request of a twin before any work.
 
     Args:
         config: `Config` of the model.
-        data_dir: prepared data set; None takes the one the model was trained on.
+        data_dir: prepared data set; None takes the one that the model was trained on.
         output_dir: folder of the twin, made when needed.
-        seed, num_samples: image i of the split is painted with noise seeds `seed + i`,
-            `seed + i + n`, ..., where n images are in the split: `num_samples` twins of each.
+        seed, num_samples: image i of the n in the split is generated `num_samples` times, with
+            noise seeds `seed + i`, `seed + i + n`, ...
         size, height, width: see `Sizing.chosen`; with "native", label maps stay as they are.
         overwrite: whether a data set in `output_dir` may be replaced.
 
@@ -73,22 +72,14 @@ def plan_augmentation(
     """
     if num_samples < 1:
         raise ValueError(f"`num_samples` must be at least 1. Received: num_samples={num_samples}")
-    if num_samples > 1 and not config.model.vector_channels:
-        raise ValueError(
-            "This model has no noise (noise_channels=0): it paints one image for a label map. "
-            "Leave out --num_samples."
-        )
+    if num_samples > 1:
+        config.model.check_noise("generate several images of a label map (--num_samples)")
     sizing = Sizing.chosen(config, size, height, width)
     dataset = PreparedDataset.load(data_dir or config.data.data_dir)
-    if dataset.label_space.class_names != config.label_space.class_names:
-        raise ValueError(
-            "The model and the data set must have the same classes. Received: a model of "
-            f"{config.label_space.num_classes} classes and a data set of "
-            f"{dataset.label_space.num_classes} classes in {dataset.data_dir}."
-        )
+    dataset.check_classes(config.label_space)
     if os.path.realpath(dataset.data_dir) == os.path.realpath(output_dir):
         raise ValueError(
-            f"The twin must lie in another folder than the data set it is made from: {output_dir}"
+            f"The twin must be in another folder than the data set it is made from: {output_dir}"
         )
     if os.path.isfile(os.path.join(output_dir, METADATA_FILE)) and not overwrite:
         raise ValueError(
@@ -116,11 +107,11 @@ def augment(model, plan, model_dir):
             continue.
     """
     identity = outputs.model_identity(model)
-    painter = _Painter(Easel(model, plan.sizing), plan.sizing, identity)
+    generation = _Generation(PaddedModel(model, plan.sizing), plan.sizing, identity)
     places = plan.places()
     keys = [place.fields()[0] for place in places]
     sources = [
-        _Twin(f"{key}_seed{seed}", place, seed, painter)
+        _Twin(f"{key}_seed{seed}", place, seed, generation)
         for seed, (key, place) in enumerate(
             list(zip(keys, places, strict=True)) * plan.num_samples, plan.seed
         )
@@ -146,52 +137,47 @@ def augment(model, plan, model_dir):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Painter:
+class _Generation:
     """What all twins have in common."""
 
-    easel: Easel
+    model: PaddedModel
     sizing: Sizing
     identity: dict
 
     def __call__(self, label_map, seed):
-        channels = self.easel.noise_channels
+        channels = self.model.noise_channels
 
         def fields(shape):
             yield editing.image_noise(*shape, seed, channels) if channels else None
 
-        (image,) = self.easel.paint(label_map, fields)
+        (image,) = self.model.generate(label_map, fields)
         return image
 
 
 @dataclasses.dataclass(frozen=True)
 class _Twin:
-    """An example whose image is painted (see `data.examples.Source`)."""
+    """An example whose image is generated (see `data.examples.Source`)."""
 
     key: str
     place: random_access.RecordPlace
     seed: int
-    painter: _Painter
+    generation: _Generation
 
     def check(self):
         return None
 
     def encode(self, label_space):
-        label_map = self.painter.sizing.label_map(self.place.read_label()[1])
+        label_map = self.generation.sizing.label_map(self.place.read_label()[1])
         height, width = label_map.shape
         pixels = np.bincount(label_map.ravel(), minlength=label_space.num_classes)
-        image = _png(self.painter(label_map, self.seed))
-        return EncodedExample(self.key, image, "png", _png(label_map), height, width, pixels)
+        image = encode_png(self.generation(label_map, self.seed))
+        label = encode_png(label_map)
+        return EncodedExample(self.key, image, "png", label, height, width, pixels)
 
     def identity(self):
         place = dataclasses.asdict(self.place) | {"shard_path": None}
-        painter = [self.painter.identity, dataclasses.asdict(self.painter.sizing)]
-        return json.dumps([self.key, place, self.seed, painter], sort_keys=True)
+        common = [self.generation.identity, dataclasses.asdict(self.generation.sizing)]
+        return json.dumps([self.key, place, self.seed, common], sort_keys=True)
 
     def num_bytes(self):
         return self.place.end - self.place.start
-
-
-def _png(pixels):
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()

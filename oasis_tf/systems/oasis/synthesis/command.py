@@ -1,23 +1,23 @@
-"""Command: paint images from label maps, edit them, recreate photographs.
+"""Command: generate images from label maps, edit them, recreate photographs.
 
     python -m oasis_tf.synthesize --model_dir=DIR --labels=FILE|DIR --output=DIR
 
-paints every label PNG once for each of the seeds `--seed`, ..., `--seed` + `--num_samples` - 1,
-into `STEM_seedSEED.png`. Label PNGs hold raw ids, or colours of the data set's palette. The same
-label map and seed always give the same image. With
+generates an image of every label PNG for each of the seeds `--seed`, ..., `--seed` +
+`--num_samples` - 1, in `STEM_seedSEED.png`. Label PNGs hold raw ids, or colours of the data set's
+palette. The same label map and seed always give the same image. With
 
-    --resample_classes=sky,tree   samples differ from the first in these classes only
-    --region=MASK.png             samples differ from the first inside the mask only
+    --resample_classes=sky,tree   samples differ from the first only in these classes
+    --region=MASK.png             samples differ from the first only inside the mask
     --interpolate=K               K frames from each seed to the next, also inside classes or a mask
     --style=FILE|DIR              in the style of images, by a model with an image encoder
     --from_images=FILE|DIR        photographs instead of labels: the discriminator segments them
-    --segment_only                ... and that is all: label PNGs of raw ids, STEM.png
-    --labelmix                    the figure of LabelMix: real, fake, mask, mixed, what D sees
+    --segment_only                with --from_images: only label PNGs of raw ids, STEM.png
+    --labelmix                    the figure of LabelMix: real, fake, mask, mixed, D's logits
     --augment                     a synthetic twin of a whole training split, prepared to train on
 
-Names tell what was done: `STEM_seed3_sky-tree_seed7.png` is the image of seed 3 with the sky and
-the trees of seed 7. Nothing that exists is replaced unless `--overwrite` is given;
-`--skip_existing` goes on with what is missing.
+Names of files state the edit: `STEM_seed3_sky-tree_seed7.png` is the image of seed 3 with the sky
+and the trees of seed 7. No file is replaced unless `--overwrite` is given; `--skip_existing`
+continues with the missing files.
 """
 
 from absl import flags
@@ -33,7 +33,7 @@ def define_flags(flag_values):
     where = {"flag_values": flag_values}
     flags.DEFINE_string("model_dir", None, "Model directory.", required=True, **where)
     flags.DEFINE_string(
-        "output", None, "Folder for what is written, made when needed.", required=True, **where
+        "output", None, "Folder for the outputs, made when needed.", required=True, **where
     )
     common_flags.define_checkpoint_flag(flag_values)
     _define_inputs(where)
@@ -63,8 +63,8 @@ def _define_inputs(where):
         None,
         ["crop", "native"],
         "crop: everything is resized to the training crop, or to --height and --width. native: "
-        "every file keeps its size; sides that the networks do not take are padded for painting "
-        "and cut back. Default: crop; native for --augment.",
+        "every file keeps its size; sides that the networks do not take are padded, and the images "
+        "are cropped. Default: crop; native for --augment.",
         **where,
     )
     flags.DEFINE_integer(
@@ -88,14 +88,14 @@ def _define_samples(where):
     flags.DEFINE_string(
         "style",
         None,
-        "Photograph, or folder of photographs: samples are painted in the style of each, by the "
-        "image encoder of the model (STEM_style-NAME_seedSEED.png).",
+        "Photograph, or folder of photographs: samples take the style of each, by the image "
+        "encoder of the model (STEM_style-NAME_seedSEED.png).",
         **where,
     )
     flags.DEFINE_list(
         "resample_classes",
         None,
-        "Class names (or raw ids): the first sample is the base, the others differ in these only.",
+        "Class names (or raw ids): the first sample is the base, the others differ only in these.",
         **where,
     )
     flags.DEFINE_string(
@@ -109,14 +109,14 @@ def _define_samples(where):
         "interpolate", None, "Frames from each seed to the next.", lower_bound=2, **where
     )
     flags.DEFINE_enum(
-        "interpolation", "linear", ["linear", "spherical"], "Way between noise vectors.", **where
+        "interpolation", "linear", ["linear", "spherical"], "Path between noise vectors.", **where
     )
-    flags.DEFINE_integer("batch_size", 8, "Images painted at a time.", lower_bound=1, **where)
+    flags.DEFINE_integer("batch_size", 8, "Images generated at a time.", lower_bound=1, **where)
 
 
 def _define_other_work(where):
     flags.DEFINE_bool(
-        "segment_only", False, "With --from_images: write label PNGs, paint nothing.", **where
+        "segment_only", False, "With --from_images: write label PNGs, no images.", **where
     )
     flags.DEFINE_bool(
         "labelmix",
@@ -152,7 +152,7 @@ def _define_outputs(where):
     flags.DEFINE_bool(
         "skip_existing",
         False,
-        "Keep files that exist and were made by the same request, make the missing ones.",
+        "Keep files that exist and were made by the same request; make the missing ones.",
         **where,
     )
     flags.DEFINE_string(
@@ -171,7 +171,7 @@ def _define_outputs(where):
 
 
 def main(argv):
-    """Checks everything, loads the model, works."""
+    """Checks the request, loads the model, does the work."""
     del argv
     from oasis_tf.systems.oasis.synthesis import modes
 
@@ -190,7 +190,7 @@ def main(argv):
 
 
 def _given(args, names):
-    """Names of the flags that are given and say something."""
+    """Names of the given flags, without switches that are off."""
     given = {name for name in names if args[name].present}
     return given - {name for name in _SWITCHES if not args[name].value}
 
@@ -203,7 +203,7 @@ def _wrote(args):
     return lambda written: f"Wrote {len(written)} files to {args.output}"
 
 
-def _paint(args, config):
+def _generate(args, config):
     from oasis_tf.systems.oasis.synthesis import generation
 
     plan = generation.plan_synthesis(
@@ -274,8 +274,8 @@ def _augment(args, config):
 
 
 _WORK = {
-    "labels": _paint,
-    "from_images": _paint,
+    "labels": _generate,
+    "from_images": _generate,
     "segment_only": _segment,
     "labelmix": _labelmix,
     "augment": _augment,

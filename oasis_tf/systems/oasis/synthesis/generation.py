@@ -1,10 +1,10 @@
-"""Label files or photographs in, images out: the work behind the `synthesize` command."""
+"""Images from label files or photographs: the main mode of `synthesize`."""
 
-import dataclasses
 import functools
 import os
 
 from oasis_tf.io import images
+from oasis_tf.io.files import file_sha256
 from oasis_tf.io.progress import progress_bar
 from oasis_tf.systems.oasis.synthesis import outputs
 from oasis_tf.systems.oasis.synthesis.plan import SynthesisPlan as SynthesisPlan
@@ -14,59 +14,59 @@ GRID_ROWS = 16
 
 
 def synthesize(model, plan, *, batch_size=8):
-    """Paints all images of a plan.
+    """Generates all images of a plan.
 
     Args:
         model: `OASIS`.
         plan: `SynthesisPlan`.
-        batch_size: images painted at a time; does not change them.
+        batch_size: images generated at a time; does not change them.
 
     Returns:
-        list of the paths of all outputs, those included that were kept.
+        list of the paths of all outputs, including those that were kept.
 
     Raises:
         ValueError: with `skip_existing`, a file of another request; nothing is written then.
     """
-    from oasis_tf.systems.oasis.synthesis.easel import Easel  # TensorFlow: only for work
+    from oasis_tf.systems.oasis.synthesis.padded_model import PaddedModel  # TensorFlow
 
     folder = outputs.PictureFolder(_requests(model, plan), plan.skip_existing)
-    easel = Easel(model, plan.sizing, plan.label_format, batch_size)
+    padded_model = PaddedModel(model, plan.sizing, batch_size)
     sheet = []
     with progress_bar(len(plan.picture_paths()), "image", "synthesize") as progress:
         for scene in plan.scenes:
-            work = _SceneWork(easel, plan, scene, folder, progress)
+            work = _SceneWork(padded_model, plan, scene, folder, progress)
             for series in plan.variation.series():
                 on_sheet = plan.grid and plan.grid not in folder.kept and len(sheet) < GRID_ROWS
-                pictures = work.paint(series, needed=on_sheet)
+                pictures = work.generate(series, needed=on_sheet)
                 if on_sheet:
-                    sheet.append([*work.heading(), *pictures])
+                    heading = work.heading(model.label_space)
+                    sheet.append([*heading, *pictures])
     if sheet:
         folder.write(plan.grid, images.contact_sheet(sheet))
     return plan.outputs()
 
 
 class _SceneWork:
-    """One scene on its way to its pictures; what is not needed is not computed."""
+    """The pictures of one scene; what is not needed is not computed."""
 
-    def __init__(self, easel, plan, scene, folder, progress):
-        self._easel, self._plan, self._scene = easel, plan, scene
+    def __init__(self, model, plan, scene, folder, progress):
+        self._model, self._plan, self._scene = model, plan, scene
         self._folder, self._progress = folder, progress
 
     @functools.cached_property
     def _label_map(self):
-        return self._easel.label_map(self._scene)
+        files, scene = self._plan.files, self._scene
+        if scene.label_path is None:
+            return self._model.segment(files.photograph(scene))
+        return files.label_map(scene)
 
-    @functools.cached_property
-    def _region(self):
-        return self._plan.variation.region(self._label_map, self._easel.mask(self._scene))
+    def heading(self, label_space):
+        """The first tiles of a row of the contact sheet: photograph, label colours."""
+        photograph = [self._plan.files.photograph(self._scene)] if self._scene.photo_path else []
+        return [*photograph, label_space.colorize(self._label_map)]
 
-    def heading(self):
-        """What stands in front of a row of the contact sheet: photograph, label colours."""
-        photograph = [self._easel.photograph(self._scene)] if self._scene.photo_path else []
-        return [*photograph, self._easel.model.label_space.colorize(self._label_map)]
-
-    def paint(self, series, needed=False):
-        """Writes the pictures of a series that are missing, and its animations.
+    def generate(self, series, needed=False):
+        """Writes the missing pictures of a series, and its animations.
 
         Returns:
             list of uint8 [H, W, 3], all pictures of the series, if they are needed; or empty.
@@ -79,40 +79,42 @@ class _SceneWork:
         ]
         todo = {path: p for path, p in paths.items() if path not in self._folder.kept}
         self._progress.update(len(paths) - len(todo))
-        painted = {}
-        for path, image in zip(todo, self._painted(todo.values()), strict=True):
+        made = {}
+        for path, image in zip(todo, self._images(todo.values()), strict=True):
             self._folder.write(path, image)
             self._progress.update()
             if needed or animations:
-                painted[path] = image
+                made[path] = image
         if not (needed or animations):
             return []
-        pictures = [painted[p] if p in painted else images.read_photograph(p) for p in paths]
+        pictures = [made[p] if p in made else images.read_photograph(p) for p in paths]
         for path in animations:
             images.write_animation(path, pictures, self._plan.frame_ms)
         return pictures
 
-    def _painted(self, pictures):
+    def _images(self, pictures):
         if not pictures:
             return
-        easel, variation = self._easel, self._plan.variation
-        region = None if self._region is None else easel.pad(self._region)
+        model, variation = self._model, self._plan.variation
+        region = variation.region(self._label_map, self._plan.files.mask(self._scene))
+        region = None if region is None else self._plan.sizing.padded(region)
 
         def fields(shape):
+            channels = model.noise_channels
             for picture in pictures:
-                channels = easel.noise_channels
                 if picture.style:
-                    yield easel.style(picture.style, picture.seed, shape)
+                    photograph = images.read_photograph(picture.style)
+                    yield model.style(photograph, picture.seed, shape)
                 else:
                     yield variation.field(picture, shape, region, channels) if channels else None
 
-        yield from easel.paint(self._label_map, fields)
+        yield from model.generate(self._label_map, fields)
 
 
 def _requests(model, plan):
     """What decides the pixels of every PNG file, by its path."""
-    common = {"model": outputs.model_identity(model), "sizing": dataclasses.asdict(plan.sizing)}
-    digest = functools.cache(outputs.file_digest)
+    common = outputs.common_request(model, plan.sizing)
+    digest = functools.cache(lambda path: path and file_sha256(path))
     found = {}
     for path, (scene, picture) in plan.picture_paths().items():
         found[path] = common | {

@@ -1,4 +1,4 @@
-"""The papers' figure of LabelMix (ICLR 2021, Fig. L): real, fake, mask, mixed, and what D sees."""
+"""The papers' figure of LabelMix (ICLR 2021, Fig. L): real, fake, mask, mixed, and D's logits."""
 
 import dataclasses
 import itertools
@@ -8,17 +8,19 @@ import numpy as np
 
 from oasis_tf.data import random_access
 from oasis_tf.data.tfrecord import PreparedDataset
-from oasis_tf.io import images, label_files, output_paths
+from oasis_tf.io import images, output_paths
+from oasis_tf.io.files import file_sha256
 from oasis_tf.io.progress import progress_bar
 from oasis_tf.systems.oasis import losses, noise
 from oasis_tf.systems.oasis.models.oasis import to_float_image
 from oasis_tf.systems.oasis.synthesis import outputs, scenes
+from oasis_tf.systems.oasis.synthesis.input_files import InputFiles
 from oasis_tf.systems.oasis.synthesis.scenes import Sizing
 
 COLUMNS = ("label map", "real", "fake", "mask", "mixed", "D of mixed", "mix of D")
 FAKE_COLOUR = (0, 0, 0)
 GRID_ROWS = 16
-_LAST_DRAW = 64  # of bits, after which a map counts as one that they cannot part
+_MOST_DRAWS = 64  # of bits, before a map counts as one of a single class
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +28,7 @@ class FileScene:
     """A photograph and its label file."""
 
     scene: scenes.Scene
+    files: InputFiles
     label_format: str
 
     @property
@@ -34,13 +37,15 @@ class FileScene:
 
     def identity(self):
         files = self.scene.label_path, self.scene.photo_path
-        return [*map(outputs.file_digest, files), self.label_format]
+        return [*map(file_sha256, files), self.label_format]
 
-    def read(self, label_space):
-        """(image uint8 [H, W, 3], model ids [h, w])."""
-        path = self.scene.label_path
-        label_map = label_files.read_label_map(path, label_space, self.label_format)
-        return images.read_photograph(self.scene.photo_path), label_map
+    def read(self):
+        """(image uint8 [H, W, 3], model ids [H, W]) at the size of the output."""
+        return self.files.photograph(self.scene), self.files.label_map(self.scene)
+
+    def sizes(self):
+        """(height, width) of the photograph and of the label map."""
+        return self.files.photograph_size(self.scene), self.files.size(self.scene)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,19 +54,25 @@ class RecordScene:
 
     stem: str
     place: random_access.RecordPlace
+    sizing: Sizing
 
     def identity(self):
         return [self.place.shard_sha256, self.place.start]
 
-    def read(self, label_space):
-        """(image uint8 [H, W, 3], model ids [H, W])."""
-        del label_space
-        return self.place.read()[1:]
+    def read(self):
+        """(image uint8 [H, W, 3], model ids [H, W]) at the size of the output."""
+        _, image, label_map = self.place.read()
+        return self.sizing.photograph(image), self.sizing.label_map(label_map)
+
+    def sizes(self):
+        """(height, width) of the image and of the label map."""
+        _, image, label_map = self.place.read()
+        return image.shape[:2], label_map.shape
 
 
 @dataclasses.dataclass(frozen=True)
 class LabelMixPlan:
-    """Everything checked, nothing painted yet; a figure is `STEM_seedSEED_labelmix.png`."""
+    """What will be drawn, with all checks done; a figure is `STEM_seedSEED_labelmix.png`."""
 
     scenes: tuple
     seeds: tuple[int, ...]
@@ -107,8 +118,8 @@ def plan_labelmix(
         config: `Config` of the model.
         output_dir: folder of the figures, made when needed.
         labels, from_images: label PNGs and photographs, pairs of one stem each; or neither.
-        data_dir: prepared data set whose first validation images are taken otherwise; None takes
-            the one the model was trained on.
+        data_dir: prepared data set, whose first validation images are taken if there are no files;
+            None takes the data set that the model was trained on.
         num_scenes: how many of them.
         seed, num_samples: seeds of noise and of the classes' bits, a figure for each.
         size, height, width, label_format, grid, overwrite, skip_existing: as of `plan_synthesis`.
@@ -128,45 +139,46 @@ def plan_labelmix(
             "`num_samples` and `num_scenes` must be at least 1. "
             f"Received: num_samples={num_samples}, num_scenes={num_scenes}"
         )
+    sizing = Sizing.chosen(config, size, height, width, needs_discriminator=True)
     if labels:
-        found = [FileScene(one, label_format) for one in scenes.find_scenes(labels, from_images)]
+        files = InputFiles(sizing, config.label_space, label_format)
+        pairs = scenes.find_scenes(labels, from_images)
+        found = [FileScene(pair, files, label_format) for pair in pairs]
     else:
-        found = _records(data_dir or config.data.data_dir, config, num_scenes)
+        found = _records(data_dir or config.data.data_dir, config, sizing, num_scenes)
     plan = LabelMixPlan(
         tuple(found),
         tuple(range(seed, seed + num_samples)),
-        Sizing.chosen(config, size, height, width, needs_discriminator=True),
+        sizing,
         os.fspath(output_dir),
         grid and os.fspath(grid),
         skip_existing,
     )
     output_paths.check_folder(output_dir)
-    if grid and not plan.grid.lower().endswith(".png"):
-        raise ValueError(f"The contact sheet must be a .png file. Received: {grid}")
+    outputs.check_grid(grid)
     inputs = [path for one in found if isinstance(one, FileScene) for path in one.scene.inputs]
     output_paths.check_outputs(
         plan.outputs(), inputs, overwrite=overwrite, skip_existing=skip_existing
     )
-    note = plan.sizing.says([_checked_size(one, config.label_space, plan) for one in found])
+    note = sizing.says([_checked_size(one, sizing) for one in found])
     return dataclasses.replace(plan, notes=(note,) if note else ())
 
 
-def _records(data_dir, config, num_scenes):
+def _records(data_dir, config, sizing, num_scenes):
     prepared = PreparedDataset.load(data_dir)
-    if prepared.label_space.class_names != config.label_space.class_names:
-        raise ValueError(f"The model and the data set must have the same classes: {data_dir}")
+    prepared.check_classes(config.label_space)
     places = random_access.record_places(prepared, "val")[:num_scenes]
-    return [RecordScene(place.fields()[0].replace("/", "_"), place) for place in places]
+    return [RecordScene(place.fields()[0].replace("/", "_"), place, sizing) for place in places]
 
 
-def _checked_size(scene, label_space, plan):
-    image, label_map = scene.read(label_space)
-    if plan.sizing.size is None and image.shape[:2] != label_map.shape:
+def _checked_size(scene, sizing):
+    image, label_map = scene.sizes()
+    if sizing.size is None and image != label_map:
         raise ValueError(
             f"With --size=native a photograph and its label map must have one size. Received: "
-            f"{scene.stem} of {image.shape[:2]} and {label_map.shape}."
+            f"{scene.stem} of {image} and {label_map}."
         )
-    return image.shape[:2]
+    return image
 
 
 # === Work ===
@@ -175,11 +187,11 @@ def _checked_size(scene, label_space, plan):
 def labelmix_figures(model, plan):
     """Writes the figures of a plan: a row of `COLUMNS` each.
 
-    The mask is white where the pixel is real. What D sees is coloured by its likeliest channel, all
-    N + 1 of them, "fake" in black.
+    The mask is white where the pixel is real. D's logits are shown as the colour of the likeliest
+    of all N + 1 channels, "fake" in black.
 
     Returns:
-        list of the paths of all outputs, those included that were kept.
+        list of the paths of all outputs, including those that were kept.
     """
     requests = _requests(model, plan)
     folder = outputs.PictureFolder(requests, plan.skip_existing)
@@ -188,9 +200,7 @@ def labelmix_figures(model, plan):
         for path, (scene, seed) in plan.figures().items():
             on_sheet = plan.grid and plan.grid not in folder.kept and len(rows) < GRID_ROWS
             if path not in folder.kept or on_sheet:
-                image, label_map = scene.read(model.label_space)
-                sized = plan.sizing.photograph(image), plan.sizing.label_map(label_map)
-                rows.append(figure_row(model, plan.sizing, *sized, seed))
+                rows.append(figure_row(model, plan.sizing, *scene.read(), seed))
                 folder.write(path, images.contact_sheet(rows[-1:]))
                 rows = rows[:GRID_ROWS] if plan.grid else []
             progress.update()
@@ -204,7 +214,7 @@ def figure_row(model, sizing, image, label_map, seed):
 
     Args:
         model: `OASIS`.
-        sizing: `Sizing`, by whose multiple the arrays are padded for the networks.
+        sizing: `Sizing`, which pads the arrays for the networks.
         image: uint8 [H, W, 3].
         label_map: model ids [H, W].
         seed: of the noise and of the bits.
@@ -226,11 +236,11 @@ def figure_row(model, sizing, image, label_map, seed):
 
 
 def draw_mask(label_map, seed, num_classes):
-    """LabelMix mask [B, H, W, 1] of the first draw of bits that leaves real and fake pixels.
+    """LabelMix mask [B, H, W, 1] of the first bits that give both real and fake pixels.
 
-    A label map of one class cannot be parted; it keeps the last draw.
+    A label map of a single class has no such bits; it keeps the last ones.
     """
-    for step in range(_LAST_DRAW):
+    for step in range(_MOST_DRAWS):
         bits = noise.labelmix_bits(seed, step, num_classes)
         mask = np.asarray(losses.labelmix_mask(label_map, bits))
         if mask.min() < mask.max():
@@ -244,7 +254,7 @@ def _channel_colours(logits, label_space):
 
 
 def _requests(model, plan):
-    common = {"model": outputs.model_identity(model), "sizing": dataclasses.asdict(plan.sizing)}
+    common = outputs.common_request(model, plan.sizing)
     found = {
         path: common | {"labelmix_of": scene.identity(), "seed": seed}
         for path, (scene, seed) in plan.figures().items()

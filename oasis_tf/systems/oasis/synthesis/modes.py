@@ -1,4 +1,4 @@
-"""Which flags of `synthesize` go together. Nothing here needs TensorFlow or a model."""
+"""The modes of `synthesize`, and the flags of each. Nothing here needs TensorFlow or a model."""
 
 EVERYWHERE = {"model_dir", "output", "checkpoint", "size", "height", "width", "overwrite"}
 _LABELS = {"labels", "label_format"}
@@ -12,7 +12,7 @@ _EDITS = {
     "animation",
     "frame_ms",
 }
-# What is done, and the flags that have a meaning then.
+# Mode -> the flags that it takes.
 MODES = {
     "labels": EVERYWHERE | _LABELS | _SAMPLES | _EDITS,
     "from_images": EVERYWHERE | {"from_images"} | _SAMPLES | _EDITS,
@@ -42,17 +42,17 @@ _NEED = (
 
 
 def choose_mode(given):
-    """What the given flags ask for.
+    """The mode that the given flags ask for.
 
     Args:
-        given: names of flags that were given, switches that are off left out.
+        given: names of the given flags, without switches that are off.
 
     Returns:
         one of `MODES`.
 
     Raises:
-        ValueError: flags that exclude each other, that need another, or that have no meaning for
-            what is asked.
+        ValueError: flags that exclude each other, that need another, or that the mode does not
+            take.
     """
     given = set(given)
     asked = [name for name in ("segment_only", "labelmix", "augment") if name in given]
@@ -63,7 +63,7 @@ def choose_mode(given):
             raise ValueError(f"--{one} and --{other} exclude each other. Give one.")
     for one, needed in _NEED:
         if one in given and needed not in given:
-            raise ValueError(f"--{one} has a meaning only with --{needed}. Give both, or drop it.")
+            raise ValueError(f"--{one} needs --{needed}. Give both, or drop it.")
     mode = asked[0] if asked else _plain_mode(given)
     useless = sorted(given - MODES[mode])
     if useless:
@@ -75,8 +75,8 @@ def _plain_mode(given):
     sources = sorted({"labels", "from_images"} & given)
     if len(sources) != 1:
         raise ValueError(
-            "Name what to paint: either --labels or --from_images (or ask for --labelmix or "
-            f"--augment). Received: {_listed(sources) or 'neither'}."
+            "Give either --labels or --from_images (or ask for --labelmix or --augment). "
+            f"Received: {_listed(sources) or 'neither'}."
         )
     return sources[0]
 

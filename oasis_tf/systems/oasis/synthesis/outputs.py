@@ -1,10 +1,11 @@
-"""Files that `synthesize` writes: none is replaced unasked, each tells what it was painted from.
+"""Files that `synthesize` writes: none is replaced unasked, each records its request.
 
-Every PNG file carries a text chunk, `oasis_tf`, with its request as JSON: the model (a digest of
-its weights and its step), the inputs (digests), seed and edit. So work that was interrupted goes
-on from what is there, and what belongs to another request is never taken for it.
+Every PNG file has a text chunk, `oasis_tf`, with its request as JSON: the model (a digest of its
+weights and its step), the inputs (digests), seed and edit. So interrupted work continues with the
+missing files, and a file of another request is never taken for one of this request.
 """
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -15,7 +16,7 @@ TEXT_KEY = "oasis_tf"
 
 
 def model_identity(model):
-    """What tells a loaded model from others: a dict of its step and a digest of its weights."""
+    """What identifies a loaded model: a dict of its step and a digest of its weights."""
     digest = hashlib.sha256()
     networks = (model.generator_ema, model.discriminator, model.encoder_ema)
     for network in (one for one in networks if one is not None):
@@ -25,12 +26,15 @@ def model_identity(model):
     return {"weights": digest.hexdigest()[:16], "step": int(model.step.numpy())}
 
 
-def file_digest(path):
-    """SHA-256 of a file, hexadecimal, or None for no file."""
-    if path is None:
-        return None
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def common_request(model, sizing):
+    """The part of a request that all outputs of a model at a `Sizing` share."""
+    return {"model": model_identity(model), "sizing": dataclasses.asdict(sizing)}
+
+
+def check_grid(path):
+    """Raises ValueError unless the path of a contact sheet ends in .png; None is no sheet."""
+    if path and not os.fspath(path).lower().endswith(".png"):
+        raise ValueError(f"The contact sheet must be a .png file. Received: {path}")
 
 
 def request_digest(requests):

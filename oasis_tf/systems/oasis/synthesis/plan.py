@@ -1,24 +1,26 @@
-"""What `synthesize` will paint and write, checked before any work."""
+"""What `synthesize` will generate and write, checked before any work."""
 
 import dataclasses
 import os
 from pathlib import Path
 
-from oasis_tf.io import images, label_files, output_paths
+from oasis_tf.io import images, output_paths
 from oasis_tf.systems.oasis.model_settings import missing_encoder
-from oasis_tf.systems.oasis.synthesis import scenes
+from oasis_tf.systems.oasis.synthesis import outputs, scenes
+from oasis_tf.systems.oasis.synthesis.input_files import InputFiles
 from oasis_tf.systems.oasis.synthesis.scenes import Scene, Sizing
 from oasis_tf.systems.oasis.synthesis.variations import Variation, edit_name, find_classes
 
 
 @dataclasses.dataclass(frozen=True)
 class SynthesisPlan:
-    """Everything checked, nothing painted yet.
+    """What will be generated, with all checks done.
 
     Attributes:
-        scenes: what is painted.
-        variation: how often, with which noise.
-        sizing: at which size.
+        scenes: the label maps or photographs.
+        variation: the images of each, and their noise.
+        sizing: their size.
+        files: reads the files of the scenes.
         output_dir: folder of the images.
         grid: path of the contact sheet, or None.
         animations: "gif", "webp" or both, of every interpolation.
@@ -31,6 +33,7 @@ class SynthesisPlan:
     scenes: tuple[Scene, ...]
     variation: Variation
     sizing: Sizing
+    files: InputFiles
     output_dir: str
     grid: str | None = None
     animations: tuple[str, ...] = ()
@@ -98,14 +101,14 @@ def plan_synthesis(
         config: `Config` of the model.
         labels: label PNG, or folder of label PNGs (with subfolders); or None.
         output_dir: folder for the images, made when needed.
-        from_images: photograph or folder of photographs, in the place of `labels`.
-        style: photograph or folder of photographs; images are painted in the style of each, by the
-            model's encoder.
+        from_images: photograph or folder of photographs, instead of `labels`.
+        style: photograph or folder of photographs; images take the style of each, by the model's
+            encoder.
         seed, num_samples: noise seeds `seed`, ..., `seed + num_samples - 1`.
-        resample_classes: names of classes; samples differ from the first in these alone.
-        region: mask PNG or folder of mask PNGs; samples differ from the first inside alone.
-        interpolate: K >= 2: in the place of samples, K frames from each seed to the next,
-            everywhere or inside the edit; 0: none.
+        resample_classes: names of classes; samples differ from the first only in these.
+        region: mask PNG or folder of mask PNGs; samples differ from the first only inside.
+        interpolate: K >= 2: instead of samples, K frames from each seed to the next, everywhere or
+            inside the edit; 0: none.
         spherical: whether to interpolate along the great circle.
         animations: of every interpolation: "gif", "webp" or both.
         frame_ms: milliseconds that a frame of an animation is shown.
@@ -123,15 +126,14 @@ def plan_synthesis(
     """
     _check_sources(config, labels, from_images)
     if resample_classes and region:
-        raise ValueError("--resample_classes and --region each say what to resample. Give one.")
+        raise ValueError("--resample_classes and --region both name what to resample. Give one.")
     classes = find_classes(resample_classes, config.label_space)
     edit = edit_name(classes, config.label_space) if classes else _region_name(region)
     styles = _find_styles(config, style, edit or interpolate)
     variation = Variation(seed, num_samples, classes, edit, interpolate, spherical, styles)
-    if not config.model.vector_channels and (edit or interpolate or num_samples > 1):
-        raise ValueError(
-            "This model has no noise (noise_channels=0): it paints one image for a label map. "
-            "Leave out --num_samples, --resample_classes, --region and --interpolate."
+    if edit or interpolate or num_samples > 1:
+        config.model.check_noise(
+            "vary an image (--num_samples, --resample_classes, --region, --interpolate)"
         )
     if edit and not config.model.local_noise:
         raise ValueError(
@@ -139,10 +141,12 @@ def plan_synthesis(
             f"{config.model.encoder}): no part of an image can have its own. Leave out "
             "--resample_classes and --region."
         )
+    sizing = Sizing.chosen(config, size, height, width, needs_discriminator=bool(from_images))
     plan = SynthesisPlan(
         tuple(scenes.find_scenes(labels, from_images, region)),
         variation,
-        Sizing.chosen(config, size, height, width, needs_discriminator=bool(from_images)),
+        sizing,
+        InputFiles(sizing, config.label_space, label_format),
         os.fspath(output_dir),
         grid and os.fspath(grid),
         tuple(animations),
@@ -165,15 +169,15 @@ def _check_sources(config, labels, from_images):
 
 
 def _find_styles(config, style, edit):
-    """Paths of the images whose style is taken."""
+    """Paths of the images that give the style."""
     if not style:
         return ()
     if config.model.encoder == "none":
-        raise missing_encoder("paint in the style of an image (--style)")
+        raise missing_encoder("generate in the style of an image (--style)")
     if edit:
         raise ValueError(
-            "--style gives an image its noise as a whole. Leave out --resample_classes, --region "
-            "and --interpolate."
+            "--style sets the noise of a whole image. Leave out --resample_classes, --region and "
+            "--interpolate."
         )
     found = tuple(scenes.find_photographs(style).values())
     for path in found:
@@ -188,8 +192,7 @@ def _region_name(region):
 
 
 def _check_outputs(plan, overwrite):
-    if plan.grid and Path(plan.grid).suffix.lower() != ".png":
-        raise ValueError(f"The contact sheet must be a .png file. Received: {plan.grid}")
+    outputs.check_grid(plan.grid)
     if plan.animations and not plan.variation.frames:
         raise ValueError("An animation (--animation) is of an interpolation: give --interpolate=K.")
     for kind in plan.animations:
@@ -204,26 +207,21 @@ def _check_outputs(plan, overwrite):
 
 
 def _check_inputs(plan, label_space):
-    """Reads every input once; sentences for the user."""
-    sizes, untouched, known = [], [], 0
+    """Reads every input; gives sentences for the user."""
+    untouched, known = [], 0
     for scene in plan.scenes:
-        if scene.label_path is None:
-            size = images.read_photograph(scene.photo_path).shape[:2]
-        else:
-            label_map = label_files.read_label_map(scene.label_path, label_space, plan.label_format)
-            size, known = label_map.shape, known + 1
-            region = plan.variation.region(plan.sizing.label_map(label_map), None)
+        if scene.label_path is not None:
+            known += 1
+            region = plan.variation.region(plan.files.label_map(scene), None)
             if region is not None and not region.any():
                 untouched.append(scene.stem)
-        if scene.mask_path:
-            mask = plan.sizing.label_map(scenes.read_mask(scene.mask_path, size))
-            if not mask.any():
-                raise ValueError(f"Nothing is left of the mask at the output's size: {scene}.")
-        sizes.append(size)
+        mask = plan.files.mask(scene)
+        if mask is not None and not mask.any():
+            raise ValueError(f"Nothing is left of the mask at the size of the output: {scene}.")
     classes = ", ".join(label_space.class_names[c] for c in plan.variation.classes)
     if untouched and len(untouched) == known:
         raise ValueError(f"No label map has a pixel of {classes}: nothing would change.")
-    notes = [plan.sizing.says(sizes)]
+    notes = [plan.sizing.says([plan.files.size(scene) for scene in plan.scenes])]
     if untouched:
         more = " ..." if len(untouched) > 10 else ""
         notes.append(

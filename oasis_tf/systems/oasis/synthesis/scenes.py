@@ -1,25 +1,23 @@
-"""What `synthesize` paints: label files or photographs, masks, and the size they are brought to."""
+"""The scenes of `synthesize`: label files or photographs, masks, and their size."""
 
 import dataclasses
 import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from oasis_tf.io import images, label_files
 from oasis_tf.systems.oasis.models import shapes
 
-MASK_MODES = ("1", "L", "P", "I;16", "I")
-_FAR = 1.5  # times larger or smaller than in training: worth a word
+_FAR = 1.5  # times larger or smaller than in training: worth a note
 
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """One thing to paint, named after its file; a path is None where there is no such file.
+    """What images are generated from. A path is None where there is no such file.
 
     Attributes:
-        stem: what outputs are named after.
+        stem: of the file; names of outputs start with it.
         label_path: label PNG.
         photo_path: photograph; without a label file the discriminator segments it.
         mask_path: PNG whose nonzero pixels are the region to resample.
@@ -32,21 +30,21 @@ class Scene:
 
     @property
     def inputs(self):
-        """Paths of the files that there are."""
+        """Paths of the files that exist."""
         paths = (self.label_path, self.photo_path, self.mask_path)
         return tuple(path for path in paths if path)
 
 
 @dataclasses.dataclass(frozen=True)
 class Sizing:
-    """How label maps, photographs and masks come to a size that the networks take.
+    """How label maps, photographs and masks get a size that the networks take.
 
     Attributes:
-        size: (height, width) that everything is resized to: label maps and masks nearest
+        size: (height, width) that everything is resized to: label maps and masks by nearest
             neighbour, photographs bicubic. None keeps every size; sides that do not divide by
             `multiple` are then padded at the bottom and on the right by repeating the last row and
-            column, and what is painted is cut back.
-        multiple: what painted sides must divide by.
+            column, and results are cropped.
+        multiple: what the sides of generated images must divide by.
         trained: (height, width) that whole images were resized to for training.
     """
 
@@ -62,7 +60,7 @@ class Sizing:
             config: `Config` of the model.
             size: "crop" (the training crop, unless a height and a width are given) or "native".
             height, width: ints, or None.
-            needs_discriminator: whether the discriminator looks at the images, too.
+            needs_discriminator: whether the discriminator takes the images, too.
 
         Raises:
             ValueError: sizes that exclude each other or do not divide.
@@ -109,7 +107,7 @@ class Sizing:
         return np.pad(array, grow + [(0, 0)] * (array.ndim - 2), mode="edge")
 
     def says(self, sizes):
-        """What is done to files of these (height, width), in words; or None if nothing is."""
+        """A note on how files of these (height, width) are changed; None if they are not."""
         if self.size:
             changed = sum(tuple(size) != self.size for size in sizes)
             height, width = self.size
@@ -118,14 +116,14 @@ class Sizing:
             changed = sum(any(side % self.multiple for side in size) for size in sizes)
             rule = (
                 f"padded to sides that divide by {self.multiple} by repeating the last row and "
-                "column, painted, and cut back to their own size"
+                "column, and results are cropped to the size of the input"
             )
         said = [f"{changed} of {len(sizes)} inputs are {rule}."] if changed else []
         if self.size is None and self._far_from_training(sizes):
             height, width = self.trained
             said.append(
-                f"The model was trained on images resized to {height} x {width}; others of very "
-                "different size show things at a scale that it has not seen (see --size=crop)."
+                f"The model was trained on images resized to {height} x {width}. In images of very "
+                "different size, objects have a scale that it has not seen (see --size=crop)."
             )
         return " ".join(said) or None
 
@@ -140,18 +138,18 @@ class Sizing:
 def _one_size(crop, received):
     height, width = crop
     return ValueError(
-        "This model paints images of one size, because its generator starts from a dense layer of "
-        f"the encoder's latent (encoder=stem): {height}x{width}. Received: {received}. Leave it "
+        "This model generates images of one size, because its generator starts from a dense layer "
+        f"of the encoder's latent (encoder=stem): {height}x{width}. Received: {received}. Leave it "
         "out, or give --size=crop."
     )
 
 
 def find_scenes(labels=None, photographs=None, region=None):
-    """The scenes that paths stand for.
+    """The scenes that paths name.
 
     Args:
         labels: label PNG or folder, or None.
-        photographs: image or folder, or None; with `labels`, pairs of one stem each.
+        photographs: image or folder, or None; with `labels`, pairs of equal stems.
         region: mask PNG for all scenes, or a folder with a mask of the same stem for each; or None.
 
     Raises:
@@ -195,46 +193,6 @@ def _refuse_missing(stems, what):
     if stems:
         more = f" and {len(stems) - 10} more" if len(stems) > 10 else ""
         raise ValueError(
-            f"Files belong together by their stems. Without a {what}: "
+            f"Files of equal stems belong together. Without a {what}: "
             f"{', '.join(stems[:10])}{more}."
         )
-
-
-# === Reading ===
-
-
-def file_size(path):
-    """(height, width) of an image file that was read before, as `read_photograph` turns it."""
-    with Image.open(path) as image:
-        width, height = ImageOps.exif_transpose(image).size
-    return height, width
-
-
-def read_mask(path, shape):
-    """Reads a mask: bool [H, W], true where the pixels of the file are not 0.
-
-    Args:
-        path: PNG file with one channel.
-        shape: (height, width) that it must have.
-
-    Raises:
-        ValueError: unreadable, colours, another size, or no pixel that is not 0.
-    """
-    try:
-        with Image.open(path, formats=["PNG"]) as image:
-            mode, mask = image.mode, np.asarray(image)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"Cannot be read as a PNG file: {path} ({error})") from error
-    if mode not in MASK_MODES:
-        raise ValueError(
-            "A mask must have one channel: 0 outside the region, anything else inside. "
-            f"Received: {path} with channels {mode}."
-        )
-    if mask.shape != tuple(shape):
-        raise ValueError(
-            f"A mask must have the size of what it belongs to. Received: {path} of height and "
-            f"width {mask.shape[0]} x {mask.shape[1]} for {shape[0]} x {shape[1]}."
-        )
-    if not mask.any():
-        raise ValueError(f"The mask has no pixel that is not 0: {path}. Mark the region in it.")
-    return mask != 0

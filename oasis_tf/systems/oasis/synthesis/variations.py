@@ -1,8 +1,9 @@
-"""Which pictures are painted of one scene: seeds, edits and interpolations, with their names.
+"""The images of one scene: seeds, edits and interpolations, with their names.
 
 The first sample has one noise vector for the whole image, that of the first seed. Without an edit,
-further samples have those of the next seeds. With an edit, the first is the base: the others have
-the next seeds' vectors inside the edited classes or region, and its noise elsewhere.
+the other samples have those of the next seeds. With an edit, the first sample is the base. The
+others have the vector of their own seed inside the edited classes or region, and the noise of the
+base elsewhere.
 """
 
 import dataclasses
@@ -19,14 +20,14 @@ _LONGEST_NAME = 60
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """One picture of a scene: the noise of `seed`, on the way to that of `other` inside the edit.
+    """One image of a scene: the noise of `seed`, interpolated to that of `other` inside the edit.
 
     Attributes:
-        name: what follows the stem in the name of the file.
+        name: follows the stem in the name of the file.
         seed: int.
         other: int, or None for the noise of `seed` everywhere.
         share: float in 0..1, of `other`.
-        style: path of the image whose style it has, by the model's encoder; or None.
+        style: path of an image that gives the style, by the model's encoder; or None.
     """
 
     name: str
@@ -38,15 +39,15 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True)
 class Variation:
-    """What is painted of every scene.
+    """The images of every scene.
 
     Attributes:
         seed, num_samples: noise seeds `seed`, ..., `seed + num_samples - 1`.
         classes: model ids to resample, or ().
         edit: name of the edit in names of files; "" without one.
         frames: K >= 2: instead of samples, for each seed K pictures from it to the next seed; or 0.
-        spherical: whether vectors move along the great circle instead of a line.
-        styles: paths of images; samples are painted in the style of each, or ().
+        spherical: whether to interpolate along the great circle instead of a line.
+        styles: paths of images, each of which gives its style to samples; or ().
     """
 
     seed: int = 0
@@ -75,7 +76,7 @@ class Variation:
             )
 
     def series(self):
-        """Lists of pictures that belong together: all samples, or each interpolation by itself."""
+        """Lists of pictures that belong together: all samples, or those of each interpolation."""
         seeds = range(self.seed, self.seed + self.num_samples)
         if self.frames:
             return [self._interpolation(seed) for seed in seeds]
@@ -89,7 +90,7 @@ class Variation:
         return [[Picture(f"seed{first}", first), *edited]]
 
     def series_name(self, seed):
-        """What follows the stem in the name of the interpolation that begins at a seed."""
+        """Follows the stem in the name of the interpolation that begins at a seed."""
         edit = f"_{self.edit}" if self.edit else ""
         kind = "_spherical" if self.spherical else ""
         return f"seed{seed}{edit}_to_seed{seed + 1}{kind}"
@@ -107,7 +108,7 @@ class Variation:
         ]
 
     def region(self, label_map, mask):
-        """What the edit covers: bool [H, W], or None for everything."""
+        """The region of the edit: bool [H, W], or None for everything."""
         if mask is not None:
             return mask
         return np.isin(label_map, self.classes) if self.classes else None
@@ -146,7 +147,7 @@ def find_classes(names, label_space):
         tuple of ints.
 
     Raises:
-        ValueError: names of no class, with the nearest that there are; or a class named twice.
+        ValueError: a name of no class (the message lists the nearest), or a class named twice.
     """
     found = tuple(_find_class(name.strip(), label_space) for name in names)
     if len(set(found)) < len(found):
@@ -168,7 +169,7 @@ def _find_class(name, label_space):
 
 
 def edit_name(classes, label_space):
-    """What files call an edit of classes: their names, or how many they are if that is long."""
+    """An edit of classes in names of files: the names of the classes, or their ids if too long."""
     names = [re.sub(r"\W+", "_", label_space.class_names[c]).strip("_") for c in classes]
     joined = "-".join(names)
     if len(joined) <= _LONGEST_NAME:

@@ -264,14 +264,14 @@ OTHER_CHANNELS = editing.image_noise(2, 2, 0, CHANNELS + 1)
         ("class_noise", (MAP, {0: None}, 3), "seed must be an integer .* None"),
         ("class_noise", (MAP, {}, 3), "at least one class"),
         ("class_noise", (MAP, {1: 0}, 3), r"Classes \[0, 2\] of the label map have no seed"),
-        ("class_noise", (MAP, 0, 3, FIELD), "one seed for all leaves none"),
+        ("class_noise", (MAP, 0, 3, FIELD), "one seed is for all classes"),
         ("class_noise", (MAP, {0: 1}, 3, OTHER_SIZE), r"label map, \(2, 2\). Received: \(2, 3\)"),
         ("class_noise", (MAP, {0: 1}, 3, OTHER_CHANNELS), "one length. Received: 4 and 3"),
         ("class_noise", (MAP[None], 0, 3), r"integers \[H, W\].*shape=\(1, 2, 2\)"),
         ("segments", (MAP / 1,), "dtype=float64"),
         ("segments", (-MAP,), "model ids from 0. Received: -2"),
         ("segments", (MAP[:0],), "at least one pixel"),
-        ("resample", (FIELD, MAP, 0), "must be of booleans. Received: dtype=int64. .*mask > 127"),
+        ("resample", (FIELD, MAP, 0), "must hold booleans. Received: dtype=int64. .*mask > 127"),
         ("resample", (FIELD, MAP[:1] > 0, 0), r"size of the image, \(2, 2\). Received: \(1, 2\)"),
         ("resample", (FIELD, MAP > 0, "7"), "seed must be an integer"),
         ("resample_classes", (FIELD, MAP, [], 0), "Name at least one class"),
@@ -286,7 +286,7 @@ OTHER_CHANNELS = editing.image_noise(2, 2, 0, CHANNELS + 1)
         ("change", (np.zeros((2, 2, 3)), np.zeros((2, 3, 3)), MAP > 0), "of one shape"),
         ("change", (np.zeros((2, 2)), np.zeros((2, 2)), MAP > 0), r"must be \[H, W, 3\]"),
         ("change", (np.zeros((2, 2, 3), int),) * 2 + (MAP > 0,), "or uint8. Received: int64"),
-        ("change", (np.zeros((2, 2, 3)),) * 2 + (MAP,), "must be of booleans"),
+        ("change", (np.zeros((2, 2, 3)),) * 2 + (MAP,), "must hold booleans"),
         ("change", (np.zeros((3, 2, 2, 3)),) * 2 + (MAP[None] > 0,), r"Received: \(1, 2, 2\)"),
     ],
 )
@@ -296,5 +296,5 @@ def test_refuses(function, arguments, message):
 
 
 def test_interpolation_refuses_a_mask_that_is_no_region():
-    with pytest.raises(ValueError, match="must be of booleans"):
+    with pytest.raises(ValueError, match="must hold booleans"):
         editing.interpolate(FIELD, FIELD, 0.5, region=MAP)

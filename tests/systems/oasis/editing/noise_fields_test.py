@@ -75,7 +75,7 @@ def test_resized_takes_the_pixels_that_the_networks_take():
 
 @pytest.mark.parametrize(("size", "side"), [((3, 6), "height"), ((4, 4), "width"), ((0, 6), "he")])
 def test_resized_refuses_other_ratios(size, side):
-    with pytest.raises(ValueError, match=f"{side}.* whole multiple or a whole part of what it is"):
+    with pytest.raises(ValueError, match=f"{side}.* whole multiple or a whole part of its present"):
         image_noise(4, 6, 0, CHANNELS).resized(*size)
 
 

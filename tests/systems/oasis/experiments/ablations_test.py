@@ -1,4 +1,4 @@
-"""The runner of ablations: what it plans, what it leaves out, what its table says."""
+"""The runner of ablations: its plan, the metrics that it leaves out, its table."""
 
 import json
 
@@ -45,7 +45,7 @@ def common(flagfile):
     return flagfile("common.flags", TINY)
 
 
-def test_common_flags_overrule_those_of_every_variant(flagfile, common, data_dir, tmp_path):
+def test_common_flags_override_those_of_every_variant(flagfile, common, data_dir, tmp_path):
     one = flagfile("one.flags", SCORED + "--epochs=9\n--crop_height=256\n--lr_g=0.5\n")
     (run,) = ablations.plan([one], data_dir, tmp_path / "runs", common)
     assert (run.name, run.steps) == ("one", 2)
@@ -94,12 +94,12 @@ def test_a_variant_may_be_given_once(flagfile, common, data_dir, tmp_path):
         ablations.plan([one, one], data_dir, tmp_path / "runs", common)
 
 
-def test_metrics_that_a_model_cannot_have_are_left_out(flagfile, common, data_dir, tmp_path):
+def test_metrics_that_do_not_apply_to_a_model_are_left_out(flagfile, common, data_dir, tmp_path):
     files = [
         flagfile("plain.flags", "--noise=none\n"),
         flagfile("patch.flags", "--discriminator=patch\n"),
     ]
-    # The flags of `common` but its noise.
+    # The flags of `common` without its noise.
     small = flagfile("small.flags", TINY.replace("--noise_channels=4\n", ""))
     plain, patch = ablations.plan(files, data_dir, tmp_path / "runs", small)
     wanted = ["fid", "diversity", "segmentation"]
@@ -136,7 +136,7 @@ def test_table(flagfile, common, data_dir, tmp_path):
 
 
 @pytest.mark.slow
-def test_command_trains_measures_goes_on_and_names_what_fails(
+def test_the_command_trains_evaluates_continues_and_names_failed_runs(
     run_module, flagfile, common, data_dir, tmp_path
 ):
     files = [
@@ -158,4 +158,4 @@ def test_command_trains_measures_goes_on_and_names_what_fails(
     assert bad.startswith("| bad | – ")
     again = run_module(*arguments)
     assert again.stdout == first.stdout
-    assert "patch/checkpoints" not in again.stderr  # neither trained nor measured again
+    assert "patch/checkpoints" not in again.stderr  # neither trained nor evaluated again

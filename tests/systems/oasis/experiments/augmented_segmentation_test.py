@@ -1,4 +1,4 @@
-"""Segmenters trained with and without synthetic images: half and half, the same real images."""
+"""Segmenters trained with and without synthetic images, on the same real images."""
 
 import json
 
@@ -44,54 +44,54 @@ def recipe(**changes):
 
 def test_half_of_a_batch_is_synthetic_and_has_the_labels_of_the_real_half(model):
     image = np.random.default_rng(1).integers(0, 256, (3, 64, 64, 3), np.uint8)
-    painter = augmented_segmentation.Painter(model, 5)
-    images, labels = augmented_segmentation.with_companions(image, label_maps(3), painter, 12)
+    synthesizer = augmented_segmentation.Synthesizer(model, 5)
+    images, labels = augmented_segmentation.with_synthetic(image, label_maps(3), synthesizer, 12)
     np.testing.assert_array_equal(images[:3], image)
     np.testing.assert_array_equal(labels, np.concatenate([label_maps(3)] * 2))
     seeds = [np.random.default_rng([5, 12 + k]).integers(2**63) for k in range(3)]
     np.testing.assert_array_equal(images[3:], to_uint8(model.generate(label_maps(3), seeds)))
 
 
-def test_noise_is_drawn_anew_at_every_position(model):
-    painter = augmented_segmentation.Painter(model, 0)
-    once, again = painter(label_maps(1), 0), painter(label_maps(1), 1)
+def test_every_position_has_its_own_noise(model):
+    synthesizer = augmented_segmentation.Synthesizer(model, 0)
+    once, again = synthesizer(label_maps(1), 0), synthesizer(label_maps(1), 1)
     assert (once != again).any()
-    np.testing.assert_array_equal(once, painter(label_maps(1), 0))
+    np.testing.assert_array_equal(once, synthesizer(label_maps(1), 0))
 
 
-def test_latents_of_an_encoder_are_drawn_as_noise(write_model, data_dir):
-    """A model whose encoder feeds the first features paints in as many styles as it is asked."""
+def test_latents_of_an_encoder_are_sampled_as_noise(write_model, data_dir):
+    """A model whose encoder feeds the first features generates a style per position, too."""
     widths = SMALL | {"encoder_channels": 2, "latent_channels": 4}
     model = OASIS.load(write_model(data_dir, noise_channels=0, encoder="stem", **widths))
-    painter = augmented_segmentation.Painter(model, 0)
-    once, again = painter(label_maps(1), 0), painter(label_maps(1), 1)
+    synthesizer = augmented_segmentation.Synthesizer(model, 0)
+    once, again = synthesizer(label_maps(1), 0), synthesizer(label_maps(1), 1)
     assert (once != again).any()
     seeds = [np.random.default_rng([0, 0]).integers(2**63)]
     np.testing.assert_array_equal(once, to_uint8(model.generate(label_maps(1), seeds)))
 
 
-def test_without_a_painter_a_batch_is_as_it_was():
+def test_without_a_synthesizer_a_batch_is_unchanged():
     image = np.zeros((2, 64, 64, 3), np.uint8)
-    images, labels = augmented_segmentation.with_companions(image, label_maps(2), None, 0)
+    images, labels = augmented_segmentation.with_synthetic(image, label_maps(2), None, 0)
     assert images.shape == image.shape
     np.testing.assert_array_equal(labels, label_maps(2))
 
 
-def test_all_rows_train_on_the_same_real_images_at_equal_steps(data_dir):
+def test_synthetic_images_are_generated_for_every_batch(data_dir):
     seen = []
 
-    def painter(label_map, first):
+    def synthesizer(label_map, first):
         seen.append((first, label_map.copy()))
         return np.zeros((*label_map.shape, 3), np.uint8)
 
-    augmented_segmentation.train(PreparedDataset.load(data_dir), recipe(), painter)
+    augmented_segmentation.train(PreparedDataset.load(data_dir), recipe(), synthesizer)
     assert [first for first, _ in seen] == [0, 2]
     assert all(label_map.shape == (2, 64, 64) for _, label_map in seen)
 
 
 @pytest.mark.slow
-def test_a_network_learns_what_its_companions_teach(data_dir):
-    """Companions that show their labels as grey levels make a network read grey levels."""
+def test_a_network_learns_from_its_synthetic_images(data_dir):
+    """Synthetic images that show their labels as grey levels teach a network grey levels."""
     dataset = PreparedDataset.load(data_dir)
 
     def grey(label_map, first):
@@ -107,7 +107,7 @@ def test_a_network_learns_what_its_companions_teach(data_dir):
 
 def test_score_is_the_miou_of_the_real_validation_images(data_dir):
     class Oracle:
-        """Answers with the background class everywhere."""
+        """Predicts class 0 everywhere."""
 
         def predict_on_batch(self, image):
             logits = np.zeros((*image.shape[:3], 12), np.float32)
@@ -148,9 +148,12 @@ def test_the_whole_experiment(run_module, data_dir, model_dir, tmp_path):
     ("changes", "message"),
     [
         ({"seeds": ["0", "0"]}, "different whole numbers"),
-        ({"seeds": ["a"]}, "whole numbers .* Received: a"),
+        ({"seeds": ["a"]}, "whole numbers.* Received: a"),
         ({"network": "unet"}, "one of compact, deeplab_v3"),
-        ({"backbone_weights": "f.h5"}, "belongs to --network=deeplab_v3"),
+        (
+            {"backbone_weights": "f.h5"},
+            "a setting of --network=deeplab_v3. Received: --network=compact",
+        ),
     ],
 )
 def test_refused(data_dir, model_dir, changes, message):
@@ -165,11 +168,11 @@ def test_models_of_other_sizes_or_classes_are_refused(data_dir, model_dir, tmp_p
     Config.from_json(contents).save(tmp_path)
     with pytest.raises(ValueError, match="one size.*128x64, 64x64|one size.*64x64, 128x64"):
         augmentation_report.plan(data_dir, [model_dir, str(tmp_path)])
-    with pytest.raises(ValueError, match="may be given once"):
+    with pytest.raises(ValueError, match="may be given only once"):
         augmentation_report.plan(data_dir, [model_dir, model_dir])
 
 
-def test_table_puts_published_rows_beneath():
+def test_the_table_ends_with_published_values():
     rows = {"none": [{"miou": 0.5}], "OASIS": [{"miou": 0.55}]}
     contents = {"dataset": "ade20k", "rows": rows, "network": "compact", "height": 8, "width": 8}
     text = augmentation_report.table(contents | {"steps": 1, "batch_size": 2, "seeds": [0]})

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from oasis_tf import OASIS
+from oasis_tf.systems.oasis.editing.noise_fields import IndexedNoise
 from oasis_tf.systems.oasis.inference import generator_engine
 from oasis_tf.systems.oasis.inference.generator_engine import InferenceEngine
 from oasis_tf.systems.oasis.models import Generator
@@ -70,7 +71,7 @@ def plain(generator, label_map, noise):
 
 
 def check_close(got, want, tolerance):
-    assert want.std() > 0.05 and np.abs(want).mean() < 0.9  # something is painted
+    assert want.std() > 0.05 and np.abs(want).mean() < 0.9  # neither constant nor saturated
     np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)
 
 
@@ -152,8 +153,11 @@ def test_latent_vectors():
 def test_a_latent_vector_holds_for_a_whole_image():
     engine = InferenceEngine(make_generator(0, **LATENT))
     label_map = np.zeros((3, 16, 24), np.int32)
-    with pytest.raises(ValueError, match="gives its first features, so it holds for a whole image"):
-        engine.paint(label_map, label_map, np.zeros((3, 2, NOISE)))
+    with pytest.raises(ValueError, match="a latent vector, which is one for the whole image"):
+        engine(label_map, IndexedNoise(label_map, np.zeros((3, 2, NOISE))))
+    latent = make_noise("vector", label_map)
+    image = engine(label_map, IndexedNoise(label_map, latent[:, None]))
+    np.testing.assert_array_equal(image, engine(label_map, latent))
     for noise in (None, np.zeros((3, 16, 24, NOISE))):
         with pytest.raises(ValueError, match=r"`noise` must be \[B, 3\]\. Received: shape="):
             engine(label_map, noise)
@@ -211,7 +215,7 @@ def test_other_types(policy, dtype, tolerance):
     [(0, "vector", True), (0, "class", True), (1, "class", True), (1, "none", True),
      (2, "vector", False), (1, "pixel", False), (0, "pixel", False)],
 )  # fmt: skip
-def test_repeated_surroundings_are_painted_once(
+def test_repeated_surroundings_are_computed_once(
     generators, monkeypatch, label_kind, noise_kind, shared
 ):
     way = generator_engine._of_pixels
@@ -245,7 +249,7 @@ def test_no_bit_depends_on_the_batch(generators, noise_kind):
 # === Noise as an index ===
 
 
-def test_paint_takes_vectors_and_an_index(generators):
+def test_vectors_and_an_index(generators):
     generator, engine = generators("class")
     label_map = make_maps((16, 24))
     rng = np.random.default_rng(0)
@@ -254,24 +258,32 @@ def test_paint_takes_vectors_and_an_index(generators):
     index[0] = 3  # one vector only, and not the first
     field = np.stack([v[i] for v, i in zip(vectors, index, strict=True)])
     want = plain(generator, label_map, field)
-    check_close(engine.paint(label_map, index, vectors).numpy(), want, 1e-10)
-    # A vector more in the batch changes nothing, where nobody uses it.
+    image = engine(label_map, IndexedNoise(index, vectors)).numpy()
+    check_close(image, want, 1e-10)
+    # A vector that no pixel uses changes nothing.
     more = np.concatenate([vectors, vectors + 1], axis=1)
-    np.testing.assert_array_equal(
-        engine.paint(label_map, index, more), engine.paint(label_map, index, vectors)
-    )
+    np.testing.assert_array_equal(engine(label_map, IndexedNoise(index, more)), image)
+
+
+def test_equal_noise_gives_equal_bits_in_every_form(generators):
+    _, engine = generators("class")
+    label_map, vector = make_maps((16, 24)), make_noise("vector", make_maps((16, 24)))
+    want = engine(label_map, vector).numpy()
+    dense = np.broadcast_to(vector[:, None, None], (*label_map.shape, NOISE))
+    # Of three vectors, the first and the last are equal, and the other is not used.
+    vectors = np.stack([vector, vector + 1, vector], axis=1)
+    index = 2 * (label_map % 2)
+    for noise in (dense, IndexedNoise(index, vectors)):
+        np.testing.assert_array_equal(engine(label_map, noise), want)
 
 
 def test_equal_vectors_are_found_exactly():
     """Noise that differs in its last bit is other noise."""
-    seen = []
     field = np.zeros((4, 6, NOISE), np.float32)
     field[:, 3:] = [1, 2, 3]
     field[2, 5] = np.nextafter(np.float32([1, 2, 3]), np.float32(9))
-    generator_engine._paint_with_field(
-        lambda *parts: seen.append(parts), tf.zeros((4, 6), tf.int32), tf.constant(field)
-    )
-    ((_, index, vectors),) = seen
+    indexed = generator_engine._indexed(tf.zeros((1, 4, 6), tf.int32), tf.constant(field[None]))
+    index, vectors = generator_engine._distinct(*(part[0] for part in indexed))
     assert vectors.shape == (3, NOISE)
     np.testing.assert_array_equal(tf.gather(vectors, index), field)
 
@@ -279,7 +291,7 @@ def test_equal_vectors_are_found_exactly():
 # === Weights ===
 
 
-def test_weights_are_all_that_painting_needs(generators):
+def test_weights_are_all_that_inference_needs(generators):
     generator, engine = generators("vector")
     trained = sum(int(np.prod(v.shape)) for v in generator.trainable_variables)
     assert sum(int(np.prod(w.shape)) for w in engine.weights.values()) == trained
@@ -291,7 +303,7 @@ def test_weights_are_all_that_painting_needs(generators):
 
 def test_nothing_is_compiled_by_xla(generators):
     _, engine = generators("vector")
-    graph = engine._with_vector.get_concrete_function().graph.as_graph_def()
+    graph = engine._generate.get_concrete_function().graph.as_graph_def()
     attributes = {name for function in graph.library.function for name in function.attr}
     assert graph.library.function and "_XlaMustCompile" not in attributes
 
@@ -309,10 +321,10 @@ def test_refresh_takes_new_weights_without_a_new_trace():
     again = InferenceEngine(generator)
     for name, weight in engine.weights.items():
         np.testing.assert_allclose(weight, again.weights[name], rtol=1e-6, err_msg=name)
-    assert engine._with_vector.experimental_get_tracing_count() == 1
+    assert engine._generate.experimental_get_tracing_count() == 1
 
 
-def test_a_model_never_paints_with_old_weights():
+def test_a_model_never_generates_with_old_weights():
     model = OASIS(make_generator(dtype="float32"), None, has_unknown=False)
     average, label_map = model.generator_ema, make_maps((8, 8), batch=1)
     noise = make_noise("vector", label_map).astype(np.float32)
@@ -342,13 +354,13 @@ def test_a_model_never_paints_with_old_weights():
 def test_unknown_sizes(generators):
     generator, engine = generators("vector")
     unknown = [tf.TensorSpec([None] * 3, tf.int64), tf.TensorSpec([None, None], tf.float64)]
-    paint = tf.function(lambda *inputs: engine(*inputs), input_signature=unknown)
+    generate = tf.function(lambda *inputs: engine(*inputs), input_signature=unknown)
     for size in ((4, 4), (8, 12)):
         label_map = make_maps(size)
         noise = make_noise("vector", label_map)
-        np.testing.assert_array_equal(paint(label_map, noise), engine(label_map, noise))
-    assert paint(label_map[:0], noise[:0]).shape == (0, 8, 12, 3)
-    assert paint.get_concrete_function().output_shapes == (None, None, None, 3)
+        np.testing.assert_array_equal(generate(label_map, noise), engine(label_map, noise))
+    assert generate(label_map[:0], noise[:0]).shape == (0, 8, 12, 3)
+    assert generate.get_concrete_function().output_shapes == (None, None, None, 3)
 
 
 @pytest.mark.parametrize("size", [(2, 2), (4, 12)])
@@ -359,12 +371,12 @@ def test_every_pixel_for_itself(generators, noise_kind, size):
     noise = make_noise(noise_kind, label_map)
     specs = [tf.TensorSpec([None] * 3, tf.int32)]
     specs += [] if noise is None else [tf.TensorSpec([None, NOISE], tf.float64)]
-    paint = lambda label_map, noise=None: generator_engine.paint_every_pixel(  # noqa: E731
+    generate = lambda label_map, noise=None: generator_engine.generate_every_pixel(  # noqa: E731
         engine.weights, generator.upsamples, label_map, noise
     )
-    dynamic = tf.function(paint, input_signature=specs, autograph=False)
+    dynamic = tf.function(generate, input_signature=specs, autograph=False)
     inputs = [label_map] if noise is None else [label_map, noise]
-    for got in (paint(*map(tf.constant, inputs)), dynamic(*inputs)):
+    for got in (generate(*map(tf.constant, inputs)), dynamic(*inputs)):
         check_close(got.numpy(), plain(generator, label_map, noise), 1e-12)
     graph = dynamic.get_concrete_function().graph.as_graph_def()
     operations = {node.op for node in graph.node}
@@ -383,9 +395,9 @@ def test_every_pixel_for_itself(generators, noise_kind, size):
 def test_refuses_what_the_generator_refuses(generators, size, noise, message):
     generator, engine = generators("vector")
     label_map, noise = np.zeros((3, *size), np.int32), None if noise is None else np.zeros(noise)
-    for paint in (engine, generator):
+    for generate in (engine, generator):
         with pytest.raises(ValueError, match=message):
-            paint(label_map, *([] if noise is None else [noise]))
+            generate(label_map, *([] if noise is None else [noise]))
 
 
 @pytest.mark.parametrize(
@@ -400,4 +412,5 @@ def test_refuses_what_the_generator_refuses(generators, size, noise, message):
 def test_refuses_an_index_that_does_not_fit(generators, index, vectors, message):
     _, engine = generators("vector")
     with pytest.raises(ValueError, match=message):
-        engine.paint(np.zeros((3, 8, 8), int), np.zeros(index, int), np.zeros(vectors))
+        noise = IndexedNoise(np.zeros(index, int), np.zeros(vectors))
+        engine(np.zeros((3, 8, 8), int), noise)

@@ -1,4 +1,4 @@
-"""Hinge and binary losses against NumPy in float64, their gradients against closed forms."""
+"""Hinge and binary losses against NumPy in float64, gradients against closed forms."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def gradient(loss, logits):
     return tape.gradient(value, logits).numpy()
 
 
-def test_hinge():
+def test_hinge_losses_equal_numpy():
     close = {"rtol": 1e-12}
     want = np.where(LOGITS < 1, 1 - LOGITS, 0).mean()
     np.testing.assert_allclose(losses.hinge_real_loss(LOGITS), want, **close)
@@ -26,7 +26,7 @@ def test_hinge():
     np.testing.assert_allclose(losses.hinge_generator_loss(LOGITS), -LOGITS.mean(), **close)
 
 
-def test_hinge_pushes_the_right_way_and_only_inside_the_margin():
+def test_hinge_gradients_have_the_right_sign_and_vanish_outside_the_margin():
     share = 1 / LOGITS.size
     real = gradient(losses.hinge_real_loss, LOGITS)
     np.testing.assert_allclose(real, np.where(LOGITS < 1, -share, 0), rtol=1e-12)
@@ -36,14 +36,14 @@ def test_hinge_pushes_the_right_way_and_only_inside_the_margin():
     np.testing.assert_allclose(generator, np.full(LOGITS.shape, -share), rtol=1e-12)
 
 
-def test_hinge_worked_out():
+def test_hinge_losses_by_hand():
     logits = np.array([-3.0, -0.5, 0.5, 3.0])
     assert np.isclose(losses.hinge_real_loss(logits), (4 + 1.5 + 0.5 + 0) / 4)
     assert np.isclose(losses.hinge_fake_loss(logits), (0 + 0.5 + 1.5 + 4) / 4)
 
 
 @pytest.mark.parametrize("target", [0, 1])
-def test_binary(target):
+def test_binary_loss_and_gradient_equal_numpy(target):
     chance = 1 / (1 + np.exp(-LOGITS))
     want = -np.log(chance if target else 1 - chance).mean()
     np.testing.assert_allclose(losses.binary_loss(LOGITS, target), want, rtol=1e-12)
@@ -59,10 +59,10 @@ def test_binary_takes_a_target_for_every_pixel():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_binary_is_exact_far_out(dtype):
+def test_binary_loss_is_exact_for_large_logits(dtype):
     far = np.array([1e4], dtype)
     assert losses.binary_loss(far, 0) == 1e4 and losses.binary_loss(far, 1) == 0
     assert losses.binary_loss(-far, 1) == 1e4 and losses.binary_loss(-far, 0) == 0
-    some = np.array([20.0], dtype)  # log1p(exp(-20)), lost in a difference from 20
+    some = np.array([20.0], dtype)  # a difference from 20 would lose log1p(exp(-20))
     np.testing.assert_allclose(losses.binary_loss(some, 1), np.log1p(np.exp(-20.0)), rtol=1e-6)
     assert np.isfinite(gradient(lambda x: losses.binary_loss(x, 0), far)).all()

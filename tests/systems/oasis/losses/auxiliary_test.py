@@ -16,7 +16,7 @@ def features(seed, dtype="float64"):
     return [[tf.constant(rng.normal(size=shape), dtype) for shape in scale] for scale in SHAPES]
 
 
-def test_feature_matching():
+def test_feature_matching_equals_numpy():
     fake, real = features(0), features(1)
     scales = [
         sum(abs(a.numpy() - b.numpy()).mean() for a, b in zip(*pair, strict=True))
@@ -27,7 +27,7 @@ def test_feature_matching():
     assert losses.feature_matching_loss(fake, fake) == 0
 
 
-def test_feature_matching_moves_the_generated_side_alone():
+def test_feature_matching_gradients_reach_only_the_generated_features():
     fake, real = features(0), features(1)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch([fake, real])
@@ -45,16 +45,16 @@ def test_feature_matching_averages_half_precision_in_float32():
     assert loss.dtype == "float32" and loss == 1 / 64
 
 
-def test_feature_matching_refuses_other_layers():
+def test_feature_matching_refuses_features_that_do_not_match():
     with pytest.raises(ValueError):
         losses.feature_matching_loss(features(0), features(0)[:1])
     with pytest.raises(ValueError):
         losses.feature_matching_loss(features(0), [scale[:2] for scale in features(0)])
-    with pytest.raises(ValueError, match="at least"):
+    with pytest.raises(ValueError, match="at least one scale. Received: none"):
         losses.feature_matching_loss([], [])
 
 
-def test_kld():
+def test_kld_equals_numerical_integration():
     rng = np.random.default_rng(0)
     mean, log_variance = rng.normal(size=(2, 3, 4))
 

@@ -1,4 +1,4 @@
-"""Losses from features, chunk by chunk, against those of logits that are written out."""
+"""Losses computed from features in chunks, against those of full maps of logits."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def head(dtype, batch=3, seed=0):
 def gradients(function, sources):
     with tf.GradientTape() as tape:
         tape.watch(sources)
-        value = 3 * function(*sources)  # the gradient that arrives is not 1
+        value = 3 * function(*sources)  # the upstream gradient is not 1
     return value, *tape.gradient(value, sources)
 
 
@@ -49,11 +49,11 @@ def close(got, want, dtype):
 
 @pytest.mark.parametrize("dtype", BOUNDS)
 @pytest.mark.parametrize("way", ["eager", "graph", "xla"])
-def test_cross_entropy(dtype, way):
+def test_cross_entropy_equals_that_of_full_logits(dtype, way):
     parts, label_map = head(dtype)
     weights = tf.constant(np.random.default_rng(1).uniform(0, 2, CLASSES), dtype)
 
-    def written_out(features, kernel, bias):
+    def full_logits(features, kernel, bias):
         return losses.real_loss(features @ kernel + bias, label_map, weights)
 
     def by_chunks(features, kernel, bias):
@@ -61,7 +61,7 @@ def test_cross_entropy(dtype, way):
             features, kernel, bias, label_map + 1, tf.gather(weights, label_map)
         )
 
-    got, want = (run(lambda f=f: gradients(f, parts), way) for f in (by_chunks, written_out))
+    got, want = (run(lambda f=f: gradients(f, parts), way) for f in (by_chunks, full_logits))
     close(got, want, dtype)
 
 
@@ -86,12 +86,12 @@ def test_losses_and_accuracy_take_chunked_logits(dtype):
 
 
 @pytest.mark.parametrize("dtype", BOUNDS)
-def test_labelmix_loss(dtype):
+def test_labelmix_loss_equals_that_of_full_logits(dtype):
     (of_mix, kernel, bias), _ = head(dtype)
     real, fake = random(of_mix.shape, of_mix.shape, seed=1, dtype=dtype)
     mask = tf.constant(np.random.default_rng(2).integers(0, 2, (3, 6, 4, 1)), dtype)
 
-    def written_out(of_mix, real, fake, kernel, bias):
+    def full_logits(of_mix, real, fake, kernel, bias):
         logits = [x @ kernel + bias for x in (of_mix, real, fake)]
         return losses.labelmix_loss(logits[0], mask, *logits[1:])
 
@@ -101,16 +101,16 @@ def test_labelmix_loss(dtype):
 
     sources = [of_mix, real, fake, kernel]
     got = gradients(lambda *x: chunked_logits(*x, bias), sources)
-    close(got, gradients(lambda *x: written_out(*x, bias), sources), dtype)
-    of_bias = gradients(lambda x: written_out(*sources, x), [bias])[1]
-    assert np.abs(of_bias).max() < 10 * BOUNDS[dtype]  # it has none
+    close(got, gradients(lambda *x: full_logits(*x, bias), sources), dtype)
+    of_bias = gradients(lambda x: full_logits(*sources, x), [bias])[1]
+    assert np.abs(of_bias).max() < 10 * BOUNDS[dtype]  # the bias has no gradient
 
 
-def test_confident_logits_lose_nothing():
-    """Where softmax is all but one-hot, the slope is their difference, not that of two sums."""
+def test_gradients_of_confident_logits_are_exact():
+    """Where softmax is nearly one-hot, the gradient must not be a difference of large sums."""
     (features, kernel, bias), label_map = head("float32")
     bias = bias + 12 * tf.one_hot(3, CLASSES + 1)
-    label_map[:] = 2  # the channel of which D is sure
+    label_map[:] = 2  # channel 3, of which D is certain
     weights = tf.ones(CLASSES)
     got = gradients(
         lambda *x: losses.real_loss(losses.ChunkedLogits(*x), label_map, weights),
@@ -124,12 +124,12 @@ def test_confident_logits_lose_nothing():
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
 
 
-def test_logits_in_half_precision_are_those_of_the_head():
-    """Products in bfloat16, losses in float32, as a written-out head has them."""
+def test_half_precision_equals_full_logits_in_half_precision():
+    """Products in bfloat16, losses in float32, as for a full map of logits."""
     (features, kernel, bias), label_map = head("float32")
     half = tf.cast(features, "bfloat16")
 
-    def written_out(half, kernel, bias):
+    def full_logits(half, kernel, bias):
         logits = half @ tf.cast(kernel, "bfloat16") + tf.cast(bias, "bfloat16")
         return losses.real_loss(tf.cast(logits, "float32"), label_map, tf.ones(CLASSES))
 
@@ -137,7 +137,7 @@ def test_logits_in_half_precision_are_those_of_the_head():
         return losses.real_loss(losses.ChunkedLogits(*parts), label_map, tf.ones(CLASSES))
 
     got = gradients(by_chunks, [half, kernel, bias])
-    want = gradients(written_out, [half, kernel, bias])
+    want = gradients(full_logits, [half, kernel, bias])
     assert [x.dtype for x in got] == ["float32", "bfloat16", "float32", "float32"]
     np.testing.assert_allclose(got[0], want[0], rtol=1e-6)
     for a, b in zip(got[1:], want[1:], strict=True):
@@ -145,7 +145,7 @@ def test_logits_in_half_precision_are_those_of_the_head():
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-2 * np.abs(b).max())
 
 
-def test_the_bias_gradient_is_summed_in_single_precision(monkeypatch):
+def test_the_bias_gradient_is_summed_in_float32(monkeypatch):
     monkeypatch.setattr(chunked, "CHUNK_PIXELS", 4096)
     features = tf.zeros((1, 64, 64, 2), "bfloat16")
     bias = tf.zeros(2)
@@ -158,7 +158,7 @@ def test_the_bias_gradient_is_summed_in_single_precision(monkeypatch):
 
 @pytest.mark.parametrize("batch", [1, None])
 def test_no_tensor_holds_the_logits_of_all_pixels(monkeypatch, batch):
-    """Of the graph of losses and gradients, loops included."""
+    """Checks the graph of losses and gradients, loops included."""
     monkeypatch.setattr(chunked, "CHUNK_PIXELS", 16)
     side, channels = 16, 300
 
@@ -183,7 +183,7 @@ def test_no_tensor_holds_the_logits_of_all_pixels(monkeypatch, batch):
         for g in graphs for op in g.get_operations() for tensor in op.outputs
         if tensor.shape.is_fully_defined()
     }  # fmt: skip
-    assert 16 * channels in sizes  # the loops are among the graphs
+    assert 16 * channels in sizes  # the graphs of the loops are included
     assert max(sizes) < 2 * 16 * channels < side * side * channels
     (of_features, _), _ = step(tf.ones((2 if batch is None else 1, side, side, CHANNELS)))
     assert np.isfinite(of_features).all()

@@ -9,7 +9,7 @@ from oasis_tf.systems.oasis import losses, noise
 CLASSES = 5
 
 
-def test_labelmix():
+def test_labelmix_mask_and_mix():
     rng, label_shape = np.random.default_rng(0), (2, 3, 4)
     label_map = rng.integers(0, CLASSES, label_shape).astype(np.int32)
     bits = np.array([1, 0, 0, 1, 1], np.int32)
@@ -20,7 +20,7 @@ def test_labelmix():
     np.testing.assert_array_equal(losses.mix(mask, real, fake), np.where(mask == 1, real, fake))
 
 
-def test_labelmix_with_bits_for_every_image():
+def test_labelmix_mask_with_bits_per_image():
     rng = np.random.default_rng(0)
     label_map = rng.integers(0, CLASSES, (3, 4, 5)).astype(np.uint8)
     bits = rng.integers(0, 2, (3, CLASSES)).astype(np.int32)
@@ -35,16 +35,16 @@ def test_labelmix_with_bits_for_every_image():
 
 
 def box_of(mask):
-    """(rows, columns) of the ones as bool arrays, after checking that they make a rectangle."""
+    """(rows, columns) of the ones as bool arrays; checks that they form a rectangle."""
     rows, columns = mask.any(1), mask.any(0)
     np.testing.assert_array_equal(mask, rows[:, None] & columns[None])
-    for inside in (rows, columns):  # without a gap
+    for inside in (rows, columns):  # no gaps
         assert np.diff(np.flatnonzero(inside)).max(initial=1) == 1
     return rows, columns
 
 
-def test_cutmix_worked_out():
-    #         half the sides, in the middle; past the lower left corner; the whole image; nothing
+def test_cutmix_by_hand():
+    # Half the sides, centred; beyond the lower left corner; the whole image; nothing.
     draws = [[0.75, 0.5, 0.5], [0.75, 1 - 1e-6, 0], [0, 0.5, 0.5], [1 - 1e-9, 0.5, 0.5]]
     draws = np.array([[*row, coin] for coin in (0.9, 0.1) for row in draws])
     mask = losses.cutmix_mask(draws, 8, 16, "float64").numpy()
@@ -55,7 +55,7 @@ def test_cutmix_worked_out():
     np.testing.assert_array_equal(mask[4:], 1 - want)
 
 
-def test_cutmix_boxes_are_rectangles_of_every_image():
+def test_cutmix_boxes_are_rectangles_and_differ_between_images():
     draws = noise.cutmix_draws(0, 0, 64)
     mask = losses.cutmix_mask(draws, 20, 24).numpy()[..., 0]
     assert set(np.unique(mask)) == {0, 1} and mask.dtype == np.float32
@@ -65,13 +65,14 @@ def test_cutmix_boxes_are_rectangles_of_every_image():
         rows, columns = box_of(one != flip)
         uncut = np.flatnonzero(rows).min(initial=20) > 0 and not rows[-1]
         if uncut and np.flatnonzero(columns).min(initial=24) > 0 and not columns[-1]:
-            assert abs(rows.mean() - columns.mean()) < 1 / 20 + 1 / 24  # the shape of the image
+            # The box has the aspect ratio of the image.
+            assert abs(rows.mean() - columns.mean()) < 1 / 20 + 1 / 24
 
 
 def test_cutmix_area():
-    """The mean area of the box by integration, of the ones a half, the rate of inversion a half."""
+    """Mean area of the box from integration; mean area of ones and inversion rate of 1/2."""
 
-    def covered(side):  # share of an axis, in the mean over centres
+    def covered(side):  # mean covered fraction of an axis over all centres
         inside = lambda c: min(1, c + side / 2) - max(0, c - side / 2)  # noqa: E731
         return integrate.quad(inside, 0, 1, points=[side / 2, 1 - side / 2])[0]
 
@@ -88,7 +89,7 @@ def test_cutmix_area():
     assert abs(area.mean() - 0.5) < 5 * area.std() / np.sqrt(count)
 
 
-def test_labelmix_loss():
+def test_labelmix_loss_equals_numpy():
     rng = np.random.default_rng(0)
     shape = (2, 3, 4, CLASSES + 1)
     of_mix, real, fake = rng.normal(size=(3, *shape))

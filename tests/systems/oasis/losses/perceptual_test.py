@@ -1,4 +1,4 @@
-"""The VGG loss with random weights of the right names and shapes, against NumPy and Keras."""
+"""The VGG loss with random weights against NumPy and Keras."""
 
 import h5py
 import keras
@@ -10,7 +10,7 @@ from oasis_tf.io import pth_files, weight_files
 from oasis_tf.systems.oasis import losses
 from oasis_tf.systems.oasis.models import Discriminator
 
-# Written out from Simonyan & Zisserman's table E: (torchvision's index, Keras' name, in, out).
+# Configuration E of Simonyan & Zisserman: (torchvision's index, Keras' name, channels in, out).
 LAYERS = [
     (0, "block1_conv1", 3, 64), (2, "block1_conv2", 64, 64),
     (5, "block2_conv1", 64, 128), (7, "block2_conv2", 128, 128),
@@ -24,7 +24,7 @@ LAYERS = [
 
 @pytest.fixture(scope="module")
 def weights():
-    """Keras' layer name -> (kernel HWIO, bias), of a scale that neither dies nor explodes."""
+    """Keras' layer name -> (kernel HWIO, bias), scaled so that features keep their magnitude."""
     rng = np.random.default_rng(0)
     found = {}
     for _, name, fan_in, fan_out in LAYERS:
@@ -35,7 +35,7 @@ def weights():
 
 @pytest.fixture(scope="module")
 def state_dict(weights):
-    found = {"classifier.6.bias": np.zeros(1000, np.float32)}  # what else such a file holds
+    found = {"classifier.6.bias": np.zeros(1000, np.float32)}  # such a file has more entries
     for index, name, *_ in LAYERS:
         kernel, bias = weights[name]
         found |= {f"features.{index}.weight": kernel.transpose(3, 2, 0, 1),
@@ -44,7 +44,7 @@ def state_dict(weights):
 
 
 def write_h5(path, weights):
-    """As Keras 2 wrote its weight files."""
+    """Writes a weight file in the layout of Keras 2."""
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = [b"input_1", *(name.encode() for name in weights)]
         file.create_group("input_1").attrs["weight_names"] = np.zeros(0, "S1")
@@ -64,9 +64,9 @@ def h5_file(weights, tmp_path_factory):
 
 @pytest.fixture
 def from_torchvision(state_dict, tmp_path, monkeypatch):
-    """function(state dict, dtype) -> the loss of a file that holds it."""
+    """function(state dict, dtype) -> the loss made from a file with it."""
     path = tmp_path / "vgg19.pth"
-    path.write_bytes(b"stands for a file of PyTorch")
+    path.write_bytes(b"in place of a PyTorch file")
 
     def make(contents=state_dict, dtype="float64"):
         monkeypatch.setattr(pth_files, "read_state_dict", lambda _: contents)
@@ -97,7 +97,7 @@ def pictures(*shape, seed=0):
     return np.random.default_rng(seed).uniform(-1, 1, (*shape, 3))
 
 
-def test_torchvisions_weights_see_the_image_as_it_is(from_torchvision, weights):
+def test_torchvisions_weights_get_the_image_unchanged(from_torchvision, weights):
     fake, real = pictures(2, 32, 21), pictures(2, 32, 21, seed=1)
     loss = from_torchvision()
     assert loss.network == "torchvision"
@@ -114,7 +114,7 @@ def test_torchvisions_weights_see_the_image_as_it_is(from_torchvision, weights):
     np.testing.assert_allclose(single, want, rtol=1e-4)
 
 
-def test_keras_weights_see_what_keras_preprocessing_makes(h5_file, weights):
+def test_keras_weights_get_the_image_as_keras_preprocesses_it(h5_file, weights):
     loss = losses.PerceptualLoss(h5_file, "float64")
     assert loss.network == "keras"
     network = keras.applications.VGG19(include_top=False, weights=None, input_shape=(32, 32, 3))
@@ -128,8 +128,8 @@ def test_keras_weights_see_what_keras_preprocessing_makes(h5_file, weights):
         np.testing.assert_allclose(got, one / 127.5, rtol=1e-3, atol=1e-4 * np.abs(got).max())
 
 
-def test_keras_features_are_those_of_small_biases_on_a_small_image(h5_file, weights):
-    """Why 127.5: the same network on an image in units of [-1, 1], biases in proportion."""
+def test_keras_features_equal_those_of_scaled_biases(h5_file, weights):
+    """Why 127.5: it is the same network with biases / 127.5 on an image in units of [-1, 1]."""
     image = pictures(16, 16)
     mean = np.array([103.939, 116.779, 123.68]) / 127.5
     want = features_by_hand(image[..., ::-1] + 1 - mean, weights, 1 / 127.5)
@@ -138,7 +138,7 @@ def test_keras_features_are_those_of_small_biases_on_a_small_image(h5_file, weig
         np.testing.assert_allclose(a[0], b, rtol=1e-6, atol=1e-8)
 
 
-def test_gradient_reaches_the_generated_image_alone(from_torchvision):
+def test_gradients_reach_only_the_generated_image(from_torchvision):
     loss = from_torchvision()
     fake, real = (tf.constant(pictures(1, 16, 16, seed=seed)) for seed in range(2))
     with tf.GradientTape() as tape:
@@ -147,12 +147,12 @@ def test_gradient_reaches_the_generated_image_alone(from_torchvision):
     gradient, of_real = tape.gradient(value, [fake, real])
     assert of_real is None and np.abs(gradient).max() > 0
     direction = np.random.default_rng(2).normal(size=fake.shape)
-    ahead, behind = (loss(fake + step * direction, real) for step in (1e-6, -1e-6))
-    slope = (ahead - behind).numpy() / 2e-6
+    above, below = (loss(fake + step * direction, real) for step in (1e-6, -1e-6))
+    slope = (above - below).numpy() / 2e-6
     np.testing.assert_allclose(np.sum(gradient * direction), slope, rtol=1e-4)
 
 
-def test_the_network_is_frozen_and_no_part_of_a_model(from_torchvision):
+def test_the_network_is_frozen_and_not_part_of_a_model(from_torchvision):
     loss = from_torchvision()
     model = Discriminator(3, 1, widths=(1,))
     before = len(model.variables)
@@ -164,12 +164,12 @@ def test_the_network_is_frozen_and_no_part_of_a_model(from_torchvision):
         assert not tape.watched_variables()
 
 
-def test_a_graph_computes_the_same(from_torchvision):
+def test_graph_mode_computes_the_same(from_torchvision):
     loss, images = from_torchvision(), [pictures(1, 16, 16, seed=seed) for seed in range(2)]
     np.testing.assert_allclose(tf.function(loss)(*images), loss(*images), rtol=1e-12)
 
 
-def test_images_that_do_not_fit(from_torchvision):
+def test_refuses_images_that_do_not_fit(from_torchvision):
     loss = from_torchvision()
     for fake, real in [((1, 16, 16), (1, 16, 32)), ((2, 16, 16), (1, 16, 16)), ((1, 15, 64),) * 2]:
         with pytest.raises(ValueError, match=r"at least 16 pixels. Received: \("):
@@ -179,7 +179,7 @@ def test_images_that_do_not_fit(from_torchvision):
 # === Files ===
 
 
-def test_missing_and_other_files(tmp_path):
+def test_refuses_missing_and_other_files(tmp_path):
     with pytest.raises(ValueError, match="no weight file .*none.pth.*--vgg19=FILE") as caught:
         losses.PerceptualLoss(str(tmp_path / "none.pth"))
     for url in (weight_files.VGG19_TORCH.url, weight_files.VGG19_KERAS.url):
@@ -190,15 +190,15 @@ def test_missing_and_other_files(tmp_path):
         losses.PerceptualLoss(str(other))
     damaged = tmp_path / "damaged.h5"
     damaged.write_bytes(b"not HDF5")
-    with pytest.raises(ValueError, match="damaged.h5 must hold weights as vgg19_weights"):
+    with pytest.raises(ValueError, match="damaged.h5 must have the layout of vgg19_weights"):
         losses.PerceptualLoss(str(damaged))
     with h5py.File(tmp_path / "keras3.h5", "w") as file:
         file.create_group("layers")
-    with pytest.raises(ValueError, match="keras3.h5 must hold weights as vgg19_weights"):
+    with pytest.raises(ValueError, match="keras3.h5 must have the layout of vgg19_weights"):
         losses.PerceptualLoss(str(tmp_path / "keras3.h5"))
 
 
-def test_weights_of_other_networks_are_refused(from_torchvision, state_dict, weights, tmp_path):
+def test_refuses_weights_of_other_networks(from_torchvision, state_dict, weights, tmp_path):
     vgg16 = {name: x for name, x in state_dict.items() if not name.startswith("features.16.")}
     with pytest.raises(ValueError, match=r"features.16.weight is missing."):
         from_torchvision(vgg16)
@@ -213,7 +213,7 @@ def test_weights_of_other_networks_are_refused(from_torchvision, state_dict, wei
         losses.PerceptualLoss(write_h5(tmp_path / "fewer.h5", fewer))
 
 
-def test_other_than_published_files_are_used_with_a_warning(h5_file, caplog, monkeypatch):
+def test_files_that_are_not_the_published_ones_cause_a_warning(h5_file, caplog, monkeypatch):
     losses.PerceptualLoss(h5_file)
     assert "is not the published vgg19_weights_tf_dim_ordering" in caplog.text
     caplog.clear()
@@ -222,7 +222,8 @@ def test_other_than_published_files_are_used_with_a_warning(h5_file, caplog, mon
     assert not caplog.text
 
 
-def test_files_of_pytorch_are_read(state_dict, weights, tmp_path):
+@pytest.mark.slow
+def test_reads_files_written_by_pytorch(state_dict, weights, tmp_path):
     pytest.importorskip("torch", reason="PyTorch writes the file")
     path = str(tmp_path / "vgg19.pth")
     pth_files.write_state_dict(state_dict, path)

@@ -1,4 +1,4 @@
-"""Losses of a segmenting D against NumPy in float64, and what holds whatever the numbers."""
+"""Losses of a segmenting D against NumPy in float64, and their invariants."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def log_softmax(logits):
 
 
 def expected_weights(label_map, num_classes, has_unknown):
-    """alpha_k = pixels / (present * c_k), one class at a time."""
+    """alpha_k = pixels / (present * c_k), class by class."""
     counts = [int((label_map == k).sum()) for k in range(num_classes)]
     if has_unknown:
         counts[0] = 0
@@ -41,11 +41,11 @@ def label_maps(draw):
 
 @settings(max_examples=40, deadline=None)
 @given(label_map=label_maps(), has_unknown=st.booleans())
-def test_class_weights(label_map, has_unknown):
+def test_class_weights_equal_numpy(label_map, has_unknown):
     got = losses.class_weights(label_map, CLASSES, has_unknown, "float64").numpy()
     np.testing.assert_allclose(got, expected_weights(label_map, CLASSES, has_unknown), rtol=1e-12)
     known = (label_map > 0) if has_unknown else np.ones(label_map.shape, bool)
-    # Every present class weighs the same in sum, so that the mean over all pixels is one.
+    # The total weight of every present class is the same, and the mean over all pixels is 1.
     assert abs(got[label_map].mean() - known.any()) < 1e-12
     sums = [got[k] * (label_map == k).sum() for k in np.unique(label_map[known])]
     np.testing.assert_allclose(sums, sums[:1] * len(sums), rtol=1e-12)
@@ -60,7 +60,7 @@ def test_class_weights_follow_a_permutation_of_the_classes(label_map, seed):
     np.testing.assert_allclose(after[order], before, rtol=1e-12)
 
 
-def test_class_weights_worked_out():
+def test_class_weights_by_hand():
     label_map = np.array([[[0, 1, 1, 1], [2, 2, 2, 2]]], np.int32)
     with_unknown = losses.class_weights(label_map, 4, True).numpy()
     np.testing.assert_allclose(with_unknown, [0, 8 / (2 * 3), 8 / (2 * 4), 0], rtol=1e-6)
@@ -69,7 +69,7 @@ def test_class_weights_worked_out():
 
 
 @pytest.mark.parametrize("has_unknown", [True, False])
-def test_without_balancing_every_known_class_weighs_one(has_unknown):
+def test_without_balancing_every_known_class_has_weight_1(has_unknown):
     label_map = np.array([[[0, 1, 1, 1], [2, 2, 2, 2]]], np.int32)
     weights = losses.class_weights(label_map, 4, has_unknown, "float64", balanced=False)
     np.testing.assert_array_equal(weights, [not has_unknown, 1, 1, 1])
@@ -81,7 +81,7 @@ def test_without_balancing_every_known_class_weighs_one(has_unknown):
     np.testing.assert_allclose(losses.real_loss(logits, label_map, weights), want, rtol=1e-9)
 
 
-def test_a_batch_of_unknown_pixels_weighs_nothing():
+def test_a_batch_of_unknown_pixels_has_no_loss_and_no_gradient():
     label_map = np.zeros((2, 4, 4), np.int32)
     weights = losses.class_weights(label_map, CLASSES, has_unknown=True)
     np.testing.assert_array_equal(weights, np.zeros(CLASSES))
@@ -93,7 +93,7 @@ def test_a_batch_of_unknown_pixels_weighs_nothing():
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "int64"])
-def test_class_counts(dtype):
+def test_class_counts_equal_numpy(dtype):
     label_map = np.random.default_rng(0).integers(0, 4, (2, 8, 8)).astype(dtype)
     counts = losses.class_counts(label_map, CLASSES)
     np.testing.assert_array_equal(counts, np.bincount(label_map.ravel(), minlength=CLASSES))
@@ -101,7 +101,7 @@ def test_class_counts(dtype):
 
 @settings(max_examples=20, deadline=None)
 @given(label_map=label_maps(), scale=st.sampled_from([1.0, 100.0]), seed=st.integers(0, 100))
-def test_losses_of_logits(label_map, scale, seed):
+def test_losses_equal_numpy(label_map, scale, seed):
     logits = scale * np.random.default_rng(seed).normal(size=(*label_map.shape, CLASSES + 1))
     weights = expected_weights(label_map, CLASSES, has_unknown=False)
     got = losses.real_loss(logits, label_map, tf.constant(weights))
@@ -110,13 +110,13 @@ def test_losses_of_logits(label_map, scale, seed):
     np.testing.assert_allclose(losses.fake_loss(logits), want, rtol=1e-9)
 
 
-def test_losses_worked_out():
+def test_losses_by_hand():
     logits = np.zeros((1, 2, 2, CLASSES + 1))
     label_map = np.zeros((1, 2, 2), np.int32)
     assert np.isclose(losses.fake_loss(logits), np.log(CLASSES + 1))
     weights = tf.constant([2.0, 0, 0, 0, 0], tf.float64)
     assert np.isclose(losses.real_loss(logits, label_map, weights), 2 * np.log(CLASSES + 1))
-    logits[..., 1] = 50  # sure of class 0
+    logits[..., 1] = 50  # certain of class 0
     assert losses.real_loss(logits, label_map, weights) < 1e-12
     assert np.isclose(losses.fake_loss(logits), 50)
 

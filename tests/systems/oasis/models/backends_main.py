@@ -1,8 +1,8 @@
-"""What the blocks of both networks compute and learn, on the Keras backend of this process.
+"""Outputs, gradients and state of the networks' blocks, on the Keras backend of this process.
 
     KERAS_BACKEND=jax python backends_main.py OUTPUT.npz float64|float32
 
-A process of its own, because a process has one backend.
+It runs in a process of its own, because a process has one backend.
 """
 
 import sys
@@ -18,7 +18,7 @@ CLASSES, NOISE = 5, 3
 
 
 def make_blocks(dtype):
-    """name -> block and its inputs; sides large enough for convolutions to be joined."""
+    """name -> (block, inputs); sides large enough to combine resampling and convolution."""
     rng = np.random.default_rng(0)
     label_map = rng.integers(0, CLASSES, (2, 32, 34)).astype(np.int32)
     vector, field = rng.normal(size=(2, NOISE)), rng.normal(size=(2, 32, 34, NOISE))
@@ -58,7 +58,7 @@ def cubes(y):
 
 
 def train(block, inputs):
-    """(output, gradients) of a training pass, which also moves what is not trained."""
+    """(output, gradients) of a training pass, which also updates the block's state."""
     options = {} if isinstance(block, LabelConv2D) else {"training": True}
     backend = keras.backend.backend()
     weights = [v.value for v in block.trainable_variables]
@@ -89,7 +89,7 @@ def train(block, inputs):
 
 
 def results(dtype):
-    """Everything by name, as arrays."""
+    """All outputs, gradients and states by name, as arrays."""
     found = {}
     for name, (block, inputs) in make_blocks(dtype).items():
         y, gradients = train(block, inputs)

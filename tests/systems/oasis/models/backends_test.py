@@ -1,4 +1,4 @@
-"""Other backends of Keras: slower perhaps, the same networks all the same."""
+"""On the other backends of Keras, the networks compute the same."""
 
 import importlib.util
 import os
@@ -15,15 +15,16 @@ import oasis_tf
 MAIN = Path(__file__).with_name("backends_main.py")
 
 
-# backend -> type to compare in (PyTorch has no such convolutions in float64)
+# backend -> dtype (on PyTorch, these convolutions do not run in float64)
 DTYPES = {"jax": "float64", "torch": "float32"}
-# Relative to an array's largest number; in float64, too, Keras' mean on JAX is one of float32.
+# Relative to an array's largest number. On JAX, Keras computes means in float32 even for float64.
 TOLERANCES = {"float64": 3e-6, "float32": 1e-3}
-# Behind two of these biases comes a batch norm: their true gradient is 0, so what is found is
-# rounding. The third is a plain sum in bfloat16, which XLA does not take in float32 on CPU.
+# Two of these biases come before a batch norm: their true gradient is 0, and only rounding is left.
+# The third is a plain sum in bfloat16, which XLA on CPU does not compute in float32.
 LEFT_OUT = {f"gradient/{name}/bias" for name in ("vector/conv_0", "field/conv_0", "half")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", DTYPES)
 def test_computes_and_learns_the_same(tmp_path, backend):
     """Outputs, gradients, statistics and spectral vectors: sharing work changes none of them."""

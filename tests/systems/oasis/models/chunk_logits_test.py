@@ -1,4 +1,4 @@
-"""An iteration without a map of logits beside one with it."""
+"""A training iteration with chunked logits against one with a full map of logits."""
 
 import keras
 import numpy as np
@@ -15,9 +15,8 @@ CLASSES, SIDE = 9, 16
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(
-        chunked, "CHUNK_PIXELS", 60
-    )  # seven of 16x16 pixels do not divide: 8 chunks
+    # 16x16 pixels do not divide into 7 or fewer chunks of at most 60: there are 8.
+    monkeypatch.setattr(chunked, "CHUNK_PIXELS", 60)
 
 
 def make_model(dtype, chunk_logits, scales=1):
@@ -51,7 +50,7 @@ def after_a_step(model, function=lambda step: step):
 
 
 @pytest.mark.parametrize("scales", [1, 2])
-def test_an_iteration_is_the_same(scales):
+def test_an_iteration_computes_the_same(scales):
     (want, weights), (got, chunked_weights) = (
         after_a_step(make_model("float64", chunk, scales)) for chunk in (False, True)
     )
@@ -62,7 +61,7 @@ def test_an_iteration_is_the_same(scales):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
-def test_an_iteration_in_a_graph_in_lower_precision(precision):
+def test_an_iteration_in_a_graph_in_low_precision(precision):
     graph = lambda step: tf.function(step, autograph=False)  # noqa: E731
     (want, weights), (got, chunked_weights) = (
         after_a_step(make_model(precision, chunk), graph) for chunk in (False, True)
@@ -75,7 +74,7 @@ def test_an_iteration_in_a_graph_in_lower_precision(precision):
         np.testing.assert_allclose(a, b, rtol=0, atol=10 * bound * max(1, np.abs(b).max()))
 
 
-def test_logits_are_chunked_in_training_alone():
+def test_logits_are_chunked_only_in_training():
     network = Discriminator(CLASSES, 4, widths=(2,), chunk_logits=True)
     image = np.random.default_rng(0).normal(size=(1, 4, 4, 3)).astype(np.float32)
     logits = network(image)

@@ -1,4 +1,4 @@
-"""Networks written out with TensorFlow's own operations, on one-hot maps that ours never build."""
+"""Reference networks in plain TensorFlow operations, on one-hot maps that ours never build."""
 
 import numpy as np
 import pytest
@@ -16,14 +16,14 @@ def pool(x):
 
 
 class Peer:
-    """What a network computes, from its weights by name; evaluation mode."""
+    """Computes what a network computes in evaluation mode, from its weights by name."""
 
     def __init__(self, network):
         self.weights = {name: v.value for name, v in named_weights(network).items()}
         self.num_classes = network.num_classes
 
     def conv(self, x, name, stride=1):
-        """Convolution padded by k // 2; normalised where there is a u, with a bias if there is."""
+        """Convolution padded by k // 2, normalised if there is a u, with a bias if there is one."""
         kernel, bias = self.weights[f"{name}/kernel"], self.weights.get(f"{name}/bias", 0.0)
         if f"{name}/u" in self.weights:
             u, v = (tf.stop_gradient(self.weights[f"{name}/{part}"]) for part in "uv")
@@ -39,7 +39,7 @@ class Peer:
         return tf.concat([self.one_hot(label_map), image], axis=-1)
 
     def block(self, x, name, change, first=False):
-        """Residual block; ``change`` of resolution: ``pool`` or ``up``."""
+        """Residual block; ``change``: ``pool`` or ``up``."""
         before, after = (lambda y: y, pool) if change == "pool" else (up, lambda y: y)
         y = self.conv(before(x if first else lrelu(x)), f"{name}/conv_0")
         y = after(self.conv(lrelu(y), f"{name}/conv_1"))
@@ -57,7 +57,7 @@ class Peer:
         return outputs
 
     def unet(self, image, label_map=None, encoding="n_plus_1"):
-        """(logits, [features])"""
+        """(logits, [features])."""
         down = self.encoder(self.with_labels(image, label_map) if encoding == "concat" else image)
         up_outputs, x = [], down[-1]
         for index, skip in enumerate([None, *down[-2::-1]]):
@@ -91,13 +91,13 @@ def up(x):
 
 @pytest.fixture(scope="session")
 def peer():
-    """function(network) -> ``Peer``, which computes the same with real one-hot maps."""
+    """function(network) -> ``Peer``, which computes the same on one-hot maps."""
     return Peer
 
 
 @pytest.fixture(scope="session")
 def randomised():
-    """function(network) -> the same network, its weights, u and v drawn at random."""
+    """function(network) -> the same network with random weights, u and v."""
 
     def randomise(network, seed=0):
         rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""The discriminator: sizes, variants, refusals."""
+"""The discriminator: sizes, variants, invalid inputs."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def discriminator():
     return Discriminator(4, channels=1)
 
 
-def test_parameters_at_full_width():
+def test_number_of_parameters_at_full_width():
     variables = Discriminator(151).trainable_variables
     assert sum(int(np.prod(v.shape)) for v in variables) == 22_258_904
 
@@ -30,7 +30,7 @@ def test_widths_follow_the_paper():
 
 
 @pytest.mark.parametrize("size", [(64, 64), (64, 128)])
-def test_logits_of_the_size_of_the_image(discriminator, size):
+def test_logits_have_the_size_of_the_image(discriminator, size):
     logits = discriminator(image(size)).numpy()
     assert logits.shape == (2, *size, 5) and logits.dtype == np.float32
     assert np.isfinite(logits).all()
@@ -44,13 +44,13 @@ def test_other_depths(widths, multiple):
     assert network(image(size)).shape == (2, *size, 4)
 
 
-def test_training_moves_the_spectral_vectors_alone():
+def test_training_updates_only_the_spectral_vectors():
     network = Discriminator(3, channels=2, widths=(2, 2))
     weights, vectors = network.trainable_variables, network.non_trainable_variables
     before = [v.numpy() for v in (*weights, *vectors)]
     network(image((8, 8)), training=True)
     for variable, value in zip((*weights, *vectors), before, strict=True):
-        # A 1x1 kernel of one row has its v found at the start.
+        # channels=2 above: a v of size 1 could not change.
         moved = (variable.numpy() != value).any()
         assert moved == any(variable is v for v in vectors), variable.path
 
@@ -83,7 +83,7 @@ def test_blocks_keras_contract(keras_contract, block, widths):
     keras_contract(lambda **options: block(*widths, **options), x)
 
 
-def test_first_block_takes_the_image_as_it_is(keras_contract):
+def test_the_first_block_does_not_activate_the_image(keras_contract):
     def make(**options):
         return DownBlock(3, 4, first=True, **options)
 

@@ -24,7 +24,7 @@ def randomised(network):
 
 
 @pytest.mark.parametrize(("latent", "parameters"), [(256, 10_463_424), (64, 7_317_312)])
-def test_parameters_at_full_width(latent, parameters):
+def test_number_of_parameters_at_full_width(latent, parameters):
     convs = zip((3, 64, 128, 256, 512, 512), (64, 128, 256, 512, 512, 512), strict=True)
     table = sum(9 * fan_in * fan_out for fan_in, fan_out in convs)
     assert table + 2 * (4 * 4 * 512 + 1) * latent == parameters
@@ -36,7 +36,7 @@ def test_parameters_at_full_width(latent, parameters):
     ("size", "widths"),
     [(8, (1,)), (64, (1, 2, 4, 8)), (128, (1, 2, 4, 8, 8)), (512, (1, 2, 4, 8, 8, 8, 8))],
 )
-def test_as_many_convolutions_as_the_size_asks_for(size, widths):
+def test_the_size_decides_the_number_of_convolutions(size, widths):
     network = Encoder(3, channels=1, size=size)
     assert network.widths == widths and len(network.convs) == len(widths)
     assert network.to_mean.kernel.shape == (16 * widths[-1], 3)
@@ -53,7 +53,7 @@ def bilinear(size, new_size):
 
 
 def halved_conv(x, kernel):
-    """3x3, stride 2, one zero on every side."""
+    """3x3 convolution, stride 2, padding of 1."""
     x = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     rows, columns = (side - 2 for side in x.shape[1:3])
     taps = [(s, t) for s in range(3) for t in range(3)]
@@ -98,7 +98,7 @@ def test_sizes_known_at_run_time_only():
             np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
 
 
-def test_training_moves_the_spectral_vectors_alone():
+def test_training_updates_only_the_spectral_vectors():
     network = small()
     before = {name: v.numpy() for name, v in named_weights(network).items()}
     network(image((16, 16)), training=True)
@@ -108,7 +108,7 @@ def test_training_moves_the_spectral_vectors_alone():
 
 
 @pytest.mark.parametrize("size", [0, 4, 48, 100])
-def test_refuses_sizes_that_are_no_power_of_2(size):
+def test_refuses_sizes_that_are_not_powers_of_2(size):
     with pytest.raises(ValueError, match=f"power of 2, 8 or above. Received: size={size}"):
         Encoder(3, size=size)
 
@@ -117,7 +117,7 @@ def test_refuses_sizes_that_are_no_power_of_2(size):
     ("shape", "message"),
     [((8, 8, 3), "must have 4 axes"), ((1, 8, 8, 4), r"3 channels. Received: \(1, 8, 8, 4\)")],
 )
-def test_refuses_what_is_no_batch_of_images(shape, message):
+def test_refuses_inputs_that_are_not_batches_of_images(shape, message):
     with pytest.raises(ValueError, match=message):
         small()(np.zeros(shape, np.float32))
 
@@ -127,7 +127,7 @@ def test_keras_contract(keras_contract):
     keras_contract(lambda **options: small(8, **options), image((12, 20)), policies=())
 
 
-def test_reparameterised():
+def test_reparameterised_vectors_and_gradients():
     rng = np.random.default_rng(0)
     mean, log_variance, noise = (tf.constant(rng.normal(size=(4, 3))) for _ in range(3))
     with tf.GradientTape() as tape:

@@ -1,21 +1,20 @@
-"""The generator: sizes, variants, refusals."""
+"""The generator: sizes, variants, invalid inputs."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.python.framework import op_callbacks  # the only way to the tensors of a graph's run
+from tensorflow.python.framework import op_callbacks  # no public API gives a run's tensors
 
 from oasis_tf.systems.oasis.models import Generator
-from oasis_tf.systems.oasis.models.generator import SPADE_NORMAL_UPSAMPLES, SPADE_WIDTHS
 
 
 def count(network):
-    """Trainable parameters."""
+    """Number of trainable parameters."""
     return sum(int(np.prod(v.shape)) for v in network.trainable_variables)
 
 
 def expected_count(num_classes, noise_channels, units=(16, 16, 16, 8, 4, 2, 1), latent=None):
-    """Parameters by the tables of the papers (ICLR 2021, table M; SPADE, figure 4).
+    """Number of parameters from the papers' tables (ICLR 2021, table M; SPADE, figure 4).
 
     ``latent``: (size of the latent vector, pixels of the first features), or None.
     """
@@ -61,14 +60,14 @@ def generator():
 
 
 @pytest.mark.parametrize(("noise_channels", "published"), [(64, 74_314_691), (0, 72_545_219)])
-def test_parameters_at_full_width(noise_channels, published):
+def test_number_of_parameters_at_full_width(noise_channels, published):
     assert expected_count(151, noise_channels) == published
     assert count(Generator(151, noise_channels)) == published
 
 
 SEVEN = (16, 16, 16, 16, 8, 4, 2, 1)
-NORMAL = {"widths": SPADE_WIDTHS, "upsamples": SPADE_NORMAL_UPSAMPLES}
-MORE = {"widths": SPADE_WIDTHS}
+NORMAL = {"widths": SEVEN, "upsamples": (False, True, False, True, True, True, True)}
+MORE = {"widths": SEVEN}
 LATENT = {"latent_stem": True, "latent_channels": 7, "start_size": (1, 2)}
 
 
@@ -81,20 +80,20 @@ LATENT = {"latent_stem": True, "latent_channels": 7, "start_size": (1, 2)}
          111_942_595),
     ],
 )  # fmt: skip
-def test_parameters_of_spade(noise_channels, options, latent, parameters):
-    """The paper's 96 M; 111.9 M where a dense layer gives the first features."""
+def test_number_of_parameters_of_spade(noise_channels, options, latent, parameters):
+    """The paper's 96 M; 111.9 M if a dense layer computes the first features."""
     assert expected_count(151, noise_channels, SEVEN, latent) == parameters
     assert count(Generator(151, noise_channels, **options)) == parameters
 
 
 @pytest.mark.parametrize("size", [(32, 32), (32, 64), (96, 32)])
-def test_image_of_the_size_of_the_label_map(generator, size):
+def test_image_has_the_size_of_the_label_map(generator, size):
     image = generator(*inputs(size)).numpy()
     assert image.shape == (2, *size, 3) and image.dtype == np.float32
     assert np.abs(image).max() <= 1 and image.std() > 0.1
 
 
-def test_noise_vector_equals_the_same_noise_everywhere(generator):
+def test_a_noise_vector_equals_a_constant_noise_map(generator):
     label_map, noise = inputs((32, 64))
     field = np.broadcast_to(noise[:, None, None], (*label_map.shape, 3))
     np.testing.assert_allclose(generator(label_map, field), generator(label_map, noise), atol=2e-5)
@@ -107,7 +106,7 @@ def test_local_noise_acts_locally(generator):
     field[:, :, :32] += 1
     change = np.abs(generator(label_map, field).numpy() - before).max((0, 1, 3))
     assert change[:32].max() > 1e-2
-    # An 8-cell grid: the stem and six blocks of 3x3 convolutions do not reach the other end.
+    # On the grid of 8 cells, the stem and six blocks of 3x3 convolutions do not reach the end.
     assert change[-1] == 0
 
 
@@ -119,7 +118,7 @@ def test_images_do_not_depend_on_their_batch(generator):
         np.testing.assert_allclose(alone[0], together[k], atol=1e-5)
 
 
-def test_training_moves_the_statistics_and_spectral_vectors():
+def test_training_updates_the_statistics_and_spectral_vectors():
     network = Generator(5, 3, channels=2, spade_channels=4)
     before = {v.path: v.numpy() for v in network.non_trainable_variables}
     weights = [v.numpy() for v in network.trainable_variables]
@@ -196,17 +195,17 @@ def slow_conv(x, kernel):
 
 
 def lrelu(x):
-    return np.where(x > 0, x, float(np.float32(0.2)) * x)  # TensorFlow holds the slope in float32
+    return np.where(x > 0, x, float(np.float32(0.2)) * x)  # TensorFlow stores the slope in float32
 
 
 def slow_generator(network, label_map, noise, sides, first=None):
-    """What SPADE's tables say, in NumPy: every pixel for itself, one-hot labels and all.
+    """The generator of SPADE's tables in NumPy, pixel by pixel on one-hot labels.
 
     Args:
-        network: ``Generator`` whose weights are taken by name.
+        network: ``Generator`` with the weights to use, by name.
         label_map: [B, H, W]; noise: [B, H, W, Z] or None.
-        sides: heights of the features in every block.
-        first: the first features; default a convolution of the condition.
+        sides: height of the features in every block.
+        first: the first features; by default a convolution of the condition.
     """
     weights = {v.path.split("/", 1)[1]: v.numpy() for v in network.variables}
     whole = np.eye(network.num_classes)[label_map]
@@ -253,7 +252,7 @@ def slow_generator(network, label_map, noise, sides, first=None):
 
 
 def randomised(network):
-    """Weights, statistics and spectral vectors far from trivial, an image within its range."""
+    """Sets random weights, statistics and spectral vectors that do not saturate the image."""
     rng = np.random.default_rng(0)
     for variable in network.variables:
         fan_in = np.prod(variable.shape[:-1]) if len(variable.shape) == 4 else 4
@@ -297,7 +296,7 @@ def test_equals_the_tables_of_the_papers(options, noise_channels, sides):
     np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-10)
 
 
-def test_a_latent_stem_sees_no_labels_and_the_norms_no_latent():
+def test_a_latent_stem_gets_no_labels_and_norms_get_no_latent_vector():
     network = small(noise_channels=0, **NORMAL, **LATENT)
     assert network.vector_channels == 7 and network.noise_channels == 0
     assert network.stem.kernel.shape == (7, 2 * 16)
@@ -306,8 +305,8 @@ def test_a_latent_stem_sees_no_labels_and_the_norms_no_latent():
 
 @pytest.mark.parametrize("remat", [False, True])
 @pytest.mark.parametrize("kind", ["vector", "field", "latent"])
-def test_noise_takes_a_gradient(kind, remat):
-    """What an encoder that gives the noise learns by."""
+def test_gradients_reach_the_noise(kind, remat):
+    """An encoder that computes the noise learns from them."""
     options = {"widths": (2, 2, 1), "upsamples": (False, False), "dtype": "float64"}
     latent = LATENT | {"start_size": (4, 6)} if kind == "latent" else {}
     network = small(noise_channels=0 if latent else 3, remat=remat, **options, **latent)
@@ -361,7 +360,7 @@ def test_refuses_options_that_exclude_each_other(options, received):
         ((32, 64), None, r"must be \[B, 7\]. Received: shape=None"),
     ],
 )
-def test_a_latent_stem_refuses(size, noise, message):
+def test_a_latent_stem_refuses_inputs_that_do_not_fit(size, noise, message):
     network = small(noise_channels=0, **NORMAL, **LATENT)
     arguments = [] if noise is None else [np.zeros(noise, np.float32)]
     with pytest.raises(ValueError, match=message):
@@ -379,7 +378,7 @@ def test_spade_keras_contract(keras_contract, latent):
     keras_contract(make, *inputs((4, 6)))
 
 
-# === Contract, and what may not grow ===
+# === Contract, and tensors that must not grow with the classes ===
 
 
 def test_keras_contract(keras_contract):
@@ -393,7 +392,7 @@ SHALLOW = (4, 2, 2, 1)  # three blocks
 
 
 def label_weights(classes):
-    """Size of the largest kernel over labels: of the three norms of a block, with its padding."""
+    """Size of the largest kernel over labels: three norms of a block, padding included."""
     return 9 * (classes + 3 + 1) * 3 * 4
 
 
@@ -412,7 +411,7 @@ def training_pass(network):
     ("noise", "dense"), [("vector", False), ("vector", True), ("field", False)]
 )
 def test_no_tensor_of_pixels_times_classes(noise, dense):
-    """Nowhere in the graph of a forward and backward pass do N classes meet the pixels."""
+    """In the graph of a forward and backward pass no tensor has both N classes and pixels."""
     classes, side, batch = 1204, 64, 2
     network = small(classes, widths=SHALLOW, dense=dense)
     shape = (batch, 3) if noise == "vector" else (batch, side, side, 3)
@@ -424,21 +423,21 @@ def test_no_tensor_of_pixels_times_classes(noise, dense):
         .graph
     )
     shapes = [t.shape for op in graph.get_operations() for t in op.outputs if t.shape.rank]
-    sizes = [int(np.prod([s or 1 for s in shape])) for shape in shapes]  # unknown ones are no N
+    sizes = [int(np.prod([s or 1 for s in shape])) for shape in shapes]  # unknown sizes are never N
     assert len(sizes) > 1000
     assert max(sizes) <= label_weights(classes) < batch * side**2 * classes / 50
     for shape in shapes:
         grown = [size for size in shape if size is not None and classes <= size <= classes + 4]
-        # With N along one axis, all others are those of a kernel: no batch, no pixels.
+        # If one axis is N, the others are those of a kernel: no batch, no pixels.
         assert not grown or shape.is_fully_defined(), shape
 
 
 def sizes_of_all_tensors(run, *arguments):
-    """(operation, shapes of its results) of everything that is run, in order."""
+    """(operation, shapes of its results) of all operations that run, in order."""
     found = []
 
     def record(kind, inputs, attributes, outputs, *_, **__):
-        # Not the tracing of a function that is compiled; nor what the garbage collector runs.
+        # Skip the tracing of compiled functions and the operations of the garbage collector.
         if tf.executing_eagerly() and tf.compat.as_str(kind) != "DestroyResourceOp":
             shapes = [tuple(y.shape) for y in outputs if y.dtype != tf.resource]
             found.append((tf.compat.as_str(kind).rstrip("0123456789"), shapes))
@@ -461,7 +460,7 @@ def sizes_of_all_tensors(run, *arguments):
     ],
 )
 def test_time_and_memory_do_not_depend_on_the_number_of_classes(options):
-    """The same operations on tensors of the same sizes, but for the weights of labels."""
+    """The operations and tensor sizes are the same, except for the kernels over labels."""
     few, many = 12, 1204
     found = [
         sizes_of_all_tensors(training_pass(small(n, widths=SHALLOW, **options)), *inputs((16, 32)))

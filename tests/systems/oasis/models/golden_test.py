@@ -1,7 +1,7 @@
 """OASIS against recorded numbers of the official release: outputs, gradients, three iterations.
 
-The comparison is `benchmarks/oasis/parity.py`; here its rows are asserted, and that they tell apart
-what is almost OASIS.
+`benchmarks/oasis/parity.py` makes the comparison. The tests assert its rows, and that it detects
+networks that are almost OASIS.
 """
 
 import keras
@@ -54,7 +54,7 @@ ITEMS |= {
 
 @pytest.fixture(scope="module")
 def computed(golden):
-    """What our networks compute."""
+    """The outputs, losses and training steps of our networks."""
     model = parity.new_model(golden)
     found = parity.evaluation(model, golden) | parity.losses(golden)
     return found | parity.training(model, golden)
@@ -72,11 +72,11 @@ def test_equals_the_official_release(rows, group):
         assert rows[item].ok, rows[item]
 
 
-def test_no_item_is_left_out(rows):
+def test_the_items_are_complete(rows):
     assert set(rows) == {item for items in ITEMS.values() for item in items}
 
 
-# === The comparison tells near misses apart ===
+# === The comparison detects near misses ===
 
 
 def failing(rows):
@@ -89,7 +89,7 @@ def failing_outputs(golden):
 
 
 def trained(golden, model=None):
-    """What `parity.training` computes; eagerly, which is quicker for three iterations."""
+    """Result of `parity.training`, run eagerly, which is faster for three iterations."""
     return parity.training(model or parity.new_model(golden), golden, compiled=False)
 
 
@@ -98,22 +98,22 @@ def failing_in_training(golden, computed):
     return failing(row for part in rows for row in part(golden, computed))
 
 
-def test_tells_an_untrained_network_apart(golden, monkeypatch):
+def test_detects_an_untrained_network(golden, monkeypatch):
     monkeypatch.setattr(release_weights, "load_official", lambda network, state_dict: None)
     assert failing_outputs(golden) == {*OUTPUTS["generator"], *OUTPUTS["discriminator"]}
 
 
-def test_tells_missing_spectral_norm_apart(golden, monkeypatch):
+def test_detects_missing_spectral_norm(golden, monkeypatch):
     monkeypatch.setattr(SpectralConv2D, "normalised_kernel", lambda layer, _: layer.kernel)
     assert failing_outputs(golden) == {*OUTPUTS["generator"], *OUTPUTS["discriminator"]}
 
 
-def test_tells_another_slope_apart(golden, monkeypatch):
+def test_detects_another_slope(golden, monkeypatch):
     monkeypatch.setattr(activation, "LEAKY_SLOPE", 0.201)
     assert failing_outputs(golden) == {*OUTPUTS["generator"], *OUTPUTS["discriminator"]}
 
 
-def test_tells_labels_before_noise_apart(golden, monkeypatch):
+def test_detects_labels_before_noise(golden, monkeypatch):
     right = label_conv.conditional_conv
 
     def labels_first(label_map, noise, kernel, bias, noise_channels):
@@ -131,7 +131,7 @@ def test_tells_labels_before_noise_apart(golden, monkeypatch):
         pytest.param(lambda w: w / w.sum(), id="normalised by the sum"),
     ],
 )
-def test_tells_other_class_weights_apart(golden, monkeypatch, change):
+def test_detects_other_class_weights(golden, monkeypatch, change):
     right = losses.class_weights
     monkeypatch.setattr(losses, "class_weights", lambda *args: change(np.asarray(right(*args))))
     items = failing(parity.loss_rows(golden, parity.losses(golden)))
@@ -139,7 +139,7 @@ def test_tells_other_class_weights_apart(golden, monkeypatch, change):
 
 
 @pytest.mark.slow
-def test_tells_missing_gradient_through_sigma_apart(golden, monkeypatch):
+def test_detects_a_missing_gradient_through_sigma(golden, monkeypatch):
     def blocked(layer, norm):
         kernel = layer.kernel.value
         return kernel * tf.stop_gradient(right(layer, norm) / kernel)
@@ -156,7 +156,7 @@ def test_tells_missing_gradient_through_sigma_apart(golden, monkeypatch):
 
 
 @pytest.mark.slow
-def test_tells_keras_adam_apart(golden):
+def test_detects_the_adam_of_keras(golden):
     model = parity.new_model(golden)
     model.compile(*(keras.optimizers.Adam(rate, beta_1=0.0, epsilon=1e-8) for rate in (1e-4, 4e-4)))
     items = failing_in_training(golden, trained(golden, model))
@@ -165,18 +165,18 @@ def test_tells_keras_adam_apart(golden):
 
 
 @pytest.mark.slow
-def test_tells_biased_running_variance_apart(golden, monkeypatch):
+def test_detects_a_biased_running_variance(golden, monkeypatch):
     def biased(layer, moments, x, repeats=1):
         for average, value in zip((layer.moving_mean, layer.moving_variance), moments, strict=True):
             average.assign(0.9 * average + 0.1 * tf.stop_gradient(value))
 
     monkeypatch.setattr(BatchNorm, "update", biased)
-    items = failing_in_training(golden, trained(golden))  # the losses of training cannot see it
+    items = failing_in_training(golden, trained(golden))  # training losses do not depend on it
     assert items == {f"{which} after 3 iterations: running variances" for which in ("G", "EMA")}
 
 
 @pytest.mark.slow
-def test_tells_another_power_iteration_apart(golden, monkeypatch):
+def test_detects_another_power_iteration(golden, monkeypatch):
     def twice(layer):
         right(layer)
         return right(layer)
@@ -191,7 +191,7 @@ def test_tells_another_power_iteration_apart(golden, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["gradD_norm/layer_up_last.bias", "EMA3_norm/fc.bias"])
-def test_an_incomplete_recording_is_refused(golden, computed, name):
+def test_refuses_an_incomplete_recording(golden, computed, name):
     incomplete = {key: array for key, array in golden.items() if key != name}
     with pytest.raises(ValueError, match=f"Missing or surplus: {name.split('/')[1]}"):
         parity.rows(incomplete, computed)
@@ -205,7 +205,7 @@ def test_an_incomplete_recording_is_refused(golden, computed, name):
         ("EMA3/fc.weight", "EMA after 3 iterations: updates"),
     ],
 )
-def test_what_is_not_a_number_fails(golden, computed, name, item):
+def test_nan_fails(golden, computed, name, item):
     broken = computed | {name: np.full_like(computed[name], np.nan)}
     rows = {row.item: row for row in parity.rows(golden, broken)}
     assert not rows[item].ok
@@ -238,7 +238,7 @@ def test_command_refuses(run_module, tmp_path, flags, message):
 
 
 @pytest.mark.slow
-def test_command_exits_with_1_where_an_item_fails(run_module, tmp_path, golden):
+def test_command_exits_with_1_if_an_item_fails(run_module, tmp_path, golden):
     np.savez(tmp_path / "other.npz", **golden | {"G_eval_local": golden["G_eval"]})
     run = run_module("benchmarks.parity", "--recording=other.npz")
     assert run.returncode == 1

@@ -253,7 +253,8 @@ def test_what_images_are_mixed_by():
         bits._mask(label_map, bits.mixing_slice(label_map, 3), "float32"),
         losses.labelmix_mask(label_map, noise.labelmix_bits(5, 3, CLASSES, 2)),
     )
-    assert oasis(consistency="none").mixing_slice(label_map, 3) is None
+    for without in ({"consistency": "none"}, {"lambda_labelmix": 0.0}):
+        assert oasis(**without).mixing_slice(label_map, 3) is None
     with pytest.raises(ValueError, match="`consistency` must be one of none, cutmix, labelmix"):
         oasis(consistency="cutout")
 

@@ -1,4 +1,4 @@
-"""Discriminators of (label map, image): the encodings of the U-Net, and ResNet-PatchGAN."""
+"""Discriminators of (label map, image): the label encodings of the U-Net, and PatchGANs."""
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ ENCODINGS = ("n_plus_1", "concat", "projection")
 
 
 def make(kind, classes=CLASSES, **options):
-    """A small network by its name, of sides that divide by 4."""
+    """A small network by its name, for sides that are multiples of 4."""
     if kind == "patch":
         return PatchDiscriminator(classes, 2, **options)
     if kind == "resnet_patch":
@@ -31,7 +31,7 @@ def make(kind, classes=CLASSES, **options):
 
 
 def make_inputs(kind, size=(8, 12), batch=2, classes=CLASSES):
-    """Image and, where taken, label map."""
+    """Image and, if the network takes it, label map."""
     rng = np.random.default_rng(0)
     image = rng.uniform(-1, 1, (batch, *size, 3)).astype(np.float32)
     label_map = rng.integers(0, classes, (batch, *size)).astype(np.int32)
@@ -99,7 +99,7 @@ def test_activation_checkpointing_changes_nothing(randomised, kind):
 
 @pytest.mark.parametrize("kind", ["concat", "projection", "resnet_patch", "patch"])
 def test_no_tensor_grows_with_the_classes(kind):
-    """Forward and backward, nothing of size B * H * W * N is ever made."""
+    """Forward and backward pass build no tensor of size B * H * W * N."""
     batch, side, classes = 4, 16, 2003
     network = make(kind, classes)
 
@@ -121,20 +121,20 @@ def test_no_tensor_grows_with_the_classes(kind):
 # === Sizes ===
 
 
-def test_parameters_at_full_width():
+def test_number_of_parameters_at_full_width():
     network = ResNetPatchDiscriminator(151)
     assert parameters(network) == 11_130_241
-    # As the papers count it: of an image alone.
-    with_image_alone = DownBlock(3, 128, first=True)
-    with_image_alone.build()
-    blocks = [with_image_alone, *network.down_blocks[1:]]
+    # The papers count a network that takes only the image.
+    with_image_only = DownBlock(3, 128, first=True)
+    with_image_only.build()
+    blocks = [with_image_only, *network.down_blocks[1:]]
     assert sum(map(parameters, blocks)) == 10_936_448
 
 
 @pytest.mark.parametrize(
     ("encoding", "count"), [("concat", 22_442_369), ("projection", 22_258_753)]
 )
-def test_parameters_of_the_encodings(encoding, count):
+def test_number_of_parameters_of_the_encodings(encoding, count):
     assert parameters(Discriminator(151, label_encoding=encoding)) == count
 
 
@@ -150,7 +150,7 @@ def test_features_of_the_unet():
 
 
 @pytest.mark.parametrize("kind", [*ENCODINGS, "resnet_patch", "patch", "ms_patch"])
-def test_symbolic_features_have_the_shapes_of_computed_ones(kind):
+def test_symbolic_outputs_have_the_shapes_of_computed_ones(kind):
     network = make(kind, dtype="mixed_bfloat16")
     inputs = make_inputs(kind)
     computed = network(*inputs, return_features=True)
@@ -171,7 +171,7 @@ def test_attributes(kind):
 
 
 @pytest.mark.parametrize("kind", ["concat", "patch"])
-def test_training_moves_the_spectral_vectors_alone(kind):
+def test_training_updates_only_the_spectral_vectors(kind):
     network = make(kind)
     before = {name: v.numpy() for name, v in named_weights(network).items()}
     network(*make_inputs(kind), training=True)
@@ -180,7 +180,7 @@ def test_training_moves_the_spectral_vectors_alone(kind):
     assert moved == set(forward_state(network))
 
 
-# === Refusals ===
+# === Invalid inputs ===
 
 
 @pytest.mark.parametrize("kind", ["concat", "projection", "resnet_patch", "patch", "ms_patch"])

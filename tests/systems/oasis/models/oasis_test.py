@@ -338,7 +338,7 @@ def test_generate_refuses_fields_that_do_not_fit(model):
         (label_map, editing.image_noise(64, 64, 0, NOISE + 1), "one length. Received: 4 and 3"),
         (label_map, [field], "A single label map takes a single noise field"),
         (label_maps, [field], "Received: 1 fields for 2 label maps"),
-        (label_maps, [field, np.ones(NOISE)], "noise fields alone, or numbers alone. .* 1 .* 2"),
+        (label_maps, [field, np.ones(NOISE)], "only noise fields, or only numbers. .* 1 .* 2"),
     ]:
         with pytest.raises(ValueError, match=message):
             model.generate(maps, noise=noise)

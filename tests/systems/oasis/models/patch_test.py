@@ -1,4 +1,4 @@
-"""PatchGAN at one scale and at several."""
+"""PatchGAN at one and at several scales."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def two_scales(channels=2, dtype=None, **options):
 
 
 def means(size):
-    """[ceil(size / 2), size]: row i averages what lies inside of 2i - 1, 2i, 2i + 1."""
+    """[ceil(size / 2), size]: row i averages those of 2i - 1, 2i, 2i + 1 that are inside."""
     rows = np.zeros(((size + 1) // 2, size))
     for i, row in enumerate(rows):
         inside = [k for k in (2 * i - 1, 2 * i, 2 * i + 1) if 0 <= k < size]
@@ -38,7 +38,7 @@ def means(size):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 3), (4, 4), (5, 6), (16, 9)])
-def test_average_pool_counts_the_image_alone(rng, check_same, size):
+def test_smooth_half_averages_only_pixels_of_the_image(rng, check_same, size):
     x = tf.constant(rng.normal(size=(2, *size, 3)))
     rows, columns = map(means, size)
     check_same(lambda: smooth_half(x), lambda: tf.einsum("ih,jw,bhwc->bijc", rows, columns, x), [x])
@@ -58,7 +58,7 @@ def test_equals_the_dense_network(check_same, peer, randomised, size):
 
 
 def test_scales_equal_the_dense_networks(check_same, peer, randomised):
-    """Each with weights of its own, on the averaged image and every second label."""
+    """Each has its own weights and gets the averaged image and every second label."""
     network = randomised(two_scales(dtype="float64"))
     image, label_map = make_inputs((18, 13))
     image = tf.constant(image, tf.float64)
@@ -77,7 +77,7 @@ def test_scales_equal_the_dense_networks(check_same, peer, randomised):
     )
 
 
-# side of the image -> sides behind every convolution, at scales 1 and 1/2
+# side of the image -> sides after every convolution, at scales 1 and 1/2
 SIDES = {
     256: ([129, 65, 33, 34, 35], [65, 33, 17, 18, 19]),
     64: ([33, 17, 9, 10, 11], [17, 9, 5, 6, 7]),
@@ -96,19 +96,19 @@ def test_sizes_of_every_row(side):
 
 
 @pytest.mark.parametrize(("classes", "count"), [(151, 2_918_465), (35, 2_799_681)])
-def test_parameters(classes, count):
+def test_number_of_parameters(classes, count):
     network = PatchDiscriminator(classes)
     assert sum(int(np.prod(v.shape)) for v in network.trainable_variables) == count
 
 
-def test_parameters_of_two():
+def test_number_of_parameters_of_two_scales():
     networks = [PatchDiscriminator(151, name=name) for name in "ab"]
     variables = MultiScale(networks).trainable_variables
     assert sum(int(np.prod(v.shape)) for v in variables) == 5_836_930
 
 
-def test_what_each_row_has():
-    """Biases in front and at the end, spectral norm between, no affine parameters."""
+def test_weights_of_each_row():
+    """Biases in the first and last row, spectral norm between, no affine parameters."""
     row = {f"row_{k}/conv/{part}" for k in (1, 2, 3) for part in ("kernel", "u", "v")}
     ends = {f"{end}/{part}" for end in ("row_0/conv", "to_logits") for part in ("kernel", "bias")}
     assert set(named_weights(PatchDiscriminator(CLASSES, 1))) == row | ends
@@ -129,7 +129,7 @@ def test_other_depths():
 # === Several scales ===
 
 
-def test_weights_of_scales_have_names_of_their_own():
+def test_weights_of_scales_have_different_names():
     network = two_scales()
     names = named_weights(network)
     assert {id(v) for v in names.values()} == {id(v) for v in network.variables}
@@ -153,19 +153,19 @@ def test_two_unets():
         network(image[:, :4])
 
 
-def test_any_size_is_fine_for_patches():
+def test_patch_discriminators_take_any_size():
     network = two_scales()
     assert network.size_multiple == 1 and network.takes_label_map
     assert [tuple(y.shape) for y in network(*make_inputs((7, 10)))] == [(2, 4, 5, 1), (2, 4, 4, 1)]
 
 
-def test_refuses_networks_that_do_not_belong_together():
+def test_refuses_networks_that_do_not_match():
     patch, other = PatchDiscriminator(3, 1, name="a"), PatchDiscriminator(4, 1, name="b")
     with pytest.raises(ValueError, match=r"agree on .* Received: \[\(3, True\), \(4, True\)\]"):
         MultiScale([patch, other])
     with pytest.raises(ValueError, match=r"one or more networks .* Received: \[\]"):
         MultiScale([])
-    with pytest.raises(ValueError, match=r"names of their own. Received: \['a', 'a'\]"):
+    with pytest.raises(ValueError, match=r"different names. Received: \['a', 'a'\]"):
         MultiScale([patch, PatchDiscriminator(3, 1, name="a")])
 
 

@@ -1,4 +1,4 @@
-"""The PyTorch peer of the benchmarks is the official model, and ours equals it in any shape."""
+"""The benchmarks' PyTorch peer equals the official model, and ours equals it in any shape."""
 
 import dataclasses
 
@@ -31,7 +31,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def peer():
-    """`benchmarks.oasis.recording`, where there is PyTorch."""
+    """`benchmarks.oasis.recording`, if PyTorch is installed."""
     pytest.importorskip("torch")
     from benchmarks.oasis import recording
 
@@ -40,7 +40,7 @@ def peer():
 
 @pytest.fixture(scope="module")
 def replayed(peer, golden):
-    """The official recording as the peer computes it, every array in full."""
+    """The official recording, computed again by the peer, with every array in full."""
     return peer.replay(golden)
 
 
@@ -59,7 +59,7 @@ def test_peer_has_the_official_names_and_shapes(golden, replayed):
 
 
 def test_equals_the_peer_on_the_official_weights(peer, golden):
-    """In full where the official recording has norms, so in double precision."""
+    """In full where the official recording has only norms, so in double precision."""
     settings = dataclasses.replace(parity.Settings.of(golden), dtype="float64")
     double = {k: a.astype(np.float64) if a.dtype == np.float32 else a for k, a in golden.items()}
     check(parity.compare(peer.replay(double | {"meta": settings.to_meta()})))
@@ -74,7 +74,7 @@ def test_equals_the_peer(peer, name):
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_equals_the_peer_in_single_precision(peer, name):
-    """Outputs and losses; what follows may outgrow any tolerance, see `benchmarks.oasis.parity`."""
+    """Outputs and losses only: later differences may exceed any tolerance (see `parity.py`)."""
     settings = dataclasses.replace(SETTINGS[name], dtype="float32")
     recording = peer.record(settings)
     model = parity.new_model(recording)
@@ -82,7 +82,7 @@ def test_equals_the_peer_in_single_precision(peer, name):
     check(parity.loss_rows(recording, parity.losses(recording)))
 
 
-def test_recordings_are_decided_by_their_settings(peer):
+def test_settings_determine_the_recording(peer):
     first, second, other = (peer.record(parity.Settings(seed=seed)) for seed in (0, 0, 1))
     for name, array in first.items():
         np.testing.assert_array_equal(array, second[name], err_msg=name)
@@ -90,8 +90,8 @@ def test_recordings_are_decided_by_their_settings(peer):
     assert not np.array_equal(first["G0/fc.weight"], other["G0/fc.weight"])
 
 
-def test_recordings_hide_nothing(peer):
-    """No starting weight is 0 or 1, no gradient vanishes but those that must."""
+def test_recordings_have_no_trivial_values(peer):
+    """No initial weight is 0 or 1, and only those gradients vanish that must."""
     recording = peer.record(parity.Settings())
     for name, array in recording.items():
         kind, _, weight = name.partition("/")

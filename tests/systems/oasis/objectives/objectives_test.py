@@ -1,4 +1,4 @@
-"""Objectives: losses and accuracies of logits of one and of two scales, against NumPy."""
+"""Losses and accuracies of objectives at one and two scales, against NumPy."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ CLASSES = 3
 
 
 def logits_of(channels, seed=0):
-    """Logits of fake and of real images at two scales."""
+    """Logits of fake and real images at two scales."""
     rng = np.random.default_rng(seed)
     return [
         [rng.normal(size=(2, side, side, channels)).astype(np.float32) for side in (8, 4)]
@@ -35,7 +35,7 @@ EXPECTED = {
 
 @pytest.mark.parametrize("kind", EXPECTED)
 @pytest.mark.parametrize("scales", [1, 2])
-def test_objectives_of_one_logit(kind, scales):
+def test_objectives_with_one_logit(kind, scales):
     objective, (fake, real) = kind(), logits_of(1)
     fake, real = fake[:scales], real[:scales]
     arguments = (fake, real) if scales > 1 else (fake[0], real[0])
@@ -50,13 +50,13 @@ def test_objectives_of_one_logit(kind, scales):
     np.testing.assert_allclose(got, wanted, rtol=1e-6)
 
 
-def test_patch_gans_alone_see_both_sides_in_one_batch():
+def test_only_patch_gans_get_fake_and_real_images_in_one_batch():
     kinds = (HingeObjective(), BinaryObjective(), SegmentationObjective(CLASSES, True))
     assert [objective.joint for objective in kinds] == [True, False, False]
 
 
 @pytest.mark.parametrize("balanced", [True, False])
-def test_objective_of_segmentation(balanced):
+def test_segmentation_objective(balanced):
     objective, (fake, real) = SegmentationObjective(CLASSES, True, balanced), logits_of(CLASSES + 1)
     label_map = np.random.default_rng(1).integers(0, CLASSES, (2, 8, 8)).astype(np.int32)
     maps = [label_map, label_map[:, ::2, ::2]]

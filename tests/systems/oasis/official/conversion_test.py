@@ -1,4 +1,4 @@
-"""Official checkpoints become model directories that do what every model directory does."""
+"""Official checkpoints are converted to model directories that can do what all others can."""
 
 import dataclasses
 import os
@@ -18,12 +18,13 @@ from oasis_tf.systems.oasis import run_settings
 from oasis_tf.systems.oasis.config import Config
 from oasis_tf.systems.oasis.models import Discriminator, Generator
 from oasis_tf.systems.oasis.official import conversion
+from oasis_tf.systems.oasis.task import OASISTask
 from oasis_tf.training import loop
 from oasis_tf.training.named_weights import named_weights
 
 
 def drawn(network, seed):
-    """Official weights of a network, drawn at random, variances positive."""
+    """Returns random official weights of a network, with positive variances."""
     rng = np.random.default_rng(seed)
     for name, variable in named_weights(network).items():
         value = rng.normal(0, 0.3, variable.shape)
@@ -32,7 +33,7 @@ def drawn(network, seed):
 
 
 def shaped(network):
-    """Official weights of the right shapes that take no memory, to plan with."""
+    """Returns official weights of the right shapes that take no memory, for plans."""
     return {
         name: np.broadcast_to(np.float32(0), array.shape)
         for name, array in to_official(network).items()
@@ -41,7 +42,7 @@ def shaped(network):
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory):
-    """Checkpoint files of small networks; path by letter. (NumPy's format, see `readable`.)"""
+    """Checkpoint files of small networks: path by letter. They are NumPy files, see `readable`."""
     folder = tmp_path_factory.mktemp("official")
     networks = {
         "EMA": Generator(12, 4, 1, 4, (2, 2, 1)),
@@ -58,7 +59,7 @@ def checkpoints(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def readable(monkeypatch):
-    """Reads NumPy's files in place of PyTorch's, which the default tests do without."""
+    """Reads NumPy's files instead of PyTorch's, so that these tests do not need PyTorch."""
     monkeypatch.setattr(pth_files, "read_state_dict", lambda path: dict(np.load(path)))
 
 
@@ -95,7 +96,7 @@ def convert(checkpoints, tmp_path):
     return run
 
 
-def test_every_network_arrives(convert, checkpoints):
+def test_every_network_is_converted(convert, checkpoints):
     model = OASIS.load(convert(generator="G", discriminator="D"))
     networks = (model.generator_ema, model.generator, model.discriminator)
     for letter, network in zip(("EMA", "G", "D"), networks, strict=True):
@@ -108,21 +109,21 @@ def test_every_network_arrives(convert, checkpoints):
     assert model.segment(model.generate(label_map)).shape == label_map.shape
 
 
-def test_the_averaged_generator_stands_in_for_the_generator(convert):
+def test_the_averaged_generator_replaces_a_missing_generator(convert):
     model = OASIS.load(convert(discriminator="D"))
     for a, b in zip(model.generator.weights, model.generator_ema.weights, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.slow
-def test_trains_on(convert, data_dir):
+def test_can_be_trained_further(convert, data_dir):
     model_dir = convert(generator="G", discriminator="D")
     before = OASIS.load(model_dir)
     given = {"data_dir": data_dir, "steps": 1, "strategy": "none"}
     config = run_settings.resolve(
         given, label_space=before.label_space, num_examples=4, previous=Config.load(model_dir)
     )
-    loop.train(config, model_dir)
+    loop.train(config, model_dir, OASISTask)
     after = OASIS.load(model_dir)
     assert after.step == 1
     for name in ("generator", "discriminator"):
@@ -206,7 +207,7 @@ def test_folder_infers_the_classes(convert):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dataset": "ade20k"}, "16 channels .* 151 classes, which leaves -135 .* not 4"),
+        ({"dataset": "ade20k"}, "16 input channels .* 151 classes, which leaves -135 .* not 4"),
         ({"dataset": None}, "give --dataset .*or --data_dir"),
         ({"discriminator": "other_D"}, "other_D.npz has 7 classes, the data set shapes 12"),
         ({"generator": "other_G"}, "other_G.npz must be of the same widths"),
@@ -225,7 +226,7 @@ def test_contradictions_are_refused(convert, tmp_path, options, message):
     assert os.listdir(tmp_path) == []
 
 
-def test_unusual_noise_must_be_said(checkpoints, tmp_path):
+def test_an_unusual_number_of_noise_channels_must_be_given(checkpoints, tmp_path):
     with pytest.raises(ValueError, match="published models have 64 or 0.*--noise_channels=4"):
         conversion.plan_conversion(tmp_path / "model", checkpoints["EMA"], dataset="shapes")
 

@@ -1,4 +1,4 @@
-"""The convert command, from PyTorch's files to PyTorch's files (extra `convert`)."""
+"""The command `convert` with PyTorch's files (extra `convert`)."""
 
 import os
 import pickle
@@ -25,14 +25,14 @@ def test_flags_are_checked_first(run_module, tmp_path):
 
 
 class _Trap:
-    """What runs code when it is unpickled carelessly."""
+    """An object that runs code when it is unpickled without protection."""
 
     def __reduce__(self):
         return os.mkdir, ("trapped",)
 
 
 @pytest.mark.slow
-def test_files_that_are_no_state_dicts(tmp_path, monkeypatch):
+def test_files_that_are_not_state_dicts(tmp_path, monkeypatch):
     torch = pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
     torch.save({"a": torch.zeros(9)}, "whole.pth")
@@ -65,7 +65,7 @@ def test_half_precision_is_read(tmp_path):
 
 @pytest.mark.slow
 def test_full_width_there_and_back(run_module, tmp_path):
-    """Checkpoints of the published size, written by PyTorch: there, painted from, and back."""
+    """Checkpoints of the published size, written by PyTorch: converted, used, converted back."""
     torch = pytest.importorskip("torch")
     from benchmarks.oasis import pytorch_peer
 

@@ -1,4 +1,4 @@
-"""Official weights: every array lands where it belongs and comes back, or nothing is changed."""
+"""Official weights: every array is converted there and back, or nothing is changed."""
 
 import sys
 
@@ -148,7 +148,7 @@ def test_layouts_are_inverse(size):
         "weight_orig": official_lib.official_layout("l/kernel", weights),
         "weight_v": official_lib.official_layout("l/v", weights),
     }
-    # sigma = u^T W v flattens the kernel over (in, kh, kw) there, over (kh, kw, in) here.
+    # sigma = u^T W v flattens the kernel as (in, kh, kw) in the release, as (kh, kw, in) here.
     there = state["weight_orig"].reshape(size[3], -1) @ state["weight_v"]
     here = weights["l/v"] @ weights["l/kernel"].reshape(-1, size[3])
     np.testing.assert_allclose(there, here)
@@ -156,7 +156,7 @@ def test_layouts_are_inverse(size):
         np.testing.assert_array_equal(our_layout(leaf, state[leaf], state), weights[name])
 
 
-# === What the shapes tell ===
+# === Sizes ===
 
 
 @pytest.mark.parametrize("widths", [(16, 16, 16, 8, 4, 2, 1), (6, 3, 1), (4, 2)])
@@ -179,7 +179,7 @@ def test_discriminator_settings(widths):
     assert settings == {"discriminator_channels": 2, "discriminator_widths": widths}
 
 
-def test_other_weights_are_told_apart(networks):
+def test_weights_of_other_networks_are_refused(networks):
     of_generator, of_discriminator = (networks[letter][1] for letter in "GD")
     with pytest.raises(ValueError, match="F is not a generator.*nothing.*looks like a discr"):
         official_lib.generator_settings(of_discriminator, "F")
@@ -188,7 +188,7 @@ def test_other_weights_are_told_apart(networks):
     with pytest.raises(ValueError, match=r"fc.weight must be a kernel.*Received: \(3,\)\.$"):
         official_lib.generator_settings(of_generator | {"fc.weight": np.zeros(3)}, "F")
     odd = of_discriminator | {"layer_up_last.weight": np.zeros((7, 3, 1, 1))}
-    with pytest.raises(ValueError, match="must be multiples of the width in front"):
+    with pytest.raises(ValueError, match="must be multiples of the width before"):
         official_lib.discriminator_settings(odd, "F")
 
 

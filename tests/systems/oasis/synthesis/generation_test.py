@@ -1,6 +1,6 @@
-"""Label files and photographs to images: what is planned, painted, kept and refused.
+"""Label files and photographs to images: what is planned, generated, kept and refused.
 
-The model is a stand-in whose images tell what they were painted from.
+The model is a stand-in whose images show what they were generated from.
 """
 
 import os
@@ -12,10 +12,10 @@ import tensorflow as tf
 from PIL import Image
 
 from oasis_tf.data.datasets import folder_label_space
-from oasis_tf.io import images
+from oasis_tf.io import images, label_files
 from oasis_tf.systems.oasis import noise
 from oasis_tf.systems.oasis.config import Config, DataConfig, ModelConfig, TrainingConfig
-from oasis_tf.systems.oasis.synthesis import generation, segmentation
+from oasis_tf.systems.oasis.synthesis import generation, input_files, segmentation
 
 SPACE = folder_label_space(5, unknown_label=255)
 CONFIG = Config(
@@ -26,7 +26,7 @@ CONFIG = Config(
 )
 
 
-class PaintsIds:
+class ShowsIds:
     """Red = model id, green = seed of the noise at the pixel, blue = 0.
 
     The noise of a seed is (seed, 1 - seed / 100).
@@ -46,12 +46,9 @@ class PaintsIds:
     def inference_engine(self):
         return self
 
-    def __call__(self, label_map, vectors):
-        return self.paint(label_map, np.zeros_like(label_map, np.int32), vectors[:, None])
-
-    def paint(self, label_map, index, vectors):
+    def __call__(self, label_map, noise):
         self.batches.append(len(label_map))
-        noise = np.stack([v[i] for v, i in zip(vectors, index, strict=True)])
+        noise = np.stack([v[i] for v, i in zip(noise.vectors, noise.index, strict=True)])
         image = np.stack([label_map, noise[..., 0], np.zeros(label_map.shape)], axis=-1)
         return tf.constant((image / 127.5 - 1).astype(np.float32))
 
@@ -92,17 +89,17 @@ def plan_of(labels, tmp_path, **options):
     return generation.plan_synthesis(CONFIG, labels, tmp_path / "out", **options)
 
 
-def test_every_label_file_is_painted_with_every_seed(labels, tmp_path):
+def test_every_label_file_is_generated_with_every_seed(labels, tmp_path):
     plan = plan_of(labels, tmp_path, seed=5, num_samples=3)
     assert not os.path.exists(plan.output_dir)
-    model = PaintsIds()
+    model = ShowsIds()
     written = generation.synthesize(model, plan, batch_size=4)
     names = [f"{stem}_seed{seed}.png" for stem in "abc" for seed in (5, 6, 7)]
     assert written == [str(tmp_path / "out" / name) for name in names]
     assert sorted(os.listdir(tmp_path / "out")) == names
     assert model.batches == [3, 3, 3]
     ids = SPACE.to_model_ids(read(labels / "a.png"), "a")
-    model = PaintsIds()
+    model = ShowsIds()
     generation.synthesize(model, plan, batch_size=2)
     assert model.batches == [2, 1] * 3
     for seed in (5, 6, 7):
@@ -112,18 +109,18 @@ def test_every_label_file_is_painted_with_every_seed(labels, tmp_path):
 
 
 def test_label_maps_are_resized_to_the_crop_or_as_asked(labels, tmp_path):
-    written = generation.synthesize(PaintsIds(), plan_of(labels / "b.png", tmp_path))
+    written = generation.synthesize(ShowsIds(), plan_of(labels / "b.png", tmp_path))
     ids = SPACE.to_model_ids(read(labels / "b.png"), "b")
     np.testing.assert_array_equal(read(written[0])[..., 0], ids.repeat(2, 0).repeat(2, 1))
     plan = plan_of(labels / "b.png", tmp_path, height=32, width=192, overwrite=True)
-    written = generation.synthesize(PaintsIds(), plan)
+    written = generation.synthesize(ShowsIds(), plan)
     np.testing.assert_array_equal(read(written[0])[..., 0], ids.repeat(3, 1))
 
 
 def test_contact_sheet_shows_colours_then_samples(labels, tmp_path):
     grid = str(tmp_path / "sheets" / "grid.png")
     plan = plan_of(labels, tmp_path, num_samples=2, grid=grid)
-    assert generation.synthesize(PaintsIds(), plan, batch_size=4)[-1] == grid
+    assert generation.synthesize(ShowsIds(), plan, batch_size=4)[-1] == grid
     sheet = read(grid)
     assert sheet.shape == (3 * 66 - 2, 3 * 130 - 2, 3)
     colours = SPACE.colorize(SPACE.to_model_ids(read(labels / "a.png"), "a"))
@@ -139,7 +136,7 @@ def test_contact_sheet_stops_at_its_last_row(labels, tmp_path):
     for k in range(generation.GRID_ROWS):
         Image.fromarray(pixels).save(labels / f"d{k}.png")
     plan = plan_of(labels, tmp_path, height=32, width=32, grid=str(tmp_path / "grid.png"))
-    written = generation.synthesize(PaintsIds(), plan)
+    written = generation.synthesize(ShowsIds(), plan)
     assert len(written) == generation.GRID_ROWS + 3 + 1
     assert read(tmp_path / "grid.png").shape[0] == generation.GRID_ROWS * 34 - 2
 
@@ -151,7 +148,7 @@ def test_existing_files_are_kept_unless_told_otherwise(labels, tmp_path):
         plan_of(labels, tmp_path, num_samples=2)
     assert (tmp_path / "out" / "b_seed1.png").read_text() == "precious"
     plan = plan_of(labels, tmp_path, num_samples=2, overwrite=True)
-    generation.synthesize(PaintsIds(), plan)
+    generation.synthesize(ShowsIds(), plan)
     assert read(tmp_path / "out" / "b_seed1.png").shape == (64, 128, 3)
 
 
@@ -171,7 +168,7 @@ def test_bad_requests_are_refused(labels, tmp_path, options, message):
     assert not (tmp_path / "out").exists()
 
 
-def test_bad_label_values_are_refused_before_anything_is_painted(labels, tmp_path):
+def test_bad_label_values_are_refused_before_any_work(labels, tmp_path):
     Image.fromarray(np.full((8, 8), 4, np.uint8)).save(labels / "z.png")
     with pytest.raises(ValueError, match=r"z\.png.*\b4\b"):
         plan_of(labels, tmp_path)
@@ -191,7 +188,7 @@ def test_paths_in_each_others_way_are_refused(labels, tmp_path):
 # === Edits ===
 
 
-def painted(tmp_path, name):
+def seeds_of(tmp_path, name):
     return read(tmp_path / "out" / f"{name}.png")[..., 1]
 
 
@@ -199,12 +196,12 @@ def test_samples_differ_in_the_named_classes_only(labels, tmp_path):
     plan = plan_of(
         labels / "a.png", tmp_path, seed=3, num_samples=3, resample_classes=["class_1", "3"]
     )
-    generation.synthesize(PaintsIds(), plan)
+    generation.synthesize(ShowsIds(), plan)
     names = ["a_seed3", "a_seed3_class_1-class_3_seed4", "a_seed3_class_1-class_3_seed5"]
     assert sorted(os.listdir(tmp_path / "out")) == [f"{name}.png" for name in names]
     inside = np.isin(read(labels / "a.png"), [1, 3])
     for name, seed in zip(names, (3, 4, 5), strict=True):
-        np.testing.assert_array_equal(painted(tmp_path, name), np.where(inside, seed, 3))
+        np.testing.assert_array_equal(seeds_of(tmp_path, name), np.where(inside, seed, 3))
 
 
 def test_samples_differ_inside_a_mask_only(labels, tmp_path):
@@ -212,9 +209,9 @@ def test_samples_differ_inside_a_mask_only(labels, tmp_path):
     mask[5:20, 7:90] = 1
     Image.fromarray(mask).save(tmp_path / "m.png")
     plan = plan_of(labels / "a.png", tmp_path, num_samples=2, region=str(tmp_path / "m.png"))
-    generation.synthesize(PaintsIds(), plan)
-    np.testing.assert_array_equal(painted(tmp_path, "a_seed0"), 0)
-    np.testing.assert_array_equal(painted(tmp_path, "a_seed0_region-m_seed1"), mask)
+    generation.synthesize(ShowsIds(), plan)
+    np.testing.assert_array_equal(seeds_of(tmp_path, "a_seed0"), 0)
+    np.testing.assert_array_equal(seeds_of(tmp_path, "a_seed0_region-m_seed1"), mask)
 
 
 def test_a_folder_holds_a_mask_for_each(labels, tmp_path):
@@ -224,9 +221,9 @@ def test_a_folder_holds_a_mask_for_each(labels, tmp_path):
         mask[k:] = 255
         Image.fromarray(mask).save(tmp_path / "masks" / f"{name}.png")
     options = {"num_samples": 2, "region": str(tmp_path / "masks")}
-    generation.synthesize(PaintsIds(), plan_of(labels, tmp_path, **options, size="native"))
+    generation.synthesize(ShowsIds(), plan_of(labels, tmp_path, **options, size="native"))
     for k, name in enumerate("abc"):
-        image = painted(tmp_path, f"{name}_seed0_region_seed1")
+        image = seeds_of(tmp_path, f"{name}_seed0_region_seed1")
         assert (image[:k] == 0).all()
         assert (image[k:] == 1).all()
     os.remove(tmp_path / "masks" / "b.png")
@@ -249,11 +246,14 @@ def test_interpolations_go_from_each_seed_to_the_next(labels, tmp_path, classes)
     )
     # Two steps of a seed between frames, so that green tells them apart.
     steps = {100: 0, 101: 8, 102: 16}
-    model = PaintsIds()
-    model.paint = lambda maps, index, vectors, paint=model.paint: paint(
-        maps, index, np.stack([8 * (vectors[..., 0] - 100), vectors[..., 1]], -1)
-    )
-    written = generation.synthesize(model, plan)
+
+    class ShowsSteps(ShowsIds):
+        def __call__(self, label_map, noise):
+            seed, other = np.moveaxis(noise.vectors, -1, 0)
+            vectors = np.stack([8 * (seed - 100), other], axis=-1)
+            return super().__call__(label_map, noise._replace(vectors=vectors))
+
+    written = generation.synthesize(ShowsSteps(), plan)
     assert sorted(written[:-1]) == [
         str(tmp_path / "out" / n) for n in sorted(os.listdir(tmp_path / "out"))
     ]
@@ -262,7 +262,7 @@ def test_interpolations_go_from_each_seed_to_the_next(labels, tmp_path, classes)
     inside = read(labels / "a.png") == 2 if classes else np.ones((64, 128), bool)
     for seed in (100, 101):
         start = f"a_seed{seed}{edit}_to_seed{seed + 1}"
-        frames = [painted(tmp_path, f"{start}_frame0{k}of5") for k in range(5)]
+        frames = [seeds_of(tmp_path, f"{start}_frame0{k}of5") for k in range(5)]
         for k, frame in enumerate(frames):
             np.testing.assert_array_equal(frame, np.where(inside, steps[seed] + 2 * k, steps[seed]))
         with Image.open(tmp_path / "out" / f"{start}.webp") as animation:
@@ -276,7 +276,7 @@ def test_spherical_interpolation_has_other_frames_and_names(labels, tmp_path):
     for spherical in (False, True):
         options = {"seed": 40, "interpolate": 3, "spherical": spherical}
         plan = plan_of(labels / "b.png", tmp_path, **options)
-        generation.synthesize(PaintsIds(), plan)
+        generation.synthesize(ShowsIds(), plan)
     names = sorted(os.listdir(tmp_path / "out"))
     assert [name for name in names if "spherical" in name] == [
         f"b_seed40_to_seed41_spherical_frame0{k}of3.png" for k in range(3)
@@ -300,7 +300,7 @@ def test_classes_that_no_label_map_has_are_refused(labels, tmp_path):
         ({"resample_classes": ["class_7"]}, "No class is named 'class_7'.*class_"),
         ({"resample_classes": ["class_1", "1"]}, "each class once. Received: class_1, 1"),
         ({"resample_classes": ["class_1"], "num_samples": 1}, "first sample is the base"),
-        ({"resample_classes": ["class_1"], "region": "m.png"}, "each say what"),
+        ({"resample_classes": ["class_1"], "region": "m.png"}, "both name what"),
         ({"interpolate": 1}, "at least 2 frames.*interpolate=1"),
         ({"animations": ("gif",)}, r"--animation.* give --interpolate=K"),
         ({"region": "missing.png"}, r"Cannot be read as a PNG file: missing\.png"),
@@ -330,6 +330,37 @@ def test_bad_masks_are_refused(labels, tmp_path, mask, message):
         plan_of(labels / "b.png", tmp_path, num_samples=2, region=str(tmp_path / "m.png"))
 
 
+def test_one_mask_must_fit_every_label_map(labels, tmp_path):
+    Image.fromarray(np.ones((64, 128), np.uint8)).save(tmp_path / "m.png")
+    with pytest.raises(ValueError, match="64 x 128 for 32 x 64"):
+        plan_of(labels, tmp_path, num_samples=2, region=str(tmp_path / "m.png"))
+
+
+# === Reading ===
+
+
+def test_a_label_file_is_decoded_once_if_it_can_be_kept(labels, tmp_path, monkeypatch):
+    decoded, read_png = [], label_files._read_png
+
+    def recorded(path):
+        decoded.append(os.path.basename(path))
+        return read_png(path)
+
+    monkeypatch.setattr(label_files, "_read_png", recorded)
+
+    def images_of(folder):
+        options = {"num_samples": 2, "resample_classes": ["class_0"]}
+        written = generation.synthesize(ShowsIds(), plan_of(labels, tmp_path / folder, **options))
+        return [Path(path).read_bytes() for path in written]
+
+    want = images_of("kept")
+    assert sorted(decoded) == ["a.png", "b.png", "c.png"]
+    decoded.clear()
+    monkeypatch.setattr(input_files, "_KEPT_BYTES", 64 * 128)
+    assert images_of("one_kept") == want
+    assert sorted(decoded) == ["a.png", "b.png", "b.png", "c.png", "c.png"]
+
+
 # === Sizes ===
 
 
@@ -337,8 +368,13 @@ def test_native_sizes_are_padded_and_cut_back(labels, tmp_path):
     plan = plan_of(labels, tmp_path, size="native")
     assert "1 of 3 inputs are padded to sides that divide by 32" in plan.notes[0]
     sizes = []
-    model = PaintsIds()
-    model.paint = lambda maps, *rest, paint=model.paint: (sizes.append(maps), paint(maps, *rest))[1]
+
+    class Recording(ShowsIds):
+        def __call__(self, label_map, noise):
+            sizes.append(label_map)
+            return super().__call__(label_map, noise)
+
+    model = Recording()
     generation.synthesize(model, plan)
     assert [maps.shape[1:] for maps in sizes] == [(64, 128), (32, 64), (96, 128)]
     for name in "abc":
@@ -364,17 +400,17 @@ def test_what_is_resized_is_said(labels, tmp_path):
 def test_going_on_makes_what_is_missing(labels, tmp_path):
     grid = str(tmp_path / "grid.png")
     options = {"num_samples": 2, "resample_classes": ["class_0"], "grid": grid}
-    written = generation.synthesize(PaintsIds(), plan_of(labels, tmp_path, **options))
+    written = generation.synthesize(ShowsIds(), plan_of(labels, tmp_path, **options))
     before = {path: Path(path).read_bytes() for path in written}
     for path in (written[2], written[5], grid):
         os.remove(path)
     os.utime(written[0], ns=(5, 5))
-    plan, model = plan_of(labels, tmp_path, **options, skip_existing=True), PaintsIds()
+    plan, model = plan_of(labels, tmp_path, **options, skip_existing=True), ShowsIds()
     assert generation.synthesize(model, plan) == written
     assert model.batches == [1, 1]
     assert os.stat(written[0]).st_mtime_ns == 5
     assert {path: Path(path).read_bytes() for path in written} == before
-    idle = PaintsIds()
+    idle = ShowsIds()
     generation.synthesize(idle, plan)
     assert idle.batches == []
 
@@ -382,9 +418,9 @@ def test_going_on_makes_what_is_missing(labels, tmp_path):
 @pytest.mark.parametrize("other", ["step", "label", "size", "classes", "foreign"])
 def test_files_of_other_requests_are_not_kept(labels, tmp_path, other):
     options = {"num_samples": 2, "resample_classes": ["class_0"], "skip_existing": True}
-    first, last = generation.synthesize(PaintsIds(), plan_of(labels / "a.png", tmp_path, **options))
+    first, last = generation.synthesize(ShowsIds(), plan_of(labels / "a.png", tmp_path, **options))
     os.remove(first if other == "classes" else last)
-    model = PaintsIds()
+    model = ShowsIds()
     if other == "step":
         model.step = tf.constant(8)
     elif other == "label":
@@ -419,7 +455,7 @@ def photographs(tmp_path):
 def test_photographs_are_recreated(photographs, tmp_path):
     grid = str(tmp_path / "grid.png")
     options = {"from_images": photographs, "num_samples": 2, "size": "native", "grid": grid}
-    generation.synthesize(PaintsIds(), plan_of(None, tmp_path, **options))
+    generation.synthesize(ShowsIds(), plan_of(None, tmp_path, **options))
     for name in "xy":
         for seed in (0, 1):
             image = read(tmp_path / "out" / f"{name}_seed{seed}.png")
@@ -439,7 +475,7 @@ def test_photographs_are_segmented_into_raw_ids(photographs, tmp_path):
             CONFIG, photographs, tmp_path / "out", size="native", **options
         )
 
-    written = segmentation.segment_files(PaintsIds(), plan())
+    written = segmentation.segment_files(ShowsIds(), plan())
     assert written == [str(tmp_path / "out" / f"{name}.png") for name in "xy"]
     for path, name in zip(written, "xy", strict=True):
         want = SPACE.to_raw_ids(read(photographs / f"{name}.png")[..., 0])
@@ -448,7 +484,7 @@ def test_photographs_are_segmented_into_raw_ids(photographs, tmp_path):
         plan()
     os.remove(written[1])
     os.utime(written[0], ns=(5, 5))
-    segmentation.segment_files(PaintsIds(), plan(skip_existing=True))
+    segmentation.segment_files(ShowsIds(), plan(skip_existing=True))
     assert os.stat(written[0]).st_mtime_ns == 5
     assert os.path.exists(written[1])
     with pytest.raises(ValueError, match="have the same path"):

@@ -1,6 +1,5 @@
 """Synthesis with other parts: styles by an encoder; what a discriminator or a latent cannot do."""
 
-import dataclasses
 import os
 
 import numpy as np
@@ -8,17 +7,16 @@ import pytest
 from PIL import Image
 
 from oasis_tf.data.datasets import folder_label_space
-from oasis_tf.metrics import evaluation
+from oasis_tf.io import images
 from oasis_tf.systems.oasis.config import (
     Config,
     DataConfig,
-    EvaluationConfig,
     ModelConfig,
     TrainingConfig,
 )
 from oasis_tf.systems.oasis.editing.noise_fields import NoiseField
 from oasis_tf.systems.oasis.synthesis import generation, labelmix, segmentation
-from oasis_tf.systems.oasis.synthesis.easel import Easel
+from oasis_tf.systems.oasis.synthesis.padded_model import PaddedModel
 
 SPACE = folder_label_space(3)
 STEM = {"encoder": "stem", "noise": "none", "latent_channels": 2}
@@ -33,7 +31,7 @@ def make_config(**settings):
     )
 
 
-class PaintsStyles:
+class ShowsStyles:
     """Red = model id, green = the style image's first red, blue = the seed of its draw."""
 
     label_space = SPACE
@@ -51,7 +49,8 @@ class PaintsStyles:
     def encode(self, image, seed):
         return np.array([image[0, 0, 0], seed], np.float32)
 
-    def __call__(self, label_map, vectors):
+    def __call__(self, label_map, noise):
+        (vectors,) = noise.vectors.transpose(1, 0, 2)
         maps = [np.broadcast_to(v, (*label_map.shape[1:], 2)) for v in vectors]
         image = np.concatenate([label_map[..., None], np.stack(maps)], -1) / 127.5 - 1
         return image.astype(np.float32).view(WithNumpy)
@@ -88,7 +87,7 @@ def plan_of(folder, config, **options):
 @pytest.mark.parametrize("settings", [STEM, {"encoder": "noise"}, {"encoder": "beside_noise"}])
 def test_every_label_map_in_every_style(folders, settings):
     plan = plan_of(folders, make_config(**settings), style=folders / "styles", num_samples=2)
-    written = generation.synthesize(PaintsStyles(), plan)
+    written = generation.synthesize(ShowsStyles(), plan)
     names = [
         f"{stem}_style-{style}_seed{seed}.png"
         for stem in "ab"
@@ -103,7 +102,8 @@ def test_every_label_map_in_every_style(folders, settings):
 
 def test_a_style_is_one_vector_for_the_image(folders):
     plan = plan_of(folders, make_config(**STEM))
-    field = Easel(PaintsStyles(), plan.sizing).style(folders / "styles" / "dusk.png", 4, (2, 3))
+    photograph = images.read_photograph(folders / "styles" / "dusk.png")
+    field = PaddedModel(ShowsStyles(), plan.sizing).style(photograph, 4, (2, 3))
     assert isinstance(field, NoiseField)
     np.testing.assert_array_equal(field.vectors, [[200, 4]])
     np.testing.assert_array_equal(field.index, np.zeros((2, 3)))
@@ -112,13 +112,14 @@ def test_a_style_is_one_vector_for_the_image(folders):
 @pytest.mark.parametrize(
     ("settings", "options", "message"),
     [
-        ({}, {"style": "styles"}, r"cannot paint in the style of an image \(--style\): .*no image"),
+        ({}, {"style": "styles"}, r"generate in the style of an image \(--style\): .*no image"),
         (
             STEM,
             {"style": "styles", "interpolate": 3},
-            "--style gives an image its noise as a whole",
+            "--style sets the noise of a whole image",
         ),
         (STEM, {"style": "labels/none.png"}, "none.png"),
+        ({"noise_channels": 0}, {"num_samples": 2}, "cannot vary an image .*: it has no noise"),
         (STEM, {"region": "labels", "num_samples": 2}, "one vector for the whole image .*=stem"),
         (STEM, {"size": "native"}, "images of one size, .*64x128. Received: size=native"),
         (STEM, {"height": 64, "width": 64}, "images of one size, .*height=64, width=64"),
@@ -142,17 +143,3 @@ def test_what_needs_a_discriminator_that_segments(folders, settings):
         segmentation.plan_segmentation(config, photographs, out)
     with pytest.raises(ValueError, match=f"cannot show LabelMix: {match}"):
         labelmix.plan_labelmix(config, out)
-    for name in ("fid", "alignment", "diversity", "class_diversity", "colour"):
-        evaluation.check([name], EvaluationConfig(), config.model, SPACE)
-    with pytest.raises(ValueError, match=f"measured by the metric segmentation: {match}"):
-        evaluation.check(["segmentation"], EvaluationConfig(), config.model, SPACE)
-
-
-def test_metrics_of_a_latent_stem():
-    model = make_config(**STEM).model
-    evaluation.check(["diversity"], EvaluationConfig(), model, SPACE)
-    with pytest.raises(ValueError, match="class_diversity compares .*one vector .*encoder=stem"):
-        evaluation.check(["class_diversity"], EvaluationConfig(), model, SPACE)
-    plain = dataclasses.replace(model, encoder="none", latent_channels=0)
-    with pytest.raises(ValueError, match="diversity compares images of different noise"):
-        evaluation.check(["diversity"], EvaluationConfig(), plain, SPACE)

@@ -1,9 +1,9 @@
-// A painter that runs the model's .tflite in the browser: no server, nothing leaves the page.
+// Backend: the model's .tflite in the browser, without a server; nothing leaves the page.
 
 import { Failure } from "./fetching.js";
 import { noiseVector } from "./philox.js";
 
-/** The worker, asked for one thing after another. */
+/** The worker, which runs one task after another. */
 class Runner {
   #waiting = new Map();
   #count = 0;
@@ -50,7 +50,7 @@ class Runner {
   }
 }
 
-/** Values in -1…1 as an image, rounded as `oasis_tf.images.to_uint8` does. */
+/** Values in -1…1 as an image, rounded as `oasis_tf.io.images.to_uint8` does. */
 function toImage(values, width, height) {
   const image = new ImageData(width, height);
   for (let i = 0, at = 0; i < values.length; i += 3, at += 4) {
@@ -74,7 +74,7 @@ async function toValues(picture, width, height) {
   return values;
 }
 
-class LiteRtPainter {
+class LiteRtBackend {
   #model;
   #runner;
   #segmenter = null;
@@ -83,13 +83,13 @@ class LiteRtPainter {
     this.#model = model;
     this.#runner = runner;
     const noise = model.noise_channels > 0;
-    const photographs = Boolean(model.painter.segmenter);
-    // One vector is all the file takes, so no place has noise of its own.
+    const photographs = Boolean(model.backend.segmenter);
+    // The file takes one vector, so noise cannot differ between pixels.
     this.can = { reroll: noise, blend: noise, edit: false, photographs };
   }
 
-  /** As `RestPainter.paint`, the picture an ImageData. */
-  async paint(map, { first: [first], second: [second], share }) {
+  /** As `RestBackend.generate`, the picture an ImageData. */
+  async generate(map, { first: [first], second: [second], share }) {
     const { width, height, noise_channels: channels } = this.#model;
     const inputs = {
       label_map: { values: Int32Array.from(map), shape: [1, height, width] },
@@ -99,17 +99,17 @@ class LiteRtPainter {
     return { picture: toImage(outputs.image, width, height), modelMs: milliseconds };
   }
 
-  /** What is a share of the way from one seed's noise to another's. */
+  /** Noise between those of two seeds: `share` 0 is the first, 1 the second. */
   #noise(first, second, share) {
     const { noise_channels: channels } = this.#model;
     const [a, b] = [noiseVector(first, channels), noiseVector(second, channels)];
     return a.map((value, i) => (1 - share) * value + share * b[i]);
   }
 
-  /** As `RestPainter.segment`. */
+  /** As `RestBackend.segment`. */
   async segment(photograph) {
-    const { width, height, painter } = this.#model;
-    this.#segmenter ??= this.#runner.load("segmenter", painter.segmenter);
+    const { width, height, backend } = this.#model;
+    this.#segmenter ??= this.#runner.load("segmenter", backend.segmenter);
     await this.#segmenter;
     const values = await toValues(photograph, width, height);
     const { outputs } = await this.#runner.run("segmenter", {
@@ -119,9 +119,9 @@ class LiteRtPainter {
   }
 }
 
-/** The painter of a model whose `painter.kind` is "litert". */
-export async function createPainter(model) {
+/** The backend of a model whose `backend.kind` is "litert". */
+export async function createBackend(model) {
   const runner = new Runner();
-  await runner.load("generator", model.painter.generator);
-  return new LiteRtPainter(model, runner);
+  await runner.load("generator", model.backend.generator);
+  return new LiteRtBackend(model, runner);
 }

@@ -1,13 +1,12 @@
-// Runs .tflite files with LiteRT.js, apart from the page, so that painting stays smooth. No module:
-// LiteRT.js gets its WebAssembly by importScripts, which modules have not. BASE is the page's folder.
+// Runs .tflite files with LiteRT.js in a worker, so that drawing stays smooth. It is no module:
+// LiteRT.js loads its WebAssembly by importScripts, which modules lack. BASE is the page's folder.
 
 const FOLDER = `${self.BASE}litert/`;
 const networks = {};
 let starting = null;
 let last = Promise.resolve();
 
-// LiteRT.js would start a graphics card that nothing is computed on, and tells what it does where
-// errors stand.
+// LiteRT.js would start a graphics card that is not used, and it logs progress as warnings.
 Object.defineProperty(navigator, "gpu", { value: undefined });
 console.warn = console.debug;
 

@@ -1,5 +1,5 @@
-// The page: what is painted, with which noise, and what the model makes of it. What the model is and
-// who paints with it, model.json tells.
+// The page: a label map, its noise, and the image that the model generates. model.json describes the
+// model and names the backend that runs it.
 
 import { Failure, getBytes, getJson } from "./fetching.js";
 import { History } from "./history.js";
@@ -14,13 +14,13 @@ import { connectKeys } from "./keys.js";
 const MESSAGE_MS = 9000;
 const IMAGE_NAME = "oasis_image.png";
 const LABELS_NAME = "oasis_labels.png";
-const PAINTERS = { rest: "./rest.js", litert: "./litert.js" };
+const BACKENDS = { rest: "./rest.js", litert: "./litert.js" };
 const READERS = { server: "./uploads.js", page: "./files.js" };
 
 const $ = (id) => document.getElementById(id);
 const panes = { map: new Pane($("map")), image: new Pane($("image")) };
-let model, painter, reader, palette, pen, history, newest;
-let painted = null; // Blob of a PNG file, or ImageData
+let model, backend, reader, palette, pen, history, newest;
+let shown = null; // Blob of a PNG file, or ImageData
 let messageTimer;
 
 // === Messages ===
@@ -41,7 +41,7 @@ function speak(text) {
   $("spoken").textContent = text;
 }
 
-/** Runs what a person asked for; failures become a message. */
+/** Runs an action of the user; failures become a message. */
 function attempt(action) {
   return async (...inputs) => {
     try {
@@ -57,12 +57,12 @@ function attempt(action) {
 
 function commit(change, said) {
   history.commit({ ...history.state, ...change });
-  compare(false); // what was changed is to be seen
+  compare(false); // shows what was changed
   show();
   if (said) speak(said);
 }
 
-/** A label map and nothing of what was: from an example, a file or a photograph. */
+/** A new label map: from an example, a file or a photograph. */
 function begin(map, photograph = null) {
   pen.drop();
   commit({ map, photograph });
@@ -90,11 +90,11 @@ function step(direction) {
 function ask() {
   const map = pen.draft ?? history.state.map;
   const { share } = history.state.noise;
-  return painter.paint(map, { ...noise.noiseOf(history.state.noise, map), share });
+  return backend.generate(map, { ...noise.noiseOf(history.state.noise, map), share });
 }
 
 async function showImage({ picture, modelMs }, milliseconds) {
-  painted = picture;
+  shown = picture;
   await panes.image.showImage(picture);
   const inModel = modelMs === null ? "" : `, model ${modelMs.toFixed(0)} ms`;
   $("latency").textContent = `${milliseconds.toFixed(0)} ms${inModel}`;
@@ -164,8 +164,8 @@ const openPhotograph = attempt(async (file) => {
   showWorking(true);
   try {
     const photograph = await reader.readPhotograph(file, model);
-    begin(checked(await painter.segment(photograph)), photograph);
-    speak(`${file.name} segmented and painted again`);
+    begin(checked(await backend.segment(photograph)), photograph);
+    speak(`${file.name} segmented and generated again`);
   } finally {
     showWorking(false);
   }
@@ -201,7 +201,7 @@ function save(blob, name) {
 }
 
 const saveImage = attempt(async () => {
-  if (painted) save(painted instanceof Blob ? painted : await encodeImage(painted), IMAGE_NAME);
+  if (shown) save(shown instanceof Blob ? shown : await encodeImage(shown), IMAGE_NAME);
 });
 
 /** A label PNG of raw ids, in colours where a palette can hold them, as the commands read it. */
@@ -260,14 +260,14 @@ function describe() {
   for (const pane of Object.values(panes)) pane.setSize(width, height);
   $("no-noise").hidden = model.noise_channels > 0;
   for (const element of document.querySelectorAll("[data-needs]")) {
-    element.hidden = !painter.can[element.dataset.needs];
+    element.hidden = !backend.can[element.dataset.needs];
   }
 }
 
 function showClass({ name, css }) {
   $("reroll-class").querySelector(".label").textContent = `Re-roll ${name}`;
   $("reroll-class").querySelector(".swatch").style.background = css;
-  // Who takes a class wants to paint with it; fill and lasso have a use for it, too.
+  // A class is chosen to be drawn with; fill and lasso can use it, too.
   if (pen?.tool === "eraser" || pen?.tool === "pick") pen.select("brush");
 }
 
@@ -311,12 +311,12 @@ function connect() {
 async function start() {
   showWorking(true);
   model = await getJson("model.json");
-  const [{ createPainter }, files] = await Promise.all([
-    import(PAINTERS[model.painter.kind]),
+  const [{ createBackend }, files] = await Promise.all([
+    import(BACKENDS[model.backend.kind]),
     import(READERS[model.reader]),
   ]);
   reader = files;
-  painter = await createPainter(model);
+  backend = await createBackend(model);
   palette = new Palette(model, showClass);
   describe();
   newest = new Newest({ ask, done: showImage, failed: complain, working: showWorking });

@@ -1,12 +1,12 @@
-// One wish at a time, and only the newest.
+// One request at a time, and only the newest.
 
 const RETRY_MS = 600;
 const BUSY = [429, 503];
 const SUPERSEDED = 409;
 
 /**
- * Asks for the newest picture only: one request is under way at a time; whatever was wished for
- * meanwhile is asked for once, as it is when the answer comes.
+ * Requests the newest image only. One request is under way at a time; if more are wanted meanwhile,
+ * one request is sent when the answer comes, with the state of that moment.
  */
 export class Newest {
   #busy = false;
@@ -14,7 +14,7 @@ export class Newest {
 
   /**
    * ask: async function that sends the present state; done(result, milliseconds); failed(error);
-   * working(boolean); pause: milliseconds that wishes are gathered before the first is sent.
+   * working(boolean); pause: milliseconds to wait for further changes before the first request.
    */
   constructor({ ask, done, failed, working, pause = 20 }) {
     Object.assign(this, { ask, done, failed, working, pause });

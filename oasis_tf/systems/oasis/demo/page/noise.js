@@ -49,7 +49,7 @@ export function rerollRegion(noise, mask) {
   return { ...noise, regions, regionPairs: kept };
 }
 
-/** What painters need: a number per pixel, and for every number its two seeds. */
+/** What a backend needs: a number per pixel, and for every number its two seeds. */
 export function noiseOf(noise, labelMap) {
   const pairs = [];
   const numbers = new Map();

@@ -24,7 +24,7 @@ export class Pane {
     };
   }
 
-  /** Paints a label map in the colours of a table of 32-bit pixels. */
+  /** Shows a label map in the colours of a table of 32-bit pixels. */
   showLabels(map, colours) {
     const image = this.context.createImageData(this.picture.width, this.picture.height);
     const pixels = new Uint32Array(image.data.buffer);

@@ -15,7 +15,7 @@ export class Pen {
    */
   constructor(parts) {
     Object.assign(this, parts);
-    this.draft = null; // the label map while it is being painted
+    this.draft = null; // the label map while it is drawn on
     this.region = null; // { points, mask }
     this.path = null; // points of a lasso that is not closed
     this.cursor = null; // pixel under the pointer or moved by keys
@@ -141,12 +141,12 @@ export class Pen {
     this.speak(count ? `Region of ${count} pixels` : "No region");
   }
 
-  /** Gives up the stroke or lasso that is under way. */
+  /** Cancels the stroke or lasso that is under way. */
   cancel() {
     if (!this.active) return false;
-    const painted = this.draft !== null;
+    const drawn = this.draft !== null;
     this.draft = this.path = this.last = null;
-    if (painted) this.cancelled();
+    if (drawn) this.cancelled();
     this.showMarks();
     return true;
   }

@@ -1,5 +1,5 @@
-// Noise vectors of seeds, the numbers that the server draws for them: TensorFlow's
-// `stateless_normal(alg="philox")` with the key (seed, 0), as `oasis_tf.noise.sample_noise` uses it.
+// Noise vectors of seeds, the same numbers as the server draws: TensorFlow's
+// `stateless_normal(alg="philox")` with the key (seed, 0), as `sample_noise` of `oasis_tf` uses it.
 // Philox 4x32-10: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011.
 
 const ROUNDS = 10;

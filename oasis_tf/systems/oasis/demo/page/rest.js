@@ -1,4 +1,4 @@
-// A painter that asks a server, in TensorFlow Serving's REST form: the demo's own, or another.
+// Backend: a server that answers in TensorFlow Serving's REST form, the demo's own or another.
 
 import { fromB64, toB64 } from "./base64.js";
 import { answer, Failure, getJson } from "./fetching.js";
@@ -6,9 +6,9 @@ import { decodePng, encodePng } from "./png.js";
 
 const CLIENT = [...crypto.getRandomValues(new Uint8Array(12))].map((b) => b.toString(16)).join("");
 const TIMEOUT_MS = 120_000;
-// Of the demo's own server: which requests are one visitor's, of whose it drops all but the newest.
+// For the demo's own server: of the requests of one client it answers the newest alone.
 const OWN = { "Content-Type": "application/json", "X-Client": CLIENT };
-// Of another: nothing that makes browsers ask twice. TensorFlow Serving reads JSON whatever it is called.
+// For another: no header that needs a preflight request. TensorFlow Serving reads JSON of any type.
 const OTHER = { "Content-Type": "text/plain" };
 
 async function instanceOf(inputs) {
@@ -20,10 +20,10 @@ async function instanceOf(inputs) {
 }
 
 /**
- * A painter has `can`, what the page may offer (reroll: other noise; blend: noise between two; edit:
- * noise that differs between pixels; photographs: `segment`), `paint` and perhaps `segment`.
+ * A backend has `can`, what the page may offer (reroll: other noise; blend: noise between two; edit:
+ * noise that differs between pixels; photographs: `segment`), `generate` and perhaps `segment`.
  */
-class RestPainter {
+class RestBackend {
   #model;
   #silent;
 
@@ -36,16 +36,16 @@ class RestPainter {
   }
 
   /**
-   * Paints a label map with noise as `noiseOf` gives it: { picture: Blob, modelMs: what the model
-   * took or null }.
+   * The image of a label map with noise as `noiseOf` gives it: { picture: Blob, modelMs:
+   * milliseconds in the model, or null }.
    */
-  async paint(map, { index, first, second, share }) {
+  async generate(map, { index, first, second, share }) {
     const { width, height } = this.#model;
     const labels = encodePng(map, width, height);
     if (!this.can.edit) {
-      return this.#paint("png", { label_map_bytes: await labels, seed: first[0] });
+      return this.#generate("png", { label_map_bytes: await labels, seed: first[0] });
     }
-    return this.#paint("png_edit", {
+    return this.#generate("png_edit", {
       label_map_bytes: await labels,
       noise_index_bytes: await encodePng(index, width, height),
       seed: first,
@@ -54,14 +54,14 @@ class RestPainter {
     });
   }
 
-  async #paint(signature, inputs) {
+  async #generate(signature, inputs) {
     const { prediction, modelMs } = await this.#predict(signature, inputs);
     return { picture: new Blob([fromB64(prediction)], { type: "image/png" }), modelMs };
   }
 
   /** Label map, { width, height, values }, of a photograph that has the model's size, a Blob. */
   async segment(photograph) {
-    // Not as this visitor's, which would drop a picture that is being asked for.
+    // Without a client: it must not supersede an image that is requested at the same time.
     const { prediction } = await this.#predict("png_segment", { image_bytes: photograph }, {
       "X-Client": "",
     });
@@ -69,7 +69,7 @@ class RestPainter {
   }
 
   async #predict(signature, inputs, others = {}) {
-    const { url, own } = this.#model.painter;
+    const { url, own } = this.#model.backend;
     const response = await answer(
       `${url}:predict`,
       {
@@ -86,9 +86,9 @@ class RestPainter {
   }
 }
 
-/** The painter of a model whose `painter.kind` is "rest". */
-export async function createPainter(model) {
-  const { url, own } = model.painter;
+/** The backend of a model whose `backend.kind` is "rest". */
+export async function createBackend(model) {
+  const { url, own } = model.backend;
   const silent = own
     ? undefined
     : `TensorFlow Serving does not answer this page at ${url}. It must be running, with ` +
@@ -98,5 +98,5 @@ export async function createPainter(model) {
   if (!signatures.includes("png")) {
     throw new Failure(`The model at ${url} has no signature "png". Received: ${signatures}.`);
   }
-  return new RestPainter(model, signatures, silent);
+  return new RestBackend(model, signatures, silent);
 }

@@ -1,4 +1,4 @@
-// Files that visitors choose, read by the demo's server.
+// Uploaded files, read by the demo's server.
 
 import { fromB64 } from "./base64.js";
 import { answer, Failure } from "./fetching.js";
