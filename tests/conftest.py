@@ -21,7 +21,7 @@ _PEAKS = {}  # process of the tests -> KiB
 
 
 def pytest_sessionfinish(session):
-    """Each process of the tests tells how much memory it has held at most."""
+    """Each process of the tests reports its highest memory use."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     getattr(session.config, "workeroutput", _PEAKS)["main"] = peak
 

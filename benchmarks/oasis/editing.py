@@ -79,8 +79,7 @@ def read_scenes(model, data_dir, split, count):
     from oasis_tf.data.tfrecord import PreparedDataset
 
     prepared = PreparedDataset.load(data_dir)
-    if prepared.label_space.class_names != model.label_space.class_names:
-        raise ValueError(f"The model and the data set must have the same classes: {data_dir}")
+    prepared.check_classes(model.label_space)
     there = prepared.num_examples(split)
     if count > there:
         raise ValueError(

@@ -37,7 +37,7 @@ def define_flags(flag_values):
 
 
 def main(argv):
-    """Paints and writes."""
+    """Generates the images and writes the figures."""
     del argv
     from oasis_tf.io import images
     from oasis_tf.systems.oasis.models.oasis import OASIS

@@ -56,10 +56,9 @@ def find_flagfile(name: str, beside: Path | None = None) -> Path:
 
 
 def published_scores(path: Path) -> tuple[str | None, str | None]:
-    """Returns what the heading of a flagfile says: published scores, and the first table named.
+    """Returns the published scores in the heading of a flagfile, and the first table in it.
 
-    The heading is the one place of these scores: `# Expected score: FID 28.3, mIoU 48.8 as
-    published.`
+    The scores are stated only there: `# Expected score: FID 28.3, mIoU 48.8 as published.`
     """
     lines = path.read_text(encoding="utf-8").splitlines()
     heading = " ".join(line.strip("# ") for line in lines if line.startswith("#"))

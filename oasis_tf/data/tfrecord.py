@@ -147,15 +147,20 @@ class PreparedDataset:
             prepared._check_shards()
         return prepared
 
-    def check_classes(self, label_space: LabelSpace) -> None:
-        """Raises ValueError unless the data set has the classes of a model's label space."""
+    def check_classes(self, label_space: LabelSpace, model: str = "a model") -> None:
+        """Raises ValueError unless data set and model have the same classes.
+
+        Args:
+            label_space: label space of the model.
+            model: name of the model in the error.
+        """
         ours, theirs = label_space, self.label_space
         if (ours.class_names, ours.has_unknown) != (theirs.class_names, theirs.has_unknown):
             raise ValueError(
-                "The model and the data set must have the same classes. Received: a model of "
+                f"The model and the data set must have the same classes. Received: {model} of "
                 f"{ours.num_classes} classes ({ours.dataset}) and a data set of "
-                f"{theirs.num_classes} classes ({theirs.dataset}) in {self.data_dir}. Name the "
-                "data set that the model was trained on, or one prepared with the same classes."
+                f"{theirs.num_classes} classes ({theirs.dataset}) in {self.data_dir}. Give the "
+                "data set that the model was trained on, or another one with the same classes."
             )
 
     def _split(self, split: str) -> SplitInfo:
@@ -308,7 +313,7 @@ def unwritable(path: str, reason: str) -> OSError:
 
 @functools.lru_cache(maxsize=8)
 def _described(path: str, state: tuple) -> dict:
-    """What `dataset.json` says, by attributes of `PreparedDataset`; read once for each `state`."""
+    """Reads `dataset.json` once for each `state`: values by attribute of `PreparedDataset`."""
     del state
     values = _read_metadata(path)
     splits = {

@@ -51,6 +51,6 @@ def folder_written_aside(path):
 
 
 def file_sha256(path):
-    """SHA-256 of a file, hexadecimal."""
+    """Returns the SHA-256 of a file, hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

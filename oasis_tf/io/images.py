@@ -40,9 +40,9 @@ def save_png(path, picture, text=None):
 
 
 def encode_png(values, compress_level=-1):
-    """A PNG file, bytes, of uint8 [H, W, 3] or [H, W], or uint16 [H, W].
+    """Encodes uint8 [H, W, 3] or [H, W], or uint16 [H, W], as a PNG file (bytes).
 
-    `compress_level` is zlib's: -1 its default, 1 fast for what is read once and dropped.
+    `compress_level` is zlib's: -1 is its default, 1 is fast, for files that are read only once.
     """
     file = io.BytesIO()
     Image.fromarray(values).save(file, "PNG", compress_level=compress_level)
@@ -50,7 +50,7 @@ def encode_png(values, compress_level=-1):
 
 
 def png_bit_depth(head):
-    """Bits of a channel in a PNG file, of which at least the first 25 bytes are given."""
+    """Returns the bits per channel of a PNG file from its first 25 bytes or more."""
     return head[24]
 
 

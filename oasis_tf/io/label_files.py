@@ -80,14 +80,14 @@ def read_label_file(path):
 
 
 def read_mask(path, shape):
-    """Reads a mask: bool [H, W], true where the pixels of the file are not 0.
+    """Reads a mask: bool [H, W], true where the file is not 0.
 
     Args:
         path: PNG file with one channel.
-        shape: (height, width) that it must have.
+        shape: required (height, width).
 
     Raises:
-        ValueError: unreadable, colours, another size, or no pixel that is not 0.
+        ValueError: the file is unreadable, has colours or another size, or is 0 everywhere.
     """
     mode, mask, _ = _read_png(path)
     if mode not in ONE_CHANNEL_MODES:

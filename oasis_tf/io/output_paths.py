@@ -1,19 +1,19 @@
-"""Refusals of output files before any work: nothing is replaced unasked."""
+"""Checks output files before any work starts, so that no file is replaced by accident."""
 
 import os
 
 
 def check_outputs(outputs, inputs, *, overwrite=False, skip_existing=False):
-    """Refuses outputs in each other's, in an input's or in an earlier file's way.
+    """Refuses outputs that would replace each other, an input or an existing file.
 
     Args:
-        outputs: paths to be written.
-        inputs: paths that are read.
+        outputs: paths to write.
+        inputs: paths to read.
         overwrite: whether existing files may be replaced.
-        skip_existing: whether existing files may stay as they are.
+        skip_existing: whether existing files are kept and not written.
 
     Raises:
-        ValueError: two files of one path, or files that exist.
+        ValueError: two files have the same path, or files exist.
     """
     if overwrite and skip_existing:
         raise ValueError(
@@ -32,12 +32,12 @@ def check_outputs(outputs, inputs, *, overwrite=False, skip_existing=False):
     if existing and not (overwrite or skip_existing):
         raise ValueError(
             f"{len(existing)} of {len(outputs)} output files exist, the first: {existing[0]}. "
-            "Nothing was written. Choose another folder, replace them with --overwrite, or go on "
-            "with what is missing with --skip_existing."
+            "Nothing was written. Choose another folder, replace them with --overwrite, or write "
+            "only what is missing with --skip_existing."
         )
 
 
 def check_folder(path):
-    """Raises NotADirectoryError if a file lies where the folder of the outputs should."""
+    """Raises NotADirectoryError if the folder of the outputs is a file."""
     if os.path.exists(path) and not os.path.isdir(path):
         raise NotADirectoryError(f"The output must be a folder. Received the file {path}")

@@ -156,14 +156,8 @@ def check_dataset(label_space, dataset):
         label_space: `LabelSpace` of the model; None for a model without label maps.
         dataset: `PreparedDataset`.
     """
-    ours, theirs = label_space, dataset.label_space
-    if ours and (ours.class_names, ours.has_unknown) != (theirs.class_names, theirs.has_unknown):
-        raise ValueError(
-            "The model and the data set must have the same classes. "
-            f"Received: a model of {ours.num_classes} classes ({ours.dataset}) and a data set of "
-            f"{theirs.num_classes} classes ({theirs.dataset}) in {dataset.data_dir}. "
-            "Name the data set the model was trained on, or one prepared with the same classes."
-        )
+    if label_space is not None:
+        dataset.check_classes(label_space)
     dataset.num_examples("val")  # refuses a data set without this split
 
 

@@ -106,7 +106,7 @@ def test_two_replicas_killed_and_restarted_end_as_one_device_that_never_stopped(
     assert [process.wait(300) for process in (*running, killed.start())] == [0, 0, 0]
     assert_same_files(killed.store, whole.store)
     got, want = whole.store.read(9, "training"), one.store.read(9, "training")
-    assert set(got) == set(want) and got["optimizer/iterations"] == 9
+    assert set(got) == set(want) and got["optimizer/iteration"] == 9
     for name in set(want) - {"pending/names"}:
         tolerance = 1e-6 if name.startswith("pending/") else 1e-12  # metrics are kept in float32
         np.testing.assert_allclose(got[name], want[name], rtol=tolerance, err_msg=name)

@@ -51,7 +51,7 @@ def acting(step, act):
     class Acting(ToyTask):
         def train_step(self, batch):
             logs = super().train_step(batch)
-            return act(self, logs) if int(self.optimizer.iterations.numpy()) == step else logs
+            return act(self, logs) if int(self.line.optimizer.iterations.numpy()) == step else logs
 
     return Acting
 
@@ -260,8 +260,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(straight, changed, tmp_path, lo
     kept = tmp_path / "nonfinite" / "step_00000004.npz"
     assert str(kept) in str(caught.value)
     with np.load(kept) as arrays:
-        assert set(arrays) == {"points", "step", "loss", "more"}
-        np.testing.assert_array_equal(arrays["points"], batches[3])
+        assert set(arrays) == {"numbers", "step", "loss", "more"}
+        np.testing.assert_array_equal(arrays["numbers"], batches[3])
         assert arrays["step"] == 4 and np.isnan(arrays["loss"]) and arrays["more"] == np.inf
 
 
@@ -276,7 +276,7 @@ def test_a_task_that_cannot_draw_its_batch_again_keeps_none(straight, tmp_path):
 
 
 def spoil(task, logs):
-    task.model.layers[0].bias.assign([np.nan])
+    task.line.model.layers[0].bias.assign([np.nan])
     return logs
 
 
@@ -291,7 +291,7 @@ def test_weights_that_are_not_finite_are_not_saved(straight, changed, tmp_path, 
         return spoil(task, logs)
 
     message = (
-        r"not finite: line/bias \(1 in all\) at step 2. .*not be written .*No space"
+        r"not finite: line/dense/bias \(1 in all\) at step 2. .*not be written .*No space"
         ".*Saved: none yet"
     )
     with pytest.raises(FloatingPointError, match=message):
@@ -471,7 +471,7 @@ def test_weights_that_are_not_finite_are_not_evaluated(straight, changed, tmp_pa
         def measure(self, step):
             pytest.fail("evaluated")
 
-    with pytest.raises(FloatingPointError, match="not finite: line/bias .* step 1"):
+    with pytest.raises(FloatingPointError, match="not finite: line/dense/bias .* step 1"):
         train(changed(straight[0], eval_every=1), tmp_path, Spoilt)
     assert (tmp_path / "nonfinite" / "step_00000001.npz").exists()
 

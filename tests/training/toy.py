@@ -1,6 +1,7 @@
 """A toy system: a line through noisy points. It has a little of everything that the loop knows."""
 
 import dataclasses
+import functools
 
 import keras
 import numpy as np
@@ -29,62 +30,79 @@ class ToyConfig(RunConfig):
     training: LoopSettings
 
 
-class ToyTask(Task):
-    def __init__(self, config, strategy):
-        self._settings, self._strategy = config.training, strategy
-        keras.utils.set_random_seed(config.training.seed)
+def points_of(numbers):
+    """The points [B, 2] of their numbers [B]."""
+    return tf.cast(randomness.normal_by_seed(numbers, POINTS, [2]), tf.float64)
+
+
+class Line:
+    """The model, its average, its optimizer and its compiled steps."""
+
+    def __init__(self, strategy, seed):
+        keras.utils.set_random_seed(seed)
+        self._seed = seed
+        layers = [keras.Input([2]), keras.layers.Dense(1, dtype="float64", name="dense")]
         with strategy.scope():
-            line = [keras.Input([2]), keras.layers.Dense(1, dtype="float64", name="line")]
-            self.model = keras.Sequential(line)
+            self.model = keras.Sequential(layers, name="line")
             self.average = average_of(self.model, "average")
             self.optimizer = Adam(0.1, beta_1=0.5, name="optimizer")
             self.optimizer.build(self.model.trainable_variables)
-        self._steps = {
-            lazy: replicated_step(strategy, lambda points, lazy=lazy: self._step(points, lazy))
+        self.start = {name: variable.numpy() for name, variable in self.variables().items()}
+        self.steps = {
+            lazy: replicated_step(strategy, functools.partial(self._step, lazy=lazy))
             for lazy in (False, True)
         }
 
-    def _step(self, points, lazy):
-        seed, step, batch = self._settings.seed, self.optimizer.iterations.value, len(points)
-        key = randomness.make_key(seed, NOISE, step)
+    def variables(self):
+        networks = (("line", self.model), ("average", self.average))
+        weights = {f"{n}/{k}": v for n, net in networks for k, v in named_weights(net).items()}
+        return weights | {variable.path: variable for variable in self.optimizer.variables}
+
+    def _step(self, numbers, lazy):
+        points, batch = points_of(numbers), numbers.shape[0]
+        key = randomness.make_key(self._seed, NOISE, self.optimizer.iterations.value)
         noise = randomness.own_rows(randomness.normal(key, [batch * num_replicas(), 1]), batch)
-        target = tf.cast(tf.reduce_sum(points, 1, keepdims=True) + 0.1 * noise, tf.float64)
+        target = tf.reduce_sum(points, 1, keepdims=True) + tf.cast(0.1 * noise, tf.float64)
         variables = self.model.trainable_variables
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean((self.model(tf.cast(points, tf.float64)) - target) ** 2)
+            loss = tf.reduce_mean((self.model(points) - target) ** 2)
             penalty = tf.reduce_mean(variables[0] ** 2)
             total = replica_loss(loss + penalty if lazy else loss, self.optimizer)
         self.optimizer.apply(tape.gradient(total, [v.value for v in variables]), variables)
         update_averages([(self.average, self.model)], 0.9)
         return {"loss": mean_over_replicas(loss)} | ({"penalty": penalty} if lazy else {})
 
-    def train_step(self, batch):
-        step = int(self.optimizer.iterations.numpy()) + 1
-        return self._steps[step % LAZY == 0](batch)
 
-    def batches(self, start_step):
-        def of_rows(rows):
-            steps = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
-            return steps.map(lambda step: self._points(step, rows[0], rows[1] - rows[0]))
+line_of = functools.cache(Line)  # tasks of one process share what was traced
 
-        return distribute(self._strategy, self._settings.batch_size, of_rows)
 
-    def _points(self, step, first, count):
-        key = randomness.make_key(self._settings.seed, POINTS, step)
-        return tf.ensure_shape(randomness.normal_rows(key, first, count, [2]), [count, 2])
-
-    def global_batch(self, step):
-        return {"points": self._points(step - 1, 0, self._settings.batch_size).numpy()}
+class ToyTask(Task):
+    def __init__(self, config, strategy):
+        self._settings, self._strategy = config.training, strategy
+        self.line = line_of(strategy, config.training.seed)
+        for name, variable in self.variables().items():
+            variable.assign(self.line.start[name])
 
     def variables(self):
-        networks = {"line": self.model, "average": self.average}
-        weights = {
-            f"{n}/{k}": v for n, net in networks.items() for k, v in named_weights(net).items()
-        }
-        return weights | {variable.path: variable for variable in self.optimizer.variables}
+        return self.line.variables()
+
+    def batches(self, start_step):
+        size = self._settings.batch_size
+        numbers = tf.data.Dataset.range(start_step * size, np.iinfo(np.int64).max)
+        batches = numbers.batch(size, drop_remainder=True)
+        of_rows = lambda rows: batches.map(lambda batch: batch[rows[0] : rows[1]])  # noqa: E731
+        return distribute(self._strategy, size, of_rows)
+
+    def train_step(self, batch):
+        step = int(self.line.optimizer.iterations.numpy()) + 1
+        return self.line.steps[step % LAZY == 0](batch)
+
+    def global_batch(self, step):
+        size = self._settings.batch_size
+        return {"numbers": np.arange((step - 1) * size, step * size)}
 
     def inference_arrays(self, step):
-        return {"slope": self.average.get_weights()[0] * (1 + 1 / step)}
+        return {"slope": self.line.average.get_weights()[0] * (1 + 1 / step)}
 
     def facts(self):
         return {"fact/dimensions": 2.0}
@@ -93,13 +111,13 @@ class ToyTask(Task):
         return {"learning_rate": 0.1}
 
     def pictures(self, step):
-        return {"line": np.full([4, 4, 3], step, np.uint8)}
+        return {"line": np.full([4, 4, 3], step % 256, np.uint8)}
 
     def prepare_measuring(self, model_dir, workers):
         self._workers = workers
 
     def measure(self, step):
-        own = self._points(-1, self._workers.index * 4, 4).numpy().astype(np.float64)
-        error = np.mean((self.average(own).numpy()[:, 0] - own.sum(1)) ** 2)
+        own = points_of(-1 - self._workers.index - 9 * np.arange(4)).numpy()
+        error = np.mean((self.line.average(own).numpy()[:, 0] - own.sum(1)) ** 2)
         errors = [np.frombuffer(e) for e in self._workers.gather_bytes(error.tobytes())]
         return {"fid_toy": float(np.mean(errors))} if self._workers.chief else {}

@@ -92,11 +92,11 @@ def plan(variants, data_dir, output_dir, common=None, untrained=False):
     runs = []
     for variant in variants:
         path = _flagfile(variant)
-        arguments = _overruled(flagfiles.expand_flagfiles([f"--flagfile={path}"]), shared)
+        arguments = _overridden(flagfiles.expand_flagfiles([f"--flagfile={path}"]), shared)
         run = _run(path.stem, arguments, dataset, data_dir, output_dir)
         runs.append(dataclasses.replace(run, published=published(path)))
     if untrained:
-        first = _overruled(list(runs[0].arguments), ["--steps=1", "--checkpoint_every=1"])
+        first = _overridden(list(runs[0].arguments), ["--steps=1", "--checkpoint_every=1"])
         runs.insert(0, _run(UNTRAINED, first, dataset, data_dir, output_dir))
     names = [run.name for run in runs]
     if not runs or len(set(names)) < len(names):
@@ -118,7 +118,7 @@ def published(path):
     return f"{scores} ({table})" if scores and table else scores
 
 
-def _overruled(arguments, by):
+def _overridden(arguments, by):
     """Returns the flags that `by` does not give, followed by `by`."""
     name = lambda argument: argument.lstrip("-").partition("=")[0]  # noqa: E731
     given = {name(argument) for argument in by}
@@ -129,7 +129,7 @@ def _overruled(arguments, by):
 
 def _run(name, arguments, dataset, data_dir, output_dir):
     model_dir = os.path.join(output_dir, name)
-    arguments = _overruled(arguments, [f"--data_dir={data_dir}", f"--model_dir={model_dir}"])
+    arguments = _overridden(arguments, [f"--data_dir={data_dir}", f"--model_dir={model_dir}"])
     try:
         values = setting_flags.read_train_flags(config.Config, arguments)
         resolved = run_settings.resolve(

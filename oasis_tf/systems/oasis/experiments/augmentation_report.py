@@ -72,7 +72,7 @@ def plan(
     configs = {path: Config.load(path) for path in model_dirs}
     height, width = _size(configs)
     for path, config in configs.items():
-        _check_classes(path, config, dataset)
+        dataset.check_classes(config.label_space, f"the model {path}")
     recipes = [
         Recipe(architecture(network), height, width, steps, batch_size, seed, backbone_weights)
         for seed in _seeds(seeds)
@@ -89,15 +89,6 @@ def _size(configs):
             f"same real images. Received: {found}."
         )
     return sizes.pop()
-
-
-def _check_classes(path, config, dataset):
-    if config.label_space.class_names != dataset.label_space.class_names:
-        raise ValueError(
-            "The models and the data set must have the same classes. Received: "
-            f"{config.label_space.num_classes} classes in {path}, "
-            f"{dataset.label_space.num_classes} in {dataset.data_dir}."
-        )
 
 
 def _seeds(texts):

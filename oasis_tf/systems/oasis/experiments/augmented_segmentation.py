@@ -17,7 +17,6 @@ from oasis_tf.io.progress import progress_bar
 from oasis_tf.metrics.segmentation import compact_segmenter
 from oasis_tf.metrics.segmentation.confusion import ConfusionMatrix, frequency_groups
 from oasis_tf.metrics.segmentation.evaluators import known_classes
-from oasis_tf.systems.oasis import noise
 from oasis_tf.systems.oasis.experiments.segmenters import Architecture
 
 # Published mIoU in percent: none, SPADE, OASIS (thesis, table 4.6).
@@ -67,17 +66,13 @@ class Synthesizer:
     """
 
     def __init__(self, model, seed):
-        self._engine = model.inference_engine()
-        self._channels = model.generator.vector_channels
-        self._seed = seed
+        self._model, self._engine, self._seed = model, model.inference_engine(), seed
 
     def __call__(self, label_map, first):
         """int [B,H,W] -> uint8 [B,H,W,3]; `first` is the stream position of the first map."""
-        vectors = None
-        if self._channels:
-            seeds = [self._seed_at(first + row) for row in range(len(label_map))]
-            vectors = noise.sample_noise(np.array(seeds, np.int64), self._channels)
-        return to_uint8(self._engine(label_map, vectors).numpy())
+        seeds = [self._seed_at(first + row) for row in range(len(label_map))]
+        noise = self._model.sample_noise(seeds, len(seeds))
+        return to_uint8(self._engine(label_map, noise).numpy())
 
     def _seed_at(self, position):
         rng = np.random.default_rng([self._seed, position])
