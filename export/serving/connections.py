@@ -31,6 +31,7 @@ _DTYPES = {
 }
 # gRPC's names of what an HTTP status says.
 _CODES = {
+    200: "INTERNAL",  # an answer that is no JSON object
     400: "INVALID_ARGUMENT",
     404: "NOT_FOUND",
     429: "RESOURCE_EXHAUSTED",
@@ -206,7 +207,8 @@ class RestConnection(_Connection):
             response = self._pool.request(method, self.url + path, body=body, redirect=False)
         except self._errors.HTTPError as error:
             reason = getattr(error, "reason", None) or error
-            late = isinstance(reason, self._errors.TimeoutError)
+            nobody = isinstance(reason, self._errors.NewConnectionError)  # a TimeoutError, too
+            late = isinstance(reason, self._errors.TimeoutError) and not nobody
             code = "DEADLINE_EXCEEDED" if late else "UNAVAILABLE"
             raise ServingError(code, f"No answer from {self.url}: {reason}") from error
         try:

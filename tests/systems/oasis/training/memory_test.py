@@ -88,3 +88,13 @@ def test_description_has_counts_configuration_and_estimate(config):
         assert f"{network.name}: {count:,} trainable parameters" in text
     assert '"batch_size": 2' in text
     assert "memory: about 0." in text and "for a batch of 2 on one device" in text
+
+
+def test_other_losses_have_their_weights_counted_alone(config, changed):
+    other = changed(config, lambda_feature_matching=1.0)
+    assert memory.step_bytes(other, PARAMETERS) == memory.fixed_bytes(*PARAMETERS)
+    counts = {"generator": 2**28, "discriminator": 2**28}
+    text = memory.describe(changed(other, batch_size=7), counts)
+    # 800 MiB, and 1.8 times 7 numbers of 4 bytes for each of the parameters.
+    assert text.startswith(f"memory: about {800 / 1024 + 1.8 * 7:.2f} GiB whatever the batch, and")
+    assert "estimated for the parts and losses of OASIS alone" in text
