@@ -274,13 +274,13 @@ def test_killed_when_the_data_set_is_complete(work):
 def test_label_files_of_an_interrupted_run(work, tmp_path, monkeypatch):
     labels, save, left = tmp_path / "labels", Image.Image.save, 2
 
-    def failing(self, path, *arguments):
+    def failing(self, path, *arguments, **options):
         nonlocal left
         left -= isinstance(path, str)  # others are not files but parts of records
         if left < 0:
             Path(path).write_bytes(b"half")
             raise OSError(28, "No space left on device")
-        save(self, path, *arguments)
+        save(self, path, *arguments, **options)
 
     monkeypatch.setattr(Image.Image, "save", failing)
     # The folder is a data set only after the label files, so that the same command continues.
