@@ -134,6 +134,7 @@ def test_synthesize_other_modes_from_their_flags(synthesize_here, data_dir, tmp_
         synthesize_here("--augment", "--region=mask.png")
 
 
+@pytest.mark.slow
 def test_evaluate(run_module, model_dir, data_dir, tmp_path):
     where = [f"--model_dir={model_dir}", f"--data_dir={data_dir}"]
     few = ["--segmenter_steps=2", "--diversity_samples=2", "--diversity_maps=1"]
@@ -187,6 +188,7 @@ def test_evaluate_refuses_a_folder_that_is_not_a_data_set(model_dir, tmp_path):
         evaluation.evaluate_model(model_dir, str(tmp_path), ["segmentation"], EvaluationConfig())
 
 
+@pytest.mark.slow
 def test_export_savedmodel(run_module, model_dir, tmp_path):
     arguments = [f"--model_dir={model_dir}", f"--output={tmp_path / 'served'}"]
     done = run_module("export.savedmodel", *arguments, "--version=3")

@@ -42,6 +42,7 @@ def work(tmp_path_factory):
     return tmp_path_factory.mktemp("work")
 
 
+@pytest.mark.slow
 def test_from_raw_data_to_a_served_model(run_module, work):
     data, model, labels = f"{work}/data", f"{work}/model", work / "labels"
     where = (f"--data_dir={data}", f"--model_dir={model}")

@@ -80,7 +80,7 @@ class FigureMaker:
 
     def __init__(self, model, scenes, seed):
         self._model = model
-        self._images, self._label_maps = scenes
+        self._real, self._label_maps = scenes
         self._seed = seed
 
     def figures(self):
@@ -191,7 +191,7 @@ class FigureMaker:
         """Figure K: true label map, image, what D sees, three recreations."""
         rows = []
         for k in (15, 16, 17):
-            image = self._images[k % len(self._images)]
+            image = self._real[k % len(self._real)]
             segmentation = self._model.segment(image)
             again = [self._model.recreate(image, self._seed + j) for j in range(3)]
             labels = [self._colours(self._label_map(k)), image, self._colours(segmentation)]
@@ -209,7 +209,7 @@ class FigureMaker:
             labelmix.figure_row(
                 self._model,
                 sizing,
-                self._images[k % len(self._images)],
+                self._real[k % len(self._real)],
                 self._label_map(k),
                 self._seed + k,
             )

@@ -120,7 +120,8 @@ class _Connection:
         if signature not in self.signatures:
             raise ServingError(
                 "NOT_FOUND",
-                f"The model has no signature {signature}. It has: {', '.join(self.signatures)}.",
+                f"The model has no signature {signature}. It has: "
+                f"{', '.join(sorted(self.signatures))}.",
             )
         known = self.signatures[signature].inputs
         if set(inputs) != set(known):

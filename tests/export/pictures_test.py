@@ -264,7 +264,7 @@ SIZES_DIFFER = r"`noise_index_bytes` must have the batch and size of `label_map_
             {"label_map_bytes": [MAPS[0], png(LABEL_MAPS[0][:16])], "seed": np.array([1, 2])},
             r"one size\. Received: heights \[32 16\], widths \[64 64\]",
         ),
-        ("png", {"label_map_bytes": [], "seed": np.zeros(0, np.int64)}, "one file at least"),
+        ("png", {"label_map_bytes": [], "seed": np.zeros(0, np.int64)}, "at least one file"),
         ("png", {"label_map_bytes": MAPS, "seed": np.array([1])}, "batch size. Received: 3 and 1"),
         ("png_edit", one(EDIT | {"share": 1.5}), r"`share` must be in \[0.0, 1.0\].*1.5"),
         ("png_edit", one(EDIT | {"share": np.nan}), "`share` must be in"),

@@ -13,6 +13,7 @@ from export import savedmodel
 from export.serving import labels, warmup
 
 
+@pytest.mark.slow
 def test_one_record_a_signature_as_the_server_reads_it(exported, loaded):
     path = exported / "assets.extra" / "tf_serving_warmup_requests"
     logs = [

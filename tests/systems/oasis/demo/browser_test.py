@@ -29,9 +29,13 @@ from tests.systems.oasis.demo.browsing import (
     tool,
 )
 
-pytestmark = pytest.mark.skipif(
-    browsing.CHROMIUM is None, reason="Chromium is not installed (Debian: apt-get install chromium)"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        browsing.CHROMIUM is None,
+        reason="Chromium is not installed (Debian: apt-get install chromium)",
+    ),
+]
 
 
 @pytest.fixture

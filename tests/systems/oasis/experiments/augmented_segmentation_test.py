@@ -128,6 +128,7 @@ def _validation_labels(data_dir):
     return np.concatenate([label_map.numpy() for _, label_map in batches])
 
 
+@pytest.mark.slow
 def test_the_whole_experiment(run_module, data_dir, model_dir, tmp_path):
     flags = [f"--data_dir={data_dir}", f"--model_dirs={model_dir}", "--steps=2", "--seeds=0,1"]
     done = run_module("oasis_tf.augment_segmentation", *flags, "--json=values.json")

@@ -69,6 +69,7 @@ def test_losses_see_float32(make_config, changed, batch, monkeypatch, precision)
     assert {v.dtype for v in model.variables} == {"float32", "int64"}
 
 
+@pytest.mark.slow
 def test_loss_scaling_recovers_from_overflow(make_config, changed, batch):
     model = build_for_training(changed(make_config(), mixed_precision="float16"))
     optimizers = model.generator_optimizer, model.discriminator_optimizer
