@@ -15,6 +15,8 @@ from oasis_tf.training.store import CheckpointStore
 TINY = [
     "--flagfile=quickstart.flags",
     "--generator_channels=1",
+    "--generator_widths=2,2,1",
+    "--discriminator_widths=2,2",
     "--discriminator_channels=1",
     "--spade_channels=4",
     "--noise_channels=2",
@@ -87,6 +89,7 @@ def test_from_raw_data_to_a_served_model(run_module, work):
     np.testing.assert_allclose(answer["image"], loaded.generate(label_map[None], seed=7), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_dry_run(run_module, work):
     """Runs on the data of the test above; writes nothing."""
     printed = succeed(

@@ -278,7 +278,7 @@ def test_a_plot_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 def test_without_matplotlib_the_extra_is_named(monkeypatch):
     for name in ("matplotlib.figure", "matplotlib.backends.backend_agg"):
         monkeypatch.setitem(sys.modules, name, None)
-    for name in ("plots", "histogram_plots", "plotting"):
+    for name in ("plots", "histogram_plots", "figures"):
         monkeypatch.delitem(sys.modules, f"oasis_tf.metrics.reports.{name}")
     with pytest.raises(ValueError, match=r'Plots need Matplotlib: pip install "oasis-tf\[eval\]"'):
         importlib.import_module("oasis_tf.metrics.reports.plots")
