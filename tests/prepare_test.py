@@ -83,7 +83,7 @@ def test_help_names_every_flag(run_module):
         assert f"--{flag}:" in done.stdout.replace("--[no]", "--")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_killed_again_and_again(run_module, tmp_path):
     """The main process and its workers are killed at random moments."""
     sizes = ("--num_train=3000", "--num_val=200", "--num_shards=40")

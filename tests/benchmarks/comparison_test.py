@@ -172,7 +172,7 @@ def test_step(run_with):
     assert "eager / this (min–max)" in printed
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_generate_from_prepared_data(report_of, data_dir):
     options = ["--ours=bfloat16", "--peer=none", f"--data_dir={data_dir}"]
     printed, report = report_of("generate", *options, height=32, batch_size=2)

@@ -33,6 +33,7 @@ def test_generate_of_both(peer, report_of):
     assert ours == pytest.approx(2 * eager, rel=0.01)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("mode", ["channels_last", "bfloat16"])
 def test_modes_compute_the_same(peer, mode):
     """Up to the precision of the mode, in evaluation and through a step."""
@@ -59,6 +60,7 @@ def test_modes_compute_the_same(peer, mode):
     assert not (mode == "bfloat16" and torch.equal(*images))
 
 
+@pytest.mark.exhaustive
 def test_spade_channels(peer):
     generator = peer.Generator(5, 4, 2, spade_channels=7)
     assert {m.weight.shape[0] for n, m in generator.named_modules() if n.endswith("shared.0")} == {

@@ -75,7 +75,7 @@ def test_discriminator():
     check(*(step(d, lambda x, d=d: d(x, training=True), image) for d in networks))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_generator():
     networks = [Generator(5, 3, 2, 4, (3, 2, 1), remat=r, dtype="float64") for r in (False, True)]
     check(*(step(g, lambda z, g=g: g(LABELS, z, training=True), NOISE) for g in networks))

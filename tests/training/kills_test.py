@@ -76,7 +76,7 @@ def assert_same_files(got, want):
                 np.testing.assert_array_equal(ours[key], array, err_msg=f"{step} {name} {key}")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_run_killed_over_and_over_is_the_run_that_never_stopped(tmp_path):
     steps = 400
     whole, killed = (Trainer(tmp_path / n, steps, keep_every=40) for n in ("whole", "killed"))

@@ -89,7 +89,7 @@ def test_synthetic_images_are_generated_for_every_batch(data_dir):
     assert all(label_map.shape == (2, 64, 64) for _, label_map in seen)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_network_learns_from_its_synthetic_images(data_dir):
     """Synthetic images that show their labels as grey levels teach a network grey levels."""
     dataset = PreparedDataset.load(data_dir)
@@ -128,7 +128,7 @@ def _validation_labels(data_dir):
     return np.concatenate([label_map.numpy() for _, label_map in batches])
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_whole_experiment(run_module, data_dir, model_dir, tmp_path):
     flags = [f"--data_dir={data_dir}", f"--model_dirs={model_dir}", "--steps=2", "--seeds=0,1"]
     done = run_module("oasis_tf.augment_segmentation", *flags, "--json=values.json")

@@ -59,7 +59,7 @@ def test_an_iteration_computes_the_same(scales):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-11 * max(1, np.abs(b).max()))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_an_iteration_in_a_graph_in_low_precision(precision):
     graph = lambda step: tf.function(step, autograph=False)  # noqa: E731

@@ -72,6 +72,7 @@ def test_equals_the_peer(peer, name):
     check(parity.compare(recording))
 
 
+@pytest.mark.exhaustive
 def test_equals_the_peer_in_single_precision(peer):
     """Outputs and losses only: later differences may exceed any tolerance (see `parity.py`)."""
     settings = dataclasses.replace(next(iter(SETTINGS.values())), dtype="float32")
@@ -81,6 +82,7 @@ def test_equals_the_peer_in_single_precision(peer):
     check(parity.loss_rows(recording, parity.losses(recording)))
 
 
+@pytest.mark.exhaustive
 def test_settings_determine_the_recording(peer):
     first, second, other = (peer.record(parity.Settings(seed=seed)) for seed in (0, 0, 1))
     for name, array in first.items():
@@ -89,6 +91,7 @@ def test_settings_determine_the_recording(peer):
     assert not np.array_equal(first["G0/fc.weight"], other["G0/fc.weight"])
 
 
+@pytest.mark.exhaustive
 def test_recordings_have_no_trivial_values(peer):
     """No initial weight is 0 or 1, and only those gradients vanish that must."""
     recording = peer.record(parity.Settings())

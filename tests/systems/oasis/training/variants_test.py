@@ -274,7 +274,7 @@ def covering():
     return chosen
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", covering())
 def test_ablations_take_two_steps(name):
     """At full depth and a sixtieth of the width, on the smallest images that the networks take."""
@@ -334,7 +334,7 @@ def test_a_run_that_is_continued_ends_as_one_that_never_stopped(write_shapes, tm
 # === Replicas ===
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_replicas_equal_one_device(run_module):
     """Losses, weights and statistics of two replicas to 1e-9; see `variants_main.py`."""
     done = run_module("tests.systems.oasis.training.variants_main", timeout=900)
