@@ -81,7 +81,11 @@ class InferenceEngine(Engine):
             return self._generate(label_map, *self._checked(label_map, noise))
         noise = None if noise is None else tf.cast(noise, self._network.variable_dtype)
         self._network.check_inputs(label_map, noise)
-        return self._generate(label_map, *([] if noise is None else _indexed(label_map, noise)))
+        if noise is None:
+            return self._generate(label_map)
+        # Its channels may be unknown while a caller is traced; the engine's graph needs them.
+        noise = tf.ensure_shape(noise, [*noise.shape[:-1], self._network.vector_channels])
+        return self._generate(label_map, *_indexed(label_map, noise))
 
     def _checked(self, label_map, noise):
         """``IndexedNoise`` in the engine's types."""
