@@ -96,6 +96,7 @@ VARIANTS = {
         {"loss_labelmix", "loss_kld", "loss_feature_matching"},
     ),
 }
+WITH_ENCODER = [name for name, (settings, _) in VARIANTS.items() if "encoder" in settings]
 
 
 def make_config(**settings):
@@ -197,10 +198,9 @@ def test_use(trained):
     assert step_bytes(config, (1000, 1000)) > step_bytes(config, (0, 0))
 
 
+@pytest.mark.parametrize("trained", WITH_ENCODER, indirect=True)
 def test_encoded_images_are_styles(trained):
     config, model, *_ = trained
-    if model.encoder is None:
-        return
     image, label_map = make_batch(seed=6)
     noise = model.encode(image, seed=[3, 2**40])
     assert noise.shape == (2, config.model.vector_channels) and noise.dtype == np.float32
