@@ -65,7 +65,13 @@ def test_equals_the_peer_on_the_official_weights(peer, golden):
     check(parity.compare(peer.replay(double | {"meta": settings.to_meta()})))
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if number == 0 else pytest.param(name, marks=pytest.mark.exhaustive)
+        for number, name in enumerate(SETTINGS)
+    ],
+)
 def test_equals_the_peer(peer, name):
     recording = peer.record(SETTINGS[name])
     assert parity.Settings.of(recording) == SETTINGS[name]

@@ -79,11 +79,17 @@ def assert_equal_in_float64(one, many, replicas):
             assert max(abs(one[name]).max(), abs(many[name]).max()) < 1e-15, name
 
 
-@pytest.mark.slow
-def test_replicas_equal_one_device(on_one_device, tmp_path):
+@pytest.mark.parametrize(
+    "devices",
+    [
+        pytest.param(2, marks=pytest.mark.slow),
+        pytest.param(4, marks=pytest.mark.exhaustive),
+    ],
+)
+def test_replicas_equal_one_device(on_one_device, tmp_path, devices):
     output = tmp_path / "results.npz"
-    many = results(start(output, "mirrored_4", "float64"), output)
-    assert_equal_in_float64(on_one_device("float64"), many, 4)
+    many = results(start(output, f"mirrored_{devices}", "float64"), output)
+    assert_equal_in_float64(on_one_device("float64"), many, devices)
 
 
 def free_slurm_job():
@@ -97,7 +103,7 @@ def free_slurm_job():
     raise AssertionError("no free ports")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_workers_equal_one_device(on_one_device, tmp_path):
     """Two tasks of a SLURM step, as far as their environment goes."""
     step = {
