@@ -70,6 +70,7 @@ def run_program(tmp_path):
 
 
 @pytest.mark.parametrize("stride", [13, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.exhaustive
 def test_killed_at_every_moment(run_program, stride):
     """A moment is every file opened, renamed or removed, and every record written."""
     printed = run_program(

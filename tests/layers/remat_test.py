@@ -59,6 +59,7 @@ def test_blocks(make, conditions):
 
 
 @pytest.mark.parametrize("noise", [NOISE, np.random.default_rng(4).normal(size=(2, 8, 8, 3))])
+@pytest.mark.exhaustive
 def test_gradients_reach_the_noise(noise):
     """An encoder that computes the noise learns from them."""
     layer = BLOCKS[0][0]()

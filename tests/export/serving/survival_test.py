@@ -137,6 +137,7 @@ def check(loaded, name, request):
 
 
 @pytest.mark.parametrize("number", [160, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.exhaustive
 def test_mixed_requests(model, loaded, number):
     mixed = requests(model)  # one of each before memory is measured
     assert [w for w in (check(loaded, *request) for request in mixed.items()) if w] == []

@@ -124,6 +124,7 @@ def test_equals_the_plain_generator_of_spade(upsamples, multiple):
 
 
 @pytest.mark.parametrize("noise_kind", ["none", "mixed"])
+@pytest.mark.exhaustive
 def test_equals_the_plain_generator_with_fewer_upsamplings(noise_kind):
     generator = make_generator(0 if noise_kind == "none" else NOISE, **SPADE)
     label_map = make_maps((16, 24))
@@ -166,6 +167,7 @@ def test_a_latent_vector_holds_for_a_whole_image():
 
 
 @pytest.mark.parametrize("widths", [(2, 1), (1, 1), (1, 3), (3, 3, 2, 2)])
+@pytest.mark.exhaustive
 def test_other_widths(widths):
     generator = make_generator(widths=widths)
     label_map = make_maps((16, 24))
@@ -194,6 +196,7 @@ def test_either_way_at_every_resolution(generators, monkeypatch, share):
         ("mixed_bfloat16", "float32", 1e-5),
     ],
 )
+@pytest.mark.exhaustive
 def test_other_types(policy, dtype, tolerance):
     generator, exact = make_generator(dtype=policy), make_generator()
     label_map = make_maps((32, 32))

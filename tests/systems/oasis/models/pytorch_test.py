@@ -58,6 +58,7 @@ def test_peer_has_the_official_names_and_shapes(golden, replayed):
         assert replayed[name].shape == golden[name].shape, name
 
 
+@pytest.mark.exhaustive
 def test_equals_the_peer_on_the_official_weights(peer, golden):
     """In full where the official recording has only norms, so in double precision."""
     settings = dataclasses.replace(parity.Settings.of(golden), dtype="float64")
