@@ -66,13 +66,13 @@ def run_module(tmp_path):
     """Runs `python -m MODULE ARGUMENTS…` in a new process, outside the repository.
 
     Returns:
-        function(module, *arguments, cwd=tmp_path, timeout=300) -> CompletedProcess with text in
+        function(module, *arguments, cwd=tmp_path, timeout=900) -> CompletedProcess with text in
         `stdout` and `stderr`. It uses the `oasis_tf` and `export` under test, even if they are not
         installed.
     """
     source = str(Path(oasis_tf.__file__).resolve().parents[1])
 
-    def run(module, *arguments, cwd=tmp_path, timeout=300):
+    def run(module, *arguments, cwd=tmp_path, timeout=900):
         return subprocess.run(
             [sys.executable, "-m", module, *map(str, arguments)],
             cwd=cwd,
