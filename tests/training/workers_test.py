@@ -51,7 +51,7 @@ class Cluster:
 
     def end(self):
         """(exit status, lines on standard error) of every worker, once all have ended."""
-        errors = [process.communicate(timeout=300)[1].splitlines() for process in self.processes]
+        errors = [process.communicate(timeout=900)[1].splitlines() for process in self.processes]
         return list(zip([process.returncode for process in self.processes], errors, strict=True))
 
 

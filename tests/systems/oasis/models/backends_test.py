@@ -38,7 +38,7 @@ def test_computes_and_learns_the_same(tmp_path, backend):
         [sys.executable, MAIN, outcome, dtype],
         env=os.environ | environment,
         check=True,
-        timeout=300,
+        timeout=900,
     )
     ours = runpy.run_path(str(MAIN))["results"](dtype)
     with np.load(outcome) as theirs:
