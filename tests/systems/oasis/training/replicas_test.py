@@ -82,7 +82,7 @@ def assert_equal_in_float64(one, many, replicas):
 @pytest.mark.parametrize(
     "devices",
     [
-        pytest.param(2, marks=pytest.mark.slow),
+        pytest.param(2, marks=pytest.mark.exhaustive),
         pytest.param(4, marks=pytest.mark.exhaustive),
     ],
 )
