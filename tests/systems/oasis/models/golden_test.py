@@ -4,12 +4,13 @@
 networks that are almost OASIS.
 """
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from benchmarks.oasis import parity
-from oasis_tf.layers import SpectralConv2D, activation, label_conv
+from oasis_tf.layers import BatchNorm, SpectralConv2D, activation, label_conv
 from oasis_tf.systems.oasis import losses
 from oasis_tf.systems.oasis.official import release_weights
 
@@ -92,6 +93,11 @@ def trained(golden, model=None):
     return parity.training(model or parity.new_model(golden), golden, compiled=False)
 
 
+def failing_in_training(golden, computed):
+    rows = (parity.gradient_rows, parity.history_rows, parity.weight_rows)
+    return failing(row for part in rows for row in part(golden, computed))
+
+
 def test_detects_an_untrained_network(golden, monkeypatch):
     monkeypatch.setattr(release_weights, "load_official", lambda network, state_dict: None)
     assert failing_outputs(golden) == {*OUTPUTS["generator"], *OUTPUTS["discriminator"]}
@@ -130,6 +136,55 @@ def test_detects_other_class_weights(golden, monkeypatch, change):
     monkeypatch.setattr(losses, "class_weights", lambda *args: change(np.asarray(right(*args))))
     items = failing(parity.loss_rows(golden, parity.losses(golden)))
     assert items == {"class weights", "loss as real, real image", "loss as real, fake image"}
+
+
+@pytest.mark.exhaustive
+def test_detects_a_missing_gradient_through_sigma(golden, monkeypatch):
+    def blocked(layer, norm):
+        kernel = layer.kernel.value
+        return kernel * tf.stop_gradient(right(layer, norm) / kernel)
+
+    right = SpectralConv2D.normalised_kernel
+    monkeypatch.setattr(SpectralConv2D, "normalised_kernel", blocked)
+    items = failing_in_training(golden, trained(golden))
+    assert items >= {
+        "gradients of G: norms",
+        "gradients of G: in full",
+        "gradients of D: norms",
+        "gradients of D: in full",
+    }
+
+
+@pytest.mark.exhaustive
+def test_detects_the_adam_of_keras(golden):
+    model = parity.new_model(golden)
+    model.compile(*(keras.optimizers.Adam(rate, beta_1=0.0, epsilon=1e-8) for rate in (1e-4, 4e-4)))
+    items = failing_in_training(golden, trained(golden, model))
+    assert items >= {"G after 3 iterations: updates", "EMA after 3 iterations: updates"}
+    assert not any(item.startswith("gradients of G") for item in items)
+
+
+@pytest.mark.exhaustive
+def test_detects_a_biased_running_variance(golden, monkeypatch):
+    def biased(layer, moments, x, repeats=1):
+        for average, value in zip((layer.moving_mean, layer.moving_variance), moments, strict=True):
+            average.assign(0.9 * average + 0.1 * tf.stop_gradient(value))
+
+    monkeypatch.setattr(BatchNorm, "update", biased)
+    items = failing_in_training(golden, trained(golden))  # training losses do not depend on it
+    assert items == {f"{which} after 3 iterations: running variances" for which in ("G", "EMA")}
+
+
+@pytest.mark.exhaustive
+def test_detects_another_power_iteration(golden, monkeypatch):
+    def twice(layer):
+        right(layer)
+        return right(layer)
+
+    right = SpectralConv2D.power_iteration
+    monkeypatch.setattr(SpectralConv2D, "power_iteration", twice)
+    items = failing_in_training(golden, trained(golden))
+    assert "D after 3 iterations: updates of u and v" in items
 
 
 # === The comparison itself ===

@@ -80,9 +80,10 @@ def test_equals_the_peer(peer, name):
 
 
 @pytest.mark.exhaustive
-def test_equals_the_peer_in_single_precision(peer):
+@pytest.mark.parametrize("name", SETTINGS)
+def test_equals_the_peer_in_single_precision(peer, name):
     """Outputs and losses only: later differences may exceed any tolerance (see `parity.py`)."""
-    settings = dataclasses.replace(next(iter(SETTINGS.values())), dtype="float32")
+    settings = dataclasses.replace(SETTINGS[name], dtype="float32")
     recording = peer.record(settings)
     model = parity.new_model(recording)
     check(parity.output_rows(recording, parity.evaluation(model, recording)))
