@@ -20,14 +20,17 @@ from absl import flags
 from oasis_tf import systems
 from oasis_tf.cli import common_flags, runner
 from oasis_tf.io import files
+from oasis_tf.settings import path_flags
 
 
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
-    flags.DEFINE_string("model_dir", None, "Model directory.", required=True, **where)
+    path_flags.define_path("model_dir", None, "Model directory.", required=True, **where)
     common_flags.define_checkpoint_flag(flag_values)
-    flags.DEFINE_string("output", None, "File to write, of suffix .keras.", required=True, **where)
+    path_flags.define_path(
+        "output", None, "File to write, of suffix .keras.", required=True, **where
+    )
     flags.DEFINE_string(
         "network",
         "generator",

@@ -20,6 +20,7 @@ from absl import flags
 from oasis_tf import systems
 from oasis_tf.cli import common_flags, runner
 from oasis_tf.io import files
+from oasis_tf.settings import path_flags
 
 MAX_PIXELS = 4096 * 4096
 
@@ -27,9 +28,9 @@ MAX_PIXELS = 4096 * 4096
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
-    flags.DEFINE_string("model_dir", None, "Model directory.", required=True, **where)
+    path_flags.define_path("model_dir", None, "Model directory.", required=True, **where)
     common_flags.define_checkpoint_flag(flag_values)
-    flags.DEFINE_string(
+    path_flags.define_path(
         "output",
         None,
         "Folder of versions; the model goes to OUTPUT/VERSION.",

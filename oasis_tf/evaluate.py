@@ -26,14 +26,14 @@ from absl import flags
 from oasis_tf import systems
 from oasis_tf.cli import common_flags, runner
 from oasis_tf.metrics.settings import EvaluationConfig
-from oasis_tf.settings import setting_flags
+from oasis_tf.settings import path_flags, setting_flags
 
 
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
-    flags.DEFINE_string("model_dir", None, "Model directory.", **where)
-    flags.DEFINE_string(
+    path_flags.define_path("model_dir", None, "Model directory.", **where)
+    path_flags.define_path(
         "data_dir", None, "Prepared data set; default: the one trained on.", **where
     )
     flags.DEFINE_list(
@@ -50,11 +50,11 @@ def define_flags(flag_values):
         "Leave out records of the data set that cannot be read or decoded; they are reported.",
         **where,
     )
-    flags.DEFINE_string(
+    path_flags.define_path(
         "json", None, "File of the values; default: in the model directory.", **where
     )
-    flags.DEFINE_string("plots", None, "Folder for plots, PNG (extra `eval`).", **where)
-    flags.DEFINE_list(
+    path_flags.define_path("plots", None, "Folder for plots, PNG (extra `eval`).", **where)
+    path_flags.define_paths(
         "compare",
         None,
         "Instead of measuring: print the values of these model directories or JSON files side by "

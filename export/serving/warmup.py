@@ -19,6 +19,7 @@ import numpy as np
 from absl import flags, logging
 
 from oasis_tf.cli import runner
+from oasis_tf.settings import path_flags
 
 PLACE = Path("assets.extra") / "tf_serving_warmup_requests"
 MOST_RECORDS = 1000  # TensorFlow Serving refuses files with more
@@ -27,7 +28,7 @@ MOST_RECORDS = 1000  # TensorFlow Serving refuses files with more
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
-    flags.DEFINE_string(
+    path_flags.define_path(
         "saved_model", None, "Folder of a version, NAME/VERSION.", required=True, **where
     )
     flags.DEFINE_bool(

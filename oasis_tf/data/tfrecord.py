@@ -23,6 +23,7 @@ import tensorflow as tf
 from oasis_tf.data.datasets import LabelSpace
 from oasis_tf.io import files
 from oasis_tf.io.files import file_sha256
+from oasis_tf.io.paths import local_path
 
 FORMAT_VERSION = 1
 METADATA_FILE = "dataset.json"
@@ -125,7 +126,7 @@ class PreparedDataset:
         """Reads `dataset.json` and checks that every shard exists and has its full size.
 
         Args:
-            data_dir: prepared data set.
+            data_dir: prepared data set; a local path, `~` is the home folder.
             skip_corrupt: do not check the shards here; `verification` checks their records.
 
         Raises:
@@ -133,6 +134,7 @@ class PreparedDataset:
             ValueError: `dataset.json` is damaged or of another format version, or a shard has
                 another size than it states.
         """
+        data_dir = local_path(data_dir)
         path = os.path.join(data_dir, METADATA_FILE)
         if not os.path.isfile(path):
             problem = "does not exist" if not os.path.isdir(data_dir) else f"has no {METADATA_FILE}"

@@ -13,7 +13,7 @@ With it, the model can also segment and be trained further. PyTorch is needed:
 from absl import flags
 
 from oasis_tf.data.datasets import DATASETS
-from oasis_tf.settings import setting_flags
+from oasis_tf.settings import path_flags, setting_flags
 from oasis_tf.systems.oasis.config import Config
 from oasis_tf.systems.oasis.model_settings import PARTS
 
@@ -23,24 +23,24 @@ def define_flags(flag_values):
     where = {"flag_values": flag_values}
     # The release has no choice of parts, and two flags below have the names of two of them.
     setting_flags.define_setting_flags(Config, flag_values, without=PARTS)
-    flags.DEFINE_string(
+    path_flags.define_path(
         "model_dir",
         None,
         "New model directory to write; with --to_official, model directory to read.",
         required=True,
         **where,
     )
-    flags.DEFINE_string(
+    path_flags.define_path(
         "checkpoint", None, "Official file of the averaged generator, …_EMA.pth.", **where
     )
-    flags.DEFINE_string(
+    path_flags.define_path(
         "generator",
         None,
         "Official file of the generator itself, …_G.pth, to train further. (default: the averaged "
         "generator)",
         **where,
     )
-    flags.DEFINE_string(
+    path_flags.define_path(
         "discriminator", None, "Official file of the discriminator, …_D.pth.", **where
     )
     flags.DEFINE_enum(
@@ -61,8 +61,10 @@ def define_flags(flag_values):
     flags.DEFINE_integer(
         "unknown_label", None, "folder: raw value of the unknown label.", lower_bound=0, **where
     )
-    flags.DEFINE_string("class_names", None, "folder: file with one class name per line.", **where)
-    flags.DEFINE_string(
+    path_flags.define_path(
+        "class_names", None, "folder: file with one class name per line.", **where
+    )
+    path_flags.define_path(
         "to_official",
         None,
         "Folder for the networks of --model_dir as official files latest_G.pth, latest_EMA.pth and "

@@ -114,7 +114,7 @@ def _named_label_space(dataset, data_dir):
     if data_dir:
         from oasis_tf.data.tfrecord import PreparedDataset  # here: it loads TensorFlow
 
-        label_space = PreparedDataset.load(os.path.expanduser(data_dir)).label_space
+        label_space = PreparedDataset.load(data_dir).label_space
         if dataset not in (None, label_space.dataset):
             raise ValueError(
                 "The prepared data set must be that of --dataset. Received: "

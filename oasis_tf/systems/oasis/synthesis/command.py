@@ -23,6 +23,7 @@ continues with the missing files.
 from absl import flags
 
 from oasis_tf.cli import common_flags
+from oasis_tf.settings import path_flags
 
 _FORMS = ("label_format", "grid")
 _SWITCHES = ("overwrite", "skip_existing", "segment_only", "labelmix", "augment")
@@ -31,8 +32,8 @@ _SWITCHES = ("overwrite", "skip_existing", "segment_only", "labelmix", "augment"
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
-    flags.DEFINE_string("model_dir", None, "Model directory.", required=True, **where)
-    flags.DEFINE_string(
+    path_flags.define_path("model_dir", None, "Model directory.", required=True, **where)
+    path_flags.define_path(
         "output", None, "Folder for the outputs, made when needed.", required=True, **where
     )
     common_flags.define_checkpoint_flag(flag_values)
@@ -43,7 +44,7 @@ def define_flags(flag_values):
 
 
 def _define_inputs(where):
-    flags.DEFINE_string(
+    path_flags.define_path(
         "labels",
         None,
         "Label PNG, or folder of label PNGs (with subfolders): raw ids in one channel or as "
@@ -51,7 +52,7 @@ def _define_inputs(where):
         **where,
     )
     common_flags.define_label_format_flag(where["flag_values"])
-    flags.DEFINE_string(
+    path_flags.define_path(
         "from_images",
         None,
         "Photograph, or folder of photographs: the discriminator segments them, the generator "
@@ -85,7 +86,7 @@ def _define_samples(where):
         lower_bound=1,
         **where,
     )
-    flags.DEFINE_string(
+    path_flags.define_path(
         "style",
         None,
         "Photograph, or folder of photographs: samples take the style of each, by the image "
@@ -98,7 +99,7 @@ def _define_samples(where):
         "Class names (or raw ids): the first sample is the base, the others differ only in these.",
         **where,
     )
-    flags.DEFINE_string(
+    path_flags.define_path(
         "region",
         None,
         "Mask PNG of the label map's size, or folder of masks with the label files' stems: the "
@@ -132,7 +133,7 @@ def _define_other_work(where):
         "generated images, --num_samples of each.",
         **where,
     )
-    flags.DEFINE_string(
+    path_flags.define_path(
         "data_dir",
         None,
         "Prepared data set for --labelmix and --augment; default: the one trained on.",
@@ -155,7 +156,7 @@ def _define_outputs(where):
         "Keep files that exist and were made by the same request; make the missing ones.",
         **where,
     )
-    flags.DEFINE_string(
+    path_flags.define_path(
         "grid",
         None,
         "Also write a contact sheet to this PNG file: (photograph and) label colours, then the "
