@@ -8,6 +8,7 @@ import dataclasses
 
 import keras
 
+from oasis_tf.environment import channels_last
 from oasis_tf.metrics.segmentation import compact_segmenter
 
 COMPACT, DEEPLAB_V3 = "compact", "deeplab_v3"
@@ -109,17 +110,21 @@ def _deeplab_v3(num_outputs, seed, backbone_weights):
         stackwise_num_blocks=[3, 4, 6, 3],
         stackwise_num_strides=[1, 2, 2, 1],
         block_type="bottleneck_block",
+        data_format="channels_last",
     )
     if backbone_weights:
         encoder.load_weights(backbone_weights)
-    whole = models.DeepLabV3Backbone(
-        image_encoder=encoder,
-        spatial_pyramid_pooling_key="P5",
-        upsampling_size=1,
-        dilation_rates=[6, 12, 18],
-    )
+    with channels_last():  # this class cannot be told
+        whole = models.DeepLabV3Backbone(
+            image_encoder=encoder,
+            spatial_pyramid_pooling_key="P5",
+            upsampling_size=1,
+            dilation_rates=[6, 12, 18],
+        )
     # The next layers of keras-hub would assume that level 5 has 1/32 of the resolution.
     x = whole.get_layer("segmentation_head_relu").output
-    x = keras.layers.Conv2D(num_outputs, 1, name="logits")(x)
-    x = keras.layers.UpSampling2D(_OUTPUT_STRIDE, interpolation="bilinear", name="upsampling")(x)
+    x = keras.layers.Conv2D(num_outputs, 1, data_format="channels_last", name="logits")(x)
+    x = keras.layers.UpSampling2D(
+        _OUTPUT_STRIDE, data_format="channels_last", interpolation="bilinear", name="upsampling"
+    )(x)
     return keras.Model(whole.input, x, name="deeplab_v3")
