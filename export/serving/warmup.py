@@ -19,6 +19,7 @@ import numpy as np
 from absl import flags, logging
 
 from oasis_tf.cli import runner
+from oasis_tf.io.paths import check_no_pattern
 from oasis_tf.settings import path_flags
 
 PLACE = Path("assets.extra") / "tf_serving_warmup_requests"
@@ -49,6 +50,7 @@ def load(folder):
     """Signatures of a SavedModel by name, as concrete functions."""
     import tensorflow as tf
 
+    check_no_pattern(folder)
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)  # that gradients were not saved, for dozens of functions
     try:

@@ -1,11 +1,27 @@
 """Files and folders that are whole or absent: written under another name, then renamed."""
 
 import contextlib
+import functools
 import hashlib
 import os
 import shutil
 
+from oasis_tf.io.write_errors import explained
 
+
+def _naming_its_path(manager):
+    """Errors of writing, in the block too, name the path, the reason and what to do."""
+
+    @functools.wraps(manager)
+    @contextlib.contextmanager
+    def named(path):
+        with explained(path), manager(path) as aside:
+            yield aside
+
+    return named
+
+
+@_naming_its_path
 @contextlib.contextmanager
 def written_aside(path):
     """Yields a path to write to. If the block does not raise, that file is renamed to `path`.
@@ -14,7 +30,7 @@ def written_aside(path):
     block raises, its file is removed and `path` stays unchanged.
 
     Raises:
-        OSError: the folder or the file cannot be written.
+        NotWritten: the folder or the file cannot be written; also for errors of libraries.
     """
     folder, name = os.path.split(os.path.abspath(path))
     os.makedirs(folder, exist_ok=True)
@@ -30,6 +46,7 @@ def written_aside(path):
             os.remove(aside)
 
 
+@_naming_its_path
 @contextlib.contextmanager
 def folder_written_aside(path):
     """Yields a new folder to write into. If the block does not raise, it is renamed to `path`.
@@ -38,7 +55,7 @@ def folder_written_aside(path):
     block raises, the new folder is removed.
 
     Raises:
-        OSError: the folder cannot be written, or `path` is not empty.
+        NotWritten: the folder cannot be written. OSError: `path` is not empty.
     """
     above, name = os.path.split(os.path.abspath(path))
     aside = os.path.join(above, f".{name}.{os.getpid()}.tmp")

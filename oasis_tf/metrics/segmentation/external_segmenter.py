@@ -218,6 +218,7 @@ def _load_keras(path):
 def _load_saved_model(path):
     """Function from a batch of images to the output."""
     try:
+        check_no_pattern(path)
         loaded = tf.saved_model.load(path)
     except (ValueError, OSError, KeyError, TypeError, AttributeError, tf.errors.OpError) as error:
         raise _unreadable(path, str(error)) from error

@@ -23,6 +23,7 @@ continues with the missing files.
 from absl import flags
 
 from oasis_tf.cli import common_flags
+from oasis_tf.io.write_errors import NotWritten
 from oasis_tf.settings import path_flags
 
 _FORMS = ("label_format", "grid")
@@ -187,7 +188,12 @@ def main(argv):
     from oasis_tf import OASIS
 
     model = OASIS.load(args.model_dir, common_flags.checkpoint(args.checkpoint))
-    print(done(work(model, plan)))
+    try:
+        print(done(work(model, plan)))
+    except NotWritten as error:
+        if mode == "augment":
+            raise
+        raise OSError(f"{error} The files before it are whole: --skip_existing goes on.") from error
 
 
 def _given(args, names):
