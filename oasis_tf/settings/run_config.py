@@ -149,7 +149,7 @@ def read_contents(model_dir: str | os.PathLike[str]) -> Any:
 def system_name(model_dir: str | os.PathLike[str]) -> str:
     """Returns the name of the system of a model directory. Raises as `read_contents` does."""
     contents = read_contents(model_dir)
-    return contents.get("system", FIRST_SYSTEM) if isinstance(contents, dict) else FIRST_SYSTEM
+    return str(contents.get("system", FIRST_SYSTEM)) if isinstance(contents, dict) else FIRST_SYSTEM
 
 
 def _compact(contents: Mapping[str, Any]) -> str:

@@ -38,7 +38,7 @@ def of_model_dir(model_dir: str | os.PathLike[str]) -> System:
         ValueError: config.json is damaged, or names a system that this release does not have.
     """
     name = run_config.system_name(model_dir)
-    if name not in NAMES:
+    if name not in _ROOMS:
         raise ValueError(
             f"{model_dir} holds a model of the system {name!r}, which this release does not have. "
             f"It has {', '.join(NAMES)}. Use the release of oasis_tf that wrote it."

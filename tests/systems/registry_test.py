@@ -1,6 +1,7 @@
 """Systems by name: that of a model directory, its flags and its abilities."""
 
 import dataclasses
+import json
 import logging
 import re
 import subprocess

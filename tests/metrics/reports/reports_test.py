@@ -392,3 +392,13 @@ def test_each_data_set_has_its_own_published_rows():
 def test_nothing_to_compare_is_refused(reports, names):
     with pytest.raises(ValueError, match=f"At least one report.*{len(reports)} reports"):
         compare(reports, names)
+
+
+def test_the_command_heads_columns_with_the_directories_given(run_module, tmp_path):
+    for name in ("a", "b"):
+        model_dir = str(tmp_path / name / "model")
+        contents = fid(model_dir="/where/it/was/measured")
+        evaluation_file.write(contents, evaluation_file.default_path(model_dir, 5000))
+    done = run_module("oasis_tf.evaluate", "--compare=a/model,b/model/")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0].split() == ["a/model", "b/model/"]

@@ -22,6 +22,7 @@ from oasis_tf.systems.oasis.config import (
     ModelConfig,
     TrainingConfig,
 )
+from tests.flips import flips
 
 SHAPES = published_label_space("shapes")
 
