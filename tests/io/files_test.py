@@ -5,9 +5,11 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import oasis_tf
 from oasis_tf.io import files, locks
 
 
@@ -64,7 +66,9 @@ def test_asides_of_a_killed_process_are_removed_and_those_of_a_living_one_are_no
     for name in (".a.123.tmp.txt", ".notes.tmp"):  # of an earlier release; of somebody else
         (tmp_path / name).write_text("")
     with files.written_aside(tmp_path / "a.txt") as living:
-        done = subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, check=False)
+        source = str(Path(oasis_tf.__file__).parents[1])
+        command, environment = [sys.executable, "-c", KILLED], os.environ | {"PYTHONPATH": source}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, check=False)
         assert done.returncode == -9
         assert len(os.listdir(tmp_path)) == 5
         files._remove_stale.cache_clear()

@@ -5,9 +5,11 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import oasis_tf
 from oasis_tf.io import locks
 from oasis_tf.training.directory_lock import NAME, DirectoryLock
 
@@ -24,7 +26,11 @@ with DirectoryLock("model") as lock:
 
 def test_a_second_is_refused_until_the_first_dies(tmp_path):
     first = subprocess.Popen(
-        [sys.executable, "-c", HOLDING], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLDING],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(oasis_tf.__file__).parents[1])},
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert first.stdout.readline() == "taken\n"
