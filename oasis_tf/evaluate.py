@@ -51,7 +51,7 @@ def define_flags(flag_values):
         **where,
     )
     path_flags.define_path(
-        "json", None, "File of the values; default: in the model directory.", **where
+        "json", None, "A second file of the values, beside that in the model directory.", **where
     )
     path_flags.define_path("plots", None, "Folder for plots, PNG (extra `eval`).", **where)
     path_flags.define_paths(
@@ -71,7 +71,8 @@ def main(argv):
     if args.compare:
         from oasis_tf.metrics.reports import comparison, evaluation_file
 
-        print(comparison.compare([evaluation_file.read(path) for path in args.compare]))
+        reports = [evaluation_file.read(path) for path in args.compare]
+        print(comparison.compare(reports, args.compare))
         return
     if not args.model_dir:
         raise ValueError("`model_dir` must be given: --model_dir=DIR, or --compare=DIR1,DIR2.")
@@ -80,7 +81,7 @@ def main(argv):
     from oasis_tf.metrics import evaluation
     from oasis_tf.metrics.reports import table  # here: bad flags answer without TensorFlow
 
-    contents = evaluation.evaluate_model(
+    evaluation.evaluate_model(
         args.model_dir,
         args.data_dir,
         args.metrics,
@@ -91,8 +92,8 @@ def main(argv):
         skip_corrupt=args.skip_corrupt,
         json_path=args.json,
         plots=args.plots,
+        show=lambda contents: print(table.table(contents), flush=True),
     )
-    print(table.table(contents))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,7 @@ from pathlib import Path
 from export.litert import conversion, examples, measurement, metadata
 from export.litert.planning import report_path, sidecar
 from oasis_tf import systems
-from oasis_tf.data.tfrecord import write_json
-from oasis_tf.io import files
+from oasis_tf.io import files, json_files
 
 
 def dataset_for(plan, config, data_dir):
@@ -79,8 +78,8 @@ def write(
             if reference:
                 rows.append({"file": quantize} | reference.measure(contents, threads))
                 report = setting | {"engine": rows[0], "file": rows[-1]}
-                write_json(aside(report_path(path)), report)
-            write_json(aside(sidecar(path)), description)
+                Path(aside(report_path(path))).write_text(json_files.as_text(report, indent=1))
+            Path(aside(sidecar(path))).write_text(json_files.as_text(description, indent=1))
             Path(aside(path)).write_bytes(contents)
     for path in plan.paths.values():
         print(f"Wrote {path}", flush=True)

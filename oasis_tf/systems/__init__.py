@@ -40,9 +40,10 @@ def of_model_dir(model_dir: str | os.PathLike[str]) -> System:
     """
     name = run_config.system_name(model_dir)
     if name not in _ROOMS:
+        path = os.path.join(model_dir, run_config.CONFIG_FILE)
         raise ValueError(
-            f"{model_dir} holds a model of the system {name!r}, which this release does not have. "
-            f"It has {', '.join(NAMES)}. Use the release of oasis_tf that wrote it."
+            f"{path}: the directory holds a model of the system {name!r}, which this release does "
+            f"not have. It has {', '.join(NAMES)}. Use the release of oasis_tf that wrote it."
         )
     return get(name)
 

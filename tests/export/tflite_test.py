@@ -10,6 +10,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from export import tflite
 from export.litert import conversion, examples, metadata, planning, writing
+from oasis_tf.io import json_files
 from oasis_tf.systems.oasis.serving import litert_networks
 
 
@@ -141,7 +142,7 @@ def test_the_command(run_module, model_dir, data_dir, tmp_path, network, inputs,
     suffixes = (".tflite", ".json", ".report.json")
     assert sorted(os.listdir(output)) == sorted(s + suffix for s in stems for suffix in suffixes)
     contents = (output / f"{stems[0]}.tflite").read_bytes()
-    description = json.loads((output / f"{stems[0]}.json").read_text())
+    description = json_files.read(output / f"{stems[0]}.json")
     assert metadata.read(contents) == description
     assert (description["dataset"], description["step"]) == ("shapes", 2)
     assert (description["network"], description["quantize"]) == (network, "none")

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from oasis_tf.io.files import file_sha256
 from oasis_tf.io.label_files import resize_label_map
+from oasis_tf.io.paths import check_no_pattern
 from oasis_tf.metrics.segmentation.confusion import NO_CLASS
 from oasis_tf.metrics.segmentation.segmenter_labels import EXAMPLE, read_usage
 
