@@ -182,9 +182,7 @@ def test_published_settings(dataset, size, training, monkeypatch, tmp_path):
         "D": Discriminator(space.num_classes, 1),
     }
     dicts = {letter: shaped(network) for letter, network in networks.items()}
-    monkeypatch.setattr(
-        pth_files, "read_state_dict", lambda path, *_: dicts[os.path.basename(path)]
-    )
+    monkeypatch.setattr(pth_files, "read_state_dict", lambda p, _: dicts[os.path.basename(p)])
     for letter in dicts:
         (tmp_path / letter).touch()
     config = conversion.plan_conversion(
