@@ -131,6 +131,5 @@ def test_a_command_with_the_settings_of_another_project(
     done = run_module("oasis_tf.synthesize", *arguments)
     assert done.returncode == 0, done.stderr
     image = np.asarray(Image.open(tmp_path / "out" / "a_seed0.png"))
-    np.testing.assert_array_equal(
-        image, to_uint8(OASIS.load(model_dir).generate(label_map, seed=0))
-    )
+    want = to_uint8(OASIS.load(model_dir).generate(label_map, seed=0))
+    np.testing.assert_array_equal(image, want)

@@ -1,4 +1,4 @@
-"""PyTorch's files: checksums of their parts, state dicts among other things. PyTorch is not used."""
+"""PyTorch's files, without PyTorch: checksums, and state dicts among other things."""
 
 import zipfile
 
