@@ -57,9 +57,10 @@ def explained(path):
 
 def _number(error, path):
     """The errno of an error in writing `path`; None for all other errors."""
+    if isinstance(error, NotWritten):
+        return error.errno if _is_aside(error.filename, path) else None
     if isinstance(error, OSError) and error.errno is not None:
-        own = isinstance(error, NotWritten) or _is_own(error.filename, path)
-        return error.errno if own and error.errno in REMEDIES else None
+        return error.errno if _is_own(error.filename, path) and error.errno in REMEDIES else None
     tensorflow = sys.modules.get("tensorflow")
     libraries = (RuntimeError, *((tensorflow.errors.OpError,) if tensorflow else ()))
     # HDF5 quotes the system so; an OSError without errno is otherwise one that we have explained.
@@ -73,10 +74,15 @@ def _is_own(filename, path):
     if filename is None or not isinstance(filename, (str, os.PathLike)):
         return True
     failed, wanted = os.path.abspath(filename), os.path.abspath(path)
-    if f"{wanted}{os.sep}".startswith(f"{failed.rstrip(os.sep)}{os.sep}"):
-        return True
-    rest = os.path.relpath(failed, os.path.dirname(wanted)).split(os.sep)
-    return rest[0].startswith(".") and ".tmp" in rest[0]
+    above = f"{wanted}{os.sep}".startswith(f"{failed.rstrip(os.sep)}{os.sep}")
+    return above or _is_aside(failed, path)
+
+
+def _is_aside(filename, path):
+    """Whether a file is, or lies in, something hidden beside `path` that is to be renamed."""
+    folder = os.path.dirname(os.path.abspath(path))
+    first = os.path.relpath(os.path.abspath(filename), folder).split(os.sep)[0]
+    return first.startswith(".") and ".tmp" in first
 
 
 def check_writable(path):

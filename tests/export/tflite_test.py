@@ -1,8 +1,10 @@
 """The command: what it refuses, what it writes."""
 
 import dataclasses
+import errno
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -102,6 +104,23 @@ def test_a_failed_conversion_leaves_nothing(model, tmp_path, monkeypatch):
     monkeypatch.setattr(conversion, "convert", fails)
     with pytest.raises(ValueError, match="no such operation"):
         writing.write(model, plan(model.config, tmp_path), None, report_examples=0)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_full_disk_leaves_nothing_that_blocks_a_repeat(model, tmp_path, monkeypatch):
+    written = []
+
+    def write_bytes(path, contents):
+        written.append(path)
+        if len(written) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(conversion, "convert", lambda *_: b"")
+    monkeypatch.setattr(metadata, "embed", lambda contents, _: contents)
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    found = plan(model.config, tmp_path, quantize=["none", "float16"])
+    with pytest.raises(OSError, match="64_float16.tflite: No space left on device. Make room"):
+        writing.write(model, found, None, report_examples=0)
     assert os.listdir(tmp_path) == []
 
 

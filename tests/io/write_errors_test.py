@@ -74,6 +74,23 @@ def test_reasons_and_remedies(tmp_path, number, remedy):
     assert raised.value.errno == number
 
 
+def test_of_files_in_one_another_the_one_that_the_user_knows_is_named(tmp_path):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with (
+        pytest.raises(OSError, match=rf"Cannot write {tmp_path}/1: "),
+        files.folder_written_aside(tmp_path / "1") as aside,
+        files.written_aside(os.path.join(aside, "labels.json")),
+    ):
+        raise full
+    with (
+        pytest.raises(OSError, match=rf"Cannot write {tmp_path}/b: "),
+        files.written_aside(tmp_path / "a"),
+        files.written_aside(tmp_path / "b"),
+    ):
+        raise full
+    assert os.listdir(tmp_path) == []
+
+
 def test_errors_of_libraries(tmp_path):
     text = "; No space left on device [Op:SaveV2]"
     for error in (tf.errors.UnknownError(None, None, f"x/.1.tmp{text}"), RuntimeError(text)):
