@@ -1,4 +1,4 @@
-"""What the package needs of Keras: the TensorFlow backend, images with channels last.
+"""What the package needs of Keras: the TensorFlow backend, images with channels last, float32.
 
 Users may have set up Keras for other projects (`KERAS_BACKEND`, keras.json). Importing the package
 chooses TensorFlow unless Keras is imported already. Layers state their data format themselves.
@@ -33,13 +33,25 @@ def check_backend() -> None:
 
 
 @contextlib.contextmanager
-def channels_last() -> Iterator[None]:
-    """Has networks of libraries that cannot be told be built for channels last."""
+def usual_settings() -> Iterator[None]:
+    """Has networks of libraries, which take Keras' settings, be built with channels last, float32.
+
+    Also a decorator: `@usual_settings()`.
+    """
     import keras  # here: importing the package does not load it
 
-    before = keras.config.image_data_format()
-    keras.config.set_image_data_format("channels_last")
+    config = keras.config
+    before = config.image_data_format(), config.floatx(), config.dtype_policy()
     try:
+        _set("channels_last", "float32", "float32")
         yield
     finally:
-        keras.config.set_image_data_format(before)
+        _set(*before)
+
+
+def _set(image_data_format, floatx, policy) -> None:
+    import keras
+
+    keras.config.set_image_data_format(image_data_format)
+    keras.config.set_floatx(floatx)
+    keras.config.set_dtype_policy(policy)

@@ -23,11 +23,11 @@ PACKAGE = Path(oasis_tf.__file__).parent
 TAKE_A_FORMAT = {
     *("Conv2D", "Conv2DTranspose", "DepthwiseConv2D", "SeparableConv2D", "Flatten"),
     *("AveragePooling2D", "MaxPooling2D", "GlobalAveragePooling2D", "GlobalMaxPooling2D"),
-    *("UpSampling2D", "ZeroPadding2D", "Cropping2D", "ResNetBackbone"),
+    *("UpSampling2D", "ZeroPadding2D", "Cropping2D"),
     *("ops.conv", "ops.conv_transpose", "ops.depthwise_conv", "ops.max_pool", "ops.average_pool"),
     *("ops.image.resize", "ops.image.pad_images", "ops.image.crop_images"),
 }
-CANNOT_BE_TOLD = {"InceptionV3", "DeepLabV3Backbone"}
+OF_LIBRARIES = {"InceptionV3", "ResNetBackbone", "DeepLabV3Backbone"}
 
 
 @pytest.mark.parametrize("setting", ["torch", "jax", "nonsense"])
@@ -66,7 +66,8 @@ def test_every_layer_and_operation_states_its_format():
         inside = {
             id(node)
             for block in ast.walk(tree)
-            if isinstance(block, ast.With) and "channels_last()" in ast.unparse(block.items[0])
+            if isinstance(block, ast.FunctionDef)
+            and "usual_settings()" in map(ast.unparse, block.decorator_list)
             for node in ast.walk(block)
         }
         for node in ast.walk(tree):
@@ -77,7 +78,7 @@ def test_every_layer_and_operation_states_its_format():
                 found.add(called(node))
                 stated = {word.arg: ast.unparse(word.value) for word in node.keywords}
                 assert stated.get("data_format") == "'channels_last'", place
-            if called(node) in CANNOT_BE_TOLD:
+            if called(node) in OF_LIBRARIES:
                 found.add(called(node))
                 assert id(node) in inside, place
     assert len(found) > 12, found
@@ -108,7 +109,7 @@ def outputs():
 def test_networks_with_channels_first_as_the_users_default(channels_first):
     found = outputs()
     assert keras.config.image_data_format() == "channels_first"
-    with environment.channels_last():
+    with environment.usual_settings():
         want = outputs()
     for a, b in zip(found, want, strict=True):
         np.testing.assert_array_equal(a, b)

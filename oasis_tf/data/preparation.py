@@ -33,6 +33,7 @@ from oasis_tf.data.tfrecord import PreparedDataset, ShardInfo, SplitInfo
 from oasis_tf.io import files, json_files
 from oasis_tf.io.files import file_sha256
 from oasis_tf.io.label_files import raw_picture
+from oasis_tf.io.paths import local_path
 from oasis_tf.io.progress import progress_bar
 
 JOURNAL_FILE = "preparation.json"
@@ -113,6 +114,7 @@ def prepare(
             "no validation images. Give some (--val_image_dir, --val_label_dir), or leave the flag "
             "out."
         )
+    output = local_path(output)
     _end_complete_run(output)
     _check_output(output, overwrite)
     shards = [shard for split in splits for shard in _plan(split, splits[split], num_shards)]

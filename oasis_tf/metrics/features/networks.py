@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from oasis_tf.environment import channels_last
+from oasis_tf.environment import usual_settings
 from oasis_tf.io import pth_files, weight_files
 from oasis_tf.metrics.features import inception as inception2015
 from oasis_tf.metrics.features import inception_table, seeded, torchvision_networks
@@ -161,9 +161,9 @@ def _inception2015(path, published):
     )
 
 
+@usual_settings()
 def _keras_imagenet(path, published):
-    with channels_last():  # this function cannot be told
-        network = keras.applications.InceptionV3(include_top=False, weights=None, pooling="avg")
+    network = keras.applications.InceptionV3(include_top=False, weights=None, pooling="avg")
     _load_keras_weights(network, path, published)
     weights = {f"{k:03d}": array for k, array in enumerate(network.get_weights())}
     return FeatureNetwork(

@@ -14,6 +14,7 @@ from absl import logging
 from keras import layers, ops
 
 from oasis_tf.data import damage, pipeline
+from oasis_tf.environment import usual_settings
 from oasis_tf.io.progress import progress_bar
 from oasis_tf.metrics import cache
 
@@ -170,6 +171,7 @@ def adam(learning_rate, steps):
     return keras.optimizers.Adam(schedule)
 
 
+@usual_settings()
 def train_segmenter(dataset, recipe):
     """Trains a segmenter on the training split.
 

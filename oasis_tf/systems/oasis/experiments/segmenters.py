@@ -8,7 +8,7 @@ import dataclasses
 
 import keras
 
-from oasis_tf.environment import channels_last
+from oasis_tf.environment import usual_settings
 from oasis_tf.metrics.segmentation import compact_segmenter
 
 COMPACT, DEEPLAB_V3 = "compact", "deeplab_v3"
@@ -94,6 +94,7 @@ def _keras_hub():
     return keras_hub
 
 
+@usual_settings()
 def _deeplab_v3(num_outputs, seed, backbone_weights):
     """DeepLabV3 on a ResNet-50: output stride 16, dilation rates 6, 12 and 18, image pooling.
 
@@ -110,17 +111,15 @@ def _deeplab_v3(num_outputs, seed, backbone_weights):
         stackwise_num_blocks=[3, 4, 6, 3],
         stackwise_num_strides=[1, 2, 2, 1],
         block_type="bottleneck_block",
-        data_format="channels_last",
     )
     if backbone_weights:
         encoder.load_weights(backbone_weights)
-    with channels_last():  # this class cannot be told
-        whole = models.DeepLabV3Backbone(
-            image_encoder=encoder,
-            spatial_pyramid_pooling_key="P5",
-            upsampling_size=1,
-            dilation_rates=[6, 12, 18],
-        )
+    whole = models.DeepLabV3Backbone(
+        image_encoder=encoder,
+        spatial_pyramid_pooling_key="P5",
+        upsampling_size=1,
+        dilation_rates=[6, 12, 18],
+    )
     # The next layers of keras-hub would assume that level 5 has 1/32 of the resolution.
     x = whole.get_layer("segmentation_head_relu").output
     x = keras.layers.Conv2D(num_outputs, 1, data_format="channels_last", name="logits")(x)
