@@ -137,14 +137,15 @@ def _parts(contents, tensor, place=()):
 
 
 def _prefixes(names, networks):
-    """The prefixes with which some names are those of a network."""
-    return {
+    """The prefixes with which some names are those of a network, sorted."""
+    found = {
         prefix
         for signs in networks
         for name in names
         if name.endswith(signs[0]) and (prefix := name.removesuffix(signs[0]))[-1:] in ("", ".")
         if all(prefix + sign in names for sign in signs)
     }
+    return sorted(found)
 
 
 def write_state_dict(state_dict, path):

@@ -47,7 +47,7 @@ def _stages(x, values):
     outputs = []
     for stage, width in enumerate(WIDTHS):
         if stage:
-            x = layers.AveragePooling2D(2, data_format="channels_last")(x)
+            x = layers.AveragePooling2D(2, data_format="channels_last", dtype="float32")(x)
         layer = layers.Conv2D(
             width,
             3,

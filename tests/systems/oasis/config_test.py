@@ -134,6 +134,9 @@ def test_flags_to_config_to_json_and_back(wanted, parts):
         **dataclasses.asdict(config.training),
         **dataclasses.asdict(config.evaluation),
     }
+    paths = {f.name for s in Config.SECTIONS.values() for f in dataclasses.fields(s)
+             if f.metadata["path"]}  # fmt: skip
+    wanted |= {name: os.path.abspath(wanted[name]) for name in paths & wanted.keys()}
     assert {name: sections[name] for name in wanted} == wanted
 
     text = json.dumps(config.to_json())
