@@ -19,17 +19,9 @@ ROOT = Path(oasis_tf.__file__).resolve().parents[1]
 # `flagfiles.find_flagfile` looks up by the same rule.
 NO_PATHS = {
     *("checkpoint", "host", "public_url", "serving_url", "url", "grpc", "model", "network", "size"),
-    *(
-        "metrics",
-        "eval_metrics",
-        "quantize",
-        "seeds",
-        "resample_classes",
-        "animation",
-        "log_to",
-        "raw_ids",
-    ),
-    *("image_suffix", "label_suffix", "variants", "common", "split", "ours", "values"),
+    *("metrics", "eval_metrics", "best_metric", "quantize", "seeds", "resample_classes"),
+    *("animation", "log_to", "raw_ids", "image_suffix", "label_suffix", "variants", "common"),
+    *("split", "ours", "values"),
 }
 
 
