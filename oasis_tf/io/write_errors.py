@@ -64,7 +64,8 @@ def _number(error, path):
         return error.errno if _is_own(error.filename, path) and error.errno in REMEDIES else None
     if isinstance(error, OSError) and isinstance(error.__cause__, OSError):
         # Explained with the name of a file aside, which the user does not know.
-        aside = f"{os.sep}.{os.path.basename(os.path.abspath(path))[:SHOWN]}"
+        stem = os.path.splitext(os.path.basename(os.path.abspath(path)))[0]
+        aside = f"{os.sep}.{stem[:SHOWN]}"
         return _number(error.__cause__, path) if aside in str(error) else None
     tensorflow = sys.modules.get("tensorflow")
     libraries = (RuntimeError, *((tensorflow.errors.OpError,) if tensorflow else ()))
