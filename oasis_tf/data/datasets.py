@@ -14,6 +14,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from oasis_tf.io.text_files import read_text
+
 DATASETS = ("folder", "ade20k", "ade_outdoors", "cityscapes", "coco_stuff", "lvis", "shapes")
 UNKNOWN = "unknown"
 LVIS_CLASSES = 1203
@@ -269,8 +271,7 @@ def read_class_names(path: str) -> list[str]:
     Raises:
         ValueError: the file has no name, or one name twice.
     """
-    with open(path, encoding="utf-8") as file:
-        names = [line.strip() for line in file if line.strip()]
+    names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     twice = sorted({name for name in names if names.count(name) > 1})
     if not names or twice:
         problem = f"names {', '.join(twice[:10])} more than once" if twice else "holds no name"

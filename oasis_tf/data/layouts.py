@@ -25,6 +25,7 @@ from oasis_tf.data.examples import (
     Source,
     pycocotools_mask,
 )
+from oasis_tf.io.text_files import read_text
 
 Splits = dict[str, list[Source]]
 
@@ -155,10 +156,9 @@ def ade_outdoors(source: str, scene_list: str) -> Splits:
             `ade20k`.
     """
     categories_path = os.path.join(source, "sceneCategories.txt")
-    with open(categories_path, encoding="utf-8") as file:
-        scene_of = dict(line.split()[:2] for line in file if line.strip())
-    with open(scene_list, encoding="utf-8") as file:
-        scenes = {line.strip() for line in file if line.strip()}
+    categories = read_text(categories_path).splitlines()
+    scene_of = dict(line.split()[:2] for line in categories if line.strip())
+    scenes = {line.strip() for line in read_text(scene_list).splitlines() if line.strip()}
     strange = sorted(scenes - set(scene_of.values()))
     if strange or not scenes:
         problem = "no scene"
@@ -211,8 +211,7 @@ def lvis(source: str) -> tuple[Splits, LabelSpace]:
     splits, names = {}, None
     for split in ("train", "val"):
         path = _lvis_annotations(source, f"lvis_v1_{split}.json")
-        with open(path, encoding="utf-8") as file:
-            values = json.load(file)
+        values = json.loads(read_text(path))
         split_names = _category_names(values["categories"], path)
         if names not in (None, split_names):
             raise ValueError(f"{path} has other categories than the training annotations.")

@@ -1,6 +1,5 @@
 """Resolves the configuration of a run of OASIS from flags, a continued run and the data set."""
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,7 +40,7 @@ def resolve_run(given: Mapping[str, Any], previous: Config | None) -> Config:
 
     skip_corrupt = given.get("skip_corrupt", previous is not None and previous.data.skip_corrupt)
     try:
-        dataset = PreparedDataset.load(os.path.expanduser(data_dir), skip_corrupt=skip_corrupt)
+        dataset = PreparedDataset.load(data_dir, skip_corrupt=skip_corrupt)
     except (ValueError, OSError) as error:
         if "data_dir" in given:
             raise
