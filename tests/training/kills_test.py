@@ -1,12 +1,14 @@
 """Exact restart: a run that is killed outright, over and over, is the run that never stopped."""
 
 import random
+import subprocess
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from oasis_tf.io import json_files
 from oasis_tf.training.store import CheckpointStore
 from tests.training.processes import start
 
@@ -110,3 +112,15 @@ def test_two_replicas_killed_and_restarted_end_as_one_device_that_never_stopped(
     for name in set(want) - {"pending/names"}:
         tolerance = 1e-6 if name.startswith("pending/") else 1e-12  # metrics are kept in float32
         np.testing.assert_allclose(got[name], want[name], rtol=tolerance, err_msg=name)
+
+
+@pytest.mark.slow
+def test_of_two_trainings_at_once_one_is_refused(tmp_path):
+    settings = SETTINGS | {"steps": 600, "log_every": 1, "checkpoint_every": 50}
+    both = [start(tmp_path / "model", settings, stderr=subprocess.PIPE) for _ in range(2)]
+    errors = [process.communicate(timeout=300)[1] for process in both]
+    assert sorted(process.returncode for process in both) == [0, 1], errors
+    refused, trained = sorted(both, key=lambda process: -process.returncode)
+    assert f"is being trained by process {trained.pid} on" in errors[both.index(refused)]
+    lines = (tmp_path / "model" / "metrics.jsonl").read_text().splitlines()
+    assert [json_files.loads(line)["step"] for line in lines] == list(range(1, 601))
