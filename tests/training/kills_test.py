@@ -1,6 +1,7 @@
 """Exact restart: a run that is killed outright, over and over, is the run that never stopped."""
 
 import random
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -115,12 +116,18 @@ def test_two_replicas_killed_and_restarted_end_as_one_device_that_never_stopped(
 
 
 @pytest.mark.slow
-def test_of_two_trainings_at_once_one_is_refused(tmp_path):
-    settings = SETTINGS | {"steps": 600, "log_every": 1, "checkpoint_every": 50}
-    both = [start(tmp_path / "model", settings, stderr=subprocess.PIPE) for _ in range(2)]
-    errors = [process.communicate(timeout=300)[1] for process in both]
-    assert sorted(process.returncode for process in both) == [0, 1], errors
-    refused, trained = sorted(both, key=lambda process: -process.returncode)
-    assert f"is being trained by process {trained.pid} on" in errors[both.index(refused)]
-    lines = (tmp_path / "model" / "metrics.jsonl").read_text().splitlines()
-    assert [json_files.loads(line)["step"] for line in lines] == list(range(1, 601))
+def test_a_second_training_is_refused_and_the_first_goes_on(tmp_path):
+    model_dir, settings = tmp_path / "model", SETTINGS | {"steps": 100_000, "log_every": 1}
+    first = start(model_dir, settings)
+    while not (model_dir / "metrics.jsonl").exists():
+        assert first.poll() is None
+        time.sleep(0.01)
+    second = start(model_dir, settings, stderr=subprocess.PIPE)
+    error = second.communicate(timeout=300)[1]
+    first.terminate()
+    assert first.wait(300) == 128 + signal.SIGTERM
+    assert second.returncode == 1 and f"is being trained by process {first.pid} on" in error
+    lines = (model_dir / "metrics.jsonl").read_text().splitlines()
+    steps = [json_files.loads(line)["step"] for line in lines]
+    assert steps == list(range(1, len(steps) + 1))
+    assert not (model_dir / ".training.lock").exists()
