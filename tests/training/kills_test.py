@@ -1,12 +1,15 @@
 """Exact restart: a run that is killed outright, over and over, is the run that never stopped."""
 
 import random
+import signal
+import subprocess
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from oasis_tf.io import json_files
 from oasis_tf.training.store import CheckpointStore
 from tests.training.processes import start
 
@@ -110,3 +113,21 @@ def test_two_replicas_killed_and_restarted_end_as_one_device_that_never_stopped(
     for name in set(want) - {"pending/names"}:
         tolerance = 1e-6 if name.startswith("pending/") else 1e-12  # metrics are kept in float32
         np.testing.assert_allclose(got[name], want[name], rtol=tolerance, err_msg=name)
+
+
+@pytest.mark.slow
+def test_a_second_training_is_refused_and_the_first_goes_on(tmp_path):
+    model_dir, settings = tmp_path / "model", SETTINGS | {"steps": 100_000, "log_every": 1}
+    first = start(model_dir, settings)
+    while not (model_dir / "metrics.jsonl").exists():
+        assert first.poll() is None
+        time.sleep(0.01)
+    second = start(model_dir, settings, stderr=subprocess.PIPE)
+    error = second.communicate(timeout=300)[1]
+    first.terminate()
+    assert first.wait(300) == 128 + signal.SIGTERM
+    assert second.returncode == 1 and f"is being trained by process {first.pid} on" in error
+    lines = (model_dir / "metrics.jsonl").read_text().splitlines()
+    steps = [json_files.loads(line)["step"] for line in lines]
+    assert steps == list(range(1, len(steps) + 1))
+    assert not (model_dir / ".training.lock").exists()
