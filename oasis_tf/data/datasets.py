@@ -14,6 +14,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from oasis_tf.io.problems import WrongValues
+
 DATASETS = ("folder", "ade20k", "ade_outdoors", "cityscapes", "coco_stuff", "lvis", "shapes")
 UNKNOWN = "unknown"
 LVIS_CLASSES = 1203
@@ -100,7 +102,7 @@ class LabelSpace:
             Array of the same shape, of type `dtype`.
 
         Raises:
-            ValueError: values outside the classes. The error names `source` and the first ten.
+            WrongValues: values outside the classes. The error names `source` and the first ten.
         """
         raw = np.asarray(raw)
         if raw.dtype.kind not in "iu":
@@ -111,7 +113,8 @@ class LabelSpace:
         model_ids = self._model_id_table[index]
         invalid = model_ids < 0
         if invalid.any():
-            raise ValueError(self._invalid_values(np.unique(raw[invalid]), source))
+            values = np.unique(raw[invalid])
+            raise WrongValues(self._invalid_values(values, source), map(str, values))
         return model_ids.astype(self.dtype)
 
     def to_raw_ids(self, label_map: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ process starts in a fraction of a second.
 import dataclasses
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +16,7 @@ from PIL import Image
 from oasis_tf.data import shapes
 from oasis_tf.data.datasets import LabelSpace
 from oasis_tf.io.images import encode_png
-from oasis_tf.io.label_files import ONE_CHANNEL_MODES, read_label_file
+from oasis_tf.io.label_files import read_label_file
 
 # Files of these formats are stored byte for byte; others are stored as PNG.
 _STORED_FORMATS = {"JPEG": "jpeg", "PNG": "png"}
@@ -40,8 +40,8 @@ class Source(Protocol):
 
     key: str
 
-    def check(self) -> str | None:
-        """Returns what is wrong with the file headers, or None. Reads nothing else."""
+    def check(self, label_space: LabelSpace) -> list[ValueError]:
+        """Reads and decodes the files. Returns all that is wrong with them."""
 
     def encode(self, label_space: LabelSpace) -> EncodedExample:
         """Reads and encodes the example. A ValueError names the file at fault."""
@@ -55,27 +55,31 @@ class Source(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class FilePair:
-    """An image file and a label PNG of raw ids."""
+    """An image file and a label file of raw ids."""
 
     key: str
     image_path: str
     label_path: str
 
-    def check(self) -> str | None:
-        try:
-            image_size, label_size = _image_size(self.image_path), _label_size(self.label_path)
-        except ValueError as error:
-            return str(error)
-        return _size_mismatch(self.image_path, image_size, self.label_path, label_size)
+    def check(self, label_space: LabelSpace) -> list[ValueError]:
+        image, problems = _tried(read_image, self.image_path)
+        raw, found = _tried(read_label_file, self.label_path)
+        problems += found
+        if raw is not None:
+            problems += _tried(label_space.to_model_ids, raw, self.label_path)[1]
+        if image and raw is not None:
+            problems += _tried(self._check_sizes, image[2], raw.shape)[1]
+        return problems
 
     def encode(self, label_space: LabelSpace) -> EncodedExample:
         image, image_format, image_size = read_image(self.image_path)
         raw = read_label_file(self.label_path)
-        mismatch = _size_mismatch(self.image_path, image_size, self.label_path, raw.shape[::-1])
-        if mismatch:
-            raise ValueError(mismatch)
+        self._check_sizes(image_size, raw.shape)
         label_map = label_space.to_model_ids(raw, self.label_path)
         return _encoded(self.key, image, image_format, label_map, label_space)
+
+    def _check_sizes(self, image_size: tuple[int, int], label_shape: tuple[int, int]) -> None:
+        _check_sizes(self.image_path, image_size, self.label_path, label_shape[::-1])
 
     def identity(self) -> str:
         return "|".join([self.key, *map(_file_identity, (self.image_path, self.label_path))])
@@ -99,24 +103,28 @@ class AnnotatedImage:
     size: tuple[int, int]
     instances: tuple[tuple[float, int, int, object], ...]
 
-    def check(self) -> str | None:
-        try:
-            image_size = _image_size(self.image_path)
-        except ValueError as error:
-            return str(error)
-        return _size_mismatch(self.image_path, image_size, "its annotation", self.size[::-1])
+    def check(self, label_space: LabelSpace) -> list[ValueError]:
+        return _tried(self._read)[1]
 
     def encode(self, label_space: LabelSpace) -> EncodedExample:
-        image, image_format, image_size = read_image(self.image_path)
-        mismatch = _size_mismatch(self.image_path, image_size, "its annotation", self.size[::-1])
-        if mismatch:
-            raise ValueError(mismatch)
-        raw = np.zeros(self.size, np.uint16)
-        # Larger instances first, so that they do not cover smaller ones.
-        for _, _, class_id, segmentation in sorted(self.instances, key=lambda x: (-x[0], x[1])):
-            raw[instance_mask(segmentation, *self.size)] = class_id
+        image, image_format, raw = self._read()
         label_map = label_space.to_model_ids(raw, f"annotations of {self.image_path}")
         return _encoded(self.key, image, image_format, label_map, label_space)
+
+    def _read(self) -> tuple[bytes, str, np.ndarray]:
+        image, image_format, image_size = read_image(self.image_path)
+        _check_sizes(self.image_path, image_size, "its annotation", self.size[::-1])
+        raw = np.zeros(self.size, np.uint16)
+        # Larger instances first, so that they do not cover smaller ones.
+        for _, index, class_id, segmentation in sorted(self.instances, key=lambda x: (-x[0], x[1])):
+            try:
+                raw[instance_mask(segmentation, *self.size)] = class_id
+            except (AttributeError, IndexError, KeyError, TypeError) as error:
+                raise ValueError(
+                    f"Annotation {index} of {self.image_path} has no segmentation in COCO style "
+                    f"that fits into the image ({error!r}). Correct it."
+                ) from error
+        return image, image_format, raw
 
     def identity(self) -> str:
         instances = sorted(instance[:3] for instance in self.instances)
@@ -136,8 +144,8 @@ class ShapesScene:
     height: int
     width: int
 
-    def check(self) -> str | None:
-        return None
+    def check(self, label_space: LabelSpace) -> list[ValueError]:
+        return []
 
     def encode(self, label_space: LabelSpace) -> EncodedExample:
         image, raw = shapes.scene(self.seed, self.index, self.height, self.width)
@@ -219,34 +227,22 @@ def _opened(path: str) -> Image.Image:
         ) from error
 
 
-def _image_size(path: str) -> tuple[int, int]:
-    with _opened(path) as image:
-        return image.size
+def _tried(read: Callable, *arguments) -> tuple[object, list[ValueError]]:
+    """Returns what a function returns and no error, or None and its error."""
+    try:
+        return read(*arguments), []
+    except ValueError as error:
+        return None, [error]
 
 
-def _label_size(path: str) -> tuple[int, int]:
-    with _opened(path) as image:
-        _check_label_mode(path, image)
-        return image.size
-
-
-def _check_label_mode(path: str, image: Image.Image) -> None:
-    if image.mode not in ONE_CHANNEL_MODES:
-        raise ValueError(
-            f"{path} holds colours (mode {image.mode}), not class ids. Convert it to a "
-            "single-channel PNG whose pixel values are class ids."
-        )
-
-
-def _size_mismatch(
+def _check_sizes(
     image_path: str, image_size: Sequence[int], label_name: str, label_size: Sequence[int]
-) -> str | None:
-    if tuple(image_size) == tuple(label_size):
-        return None
-    return (
-        f"{image_path} is {image_size[0]}×{image_size[1]} but {label_name} is "
-        f"{label_size[0]}×{label_size[1]} (width×height); sizes must be equal."
-    )
+) -> None:
+    if tuple(image_size) != tuple(label_size):
+        raise ValueError(
+            f"{image_path} is {image_size[0]}×{image_size[1]} but {label_name} is "
+            f"{label_size[0]}×{label_size[1]} (width×height); sizes must be equal."
+        )
 
 
 def _file_identity(path: str) -> str:

@@ -1,5 +1,8 @@
 """The command `prepare` of the systems that train on images with label maps."""
 
+import os
+import sys
+
 from absl import flags
 
 from oasis_tf.data.datasets import DATASETS
@@ -33,9 +36,25 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "PNGs of raw ids, named like their images.",
     )
     string("image_dir", "folder: training images (JPEG, PNG, …).")
-    string("label_dir", "folder: label PNGs of raw class ids, named like the images.")
+    string("label_dir", "folder: label files of raw class ids, named like the images.")
     string("val_image_dir", "folder: validation images.")
-    string("val_label_dir", "folder: label PNGs of the validation images.")
+    string("val_label_dir", "folder: label files of the validation images.")
+    string(
+        "image_suffix",
+        "folder: end of the names of images, such as .jpg or _leftImg8bit.png; several with commas "
+        "between (default: every format).",
+    )
+    string(
+        "label_suffix",
+        "folder: end of the names of label files, such as _L.png; what precedes the suffixes must "
+        "be equal (default: .png, or another lossless format where there is none).",
+    )
+    flags.DEFINE_float(
+        "val_fraction",
+        None,
+        "folder: share of the training examples that becomes the validation split, such as 0.1.",
+        flag_values=flag_values,
+    )
     integer("num_classes", "folder: number of classes, the unknown class included.")
     integer("unknown_label", "folder: raw id of pixels without a class, if there are any.")
     string(
@@ -48,16 +67,16 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     integer("num_val", "shapes: number of validation scenes (default: 200).")
     integer("height", "shapes: height of the scenes (default: 64).")
     integer("width", "shapes: width of the scenes (default: 64).")
-    integer("seed", "shapes: seed of the data set (default: 0).")
+    integer("seed", "shapes: seed of the data set; folder: seed of --val_fraction (default: 0).")
 
 
 def main(argv: list[str]) -> None:
-    """Prepares the data set that the flags describe."""
+    """Prepares the data set that the flags describe, and says what it holds."""
     del argv
     values = flags.FLAGS
     if not values.dataset or not values.output:
         raise ValueError("--dataset and --output must be given; --help explains all flags.")
-    from oasis_tf.data import layouts, preparation  # here: bad flags answer without TensorFlow
+    from oasis_tf.data import layouts, overview, preparation  # here: flags need no TensorFlow
 
     options = {
         name: values[name].value
@@ -75,4 +94,10 @@ def main(argv: list[str]) -> None:
         label_files=values.label_files,
     )
     counts = ", ".join(f"{prepared.num_examples(split)} {split}" for split in prepared.splits)
+    print(overview.class_table(prepared))
+    rare = overview.rare_classes(prepared)
+    if rare:
+        print(f"WARNING: {rare}", file=sys.stderr)
+    sheet = os.path.join(values.output, preparation.SHEET_FILE)
+    print(f"Look at {sheet}: images, label maps, and both laid over each other.")
     print(f"{values.output}: {label_space.num_classes} classes, {counts} images.")

@@ -4,30 +4,35 @@ A label PNG holds raw ids (the values of the data set's own files) in one channe
 data set's palette. A `LabelSpace` converts both to model ids.
 """
 
+import os
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from oasis_tf.io import images
+from oasis_tf.io.finding import files_below, prefer_png
+from oasis_tf.io.problems import counted
 
 FORMATS = ("auto", "ids", "colors")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+LABEL_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 # Pillow's modes of PNG files with one channel: grey of 1, up to 8 and 16 bits; palette.
 GREY_MODES = ("1", "L", "I;16", "I")
 ONE_CHANNEL_MODES = (*GREY_MODES, "P")
 
 
 def find_label_files(path):
-    """Finds label files: `find_files` for PNG files."""
-    return find_files(path, (".png",), "label PNGs")
+    """Finds label files with `find_files`. A PNG file hides those of its stem beside it."""
+    return find_files(path, LABEL_SUFFIXES, "label files")
 
 
 def find_files(path, suffixes, what):
     """Finds the files of a path.
 
     Args:
-        path: a file, or a folder that is searched with its subfolders; hidden files are skipped.
+        path: a file, or a folder that is searched with its subfolders (see `files_below`).
         suffixes: lower-case suffixes of the files wanted from a folder, such as `(".png",)`.
         what: name of such files in errors.
 
@@ -38,29 +43,28 @@ def find_files(path, suffixes, what):
         ValueError: the path does not exist, the folder has no such file, or two files have the
             same stem.
     """
-    path = Path(path)
-    if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if _is_one_of(file, suffixes))
+    path = str(Path(path))
+    if os.path.isdir(path):
+        found = [file for file in files_below(path) if file.lower().endswith(suffixes)]
+        if suffixes == LABEL_SUFFIXES:
+            found = prefer_png(found)
         if not found:
-            kinds = "PNG" if suffixes == (".png",) else ", ".join(suffixes)
+            kinds = ", ".join(suffixes)
             raise ValueError(f"The folder holds no {kinds} files: {path}. Name a folder of {what}.")
-    elif path.is_file():
+    elif os.path.isfile(path):
         found = [path]
     else:
         raise ValueError(f"No such file or folder of {what}: {path}")
-    by_stem = {}
+    by_stem = defaultdict(list)
     for file in found:
-        other = by_stem.setdefault(file.stem, file)
-        if other is not file:
-            raise ValueError(
-                f"{what[0].upper()}{what[1:]} must have different stems, since outputs are named "
-                f"after them. Received: {other} and {file}. Rename one, or name a smaller folder."
-            )
-    return [str(file) for file in found]
-
-
-def _is_one_of(file, suffixes):
-    return file.suffix.lower() in suffixes and not file.name.startswith(".")
+        by_stem[Path(file).stem].append(file)
+    equal = [" and ".join(files) for files in by_stem.values() if len(files) > 1]
+    if equal:
+        raise ValueError(
+            f"{what[0].upper()}{what[1:]} must have different stems, since outputs are named "
+            f"after them. Received: {counted(equal)}. Rename them, or name a smaller folder."
+        )
+    return found
 
 
 def read_label_file(path):

@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from oasis_tf.data import random_access
-from oasis_tf.data.tfrecord import PreparedDataset
+from oasis_tf.data.tfrecord import load_for_model
 from oasis_tf.io import images, output_paths
 from oasis_tf.io.files import file_sha256
 from oasis_tf.io.progress import progress_bar
@@ -145,7 +145,8 @@ def plan_labelmix(
         pairs = scenes.find_scenes(labels, from_images)
         found = [FileScene(pair, files, label_format) for pair in pairs]
     else:
-        found = _records(data_dir or config.data.data_dir, config, sizing, num_scenes)
+        prepared = load_for_model(data_dir, config.data.data_dir)
+        found = _records(prepared, config, sizing, num_scenes)
     plan = LabelMixPlan(
         tuple(found),
         tuple(range(seed, seed + num_samples)),
@@ -164,8 +165,7 @@ def plan_labelmix(
     return dataclasses.replace(plan, notes=(note,) if note else ())
 
 
-def _records(data_dir, config, sizing, num_scenes):
-    prepared = PreparedDataset.load(data_dir)
+def _records(prepared, config, sizing, num_scenes):
     prepared.check_classes(config.label_space)
     places = random_access.record_places(prepared, "val")[:num_scenes]
     return [RecordScene(place.fields()[0].replace("/", "_"), place, sizing) for place in places]
