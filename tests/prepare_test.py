@@ -27,7 +27,12 @@ def test_shapes_and_a_second_run(run_module, tmp_path):
     wanted = ("--system=oasis", "--output=out", "--num_shards=2", "--label_files=labels")
     done = run_module("oasis_tf.prepare", *SHAPES, *wanted)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "out: 12 classes, 24 train, 3 val images.\n"
+    *table, look, last = done.stdout.splitlines()
+    assert len(table) == 13 and table[0].split()[:2] == ["id", "class"]
+    assert look.startswith("Look at out/contact_sheet.png")
+    assert last == "out: 12 classes, 24 train, 3 val images."
+    assert "WARNING: 1 of 12 classes hardly occur" in done.stderr
+    assert Image.open(tmp_path / "out/contact_sheet.png").size[0] > 4 * 128
     prepared = PreparedDataset.load(str(tmp_path / "out"))
     assert len(prepared.shard_paths("train")) == 2
     written = [np.array(Image.open(path)) for path in sorted(tmp_path.glob("labels/*.png"))]
@@ -66,6 +71,9 @@ def test_help_names_every_flag(run_module):
         "label_dir",
         "val_image_dir",
         "val_label_dir",
+        "image_suffix",
+        "label_suffix",
+        "val_fraction",
         "num_classes",
         "unknown_label",
         "class_names",

@@ -181,14 +181,14 @@ def _suffixes_that_pair(images: Mapping[str, str], labels: Mapping[str, str]) ->
     names = sorted(images)
     label = min(set(labels) - set(images), default=None) or max(sorted(labels), key=len)
     at = bisect.bisect(names, label)
-    most, best = 0, None
+    most, best = 1, None  # one pair is no rule
     for image in names[max(at - _NEIGHBOURS, 0) : at + _NEIGHBOURS]:
         for ends in _differing_ends(image, label):
             stems = [name.removesuffix(ends[0]) for name in names if name.endswith(ends[0])]
-            stems = [stem for stem in stems if stem + ends[1] in labels]
+            stems = [s for s in stems if os.path.basename(s) and s + ends[1] in labels]
             if len(stems) > most:
                 most, best = len(stems), (stems, ends)
-    if not best or 2 * most < min(len(images), len(labels)):
+    if best is None or 2 * most < min(len(images), len(labels)):
         return None
     stems, ends = best
     flags = [

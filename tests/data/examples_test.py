@@ -70,21 +70,23 @@ def test_labels_of_palette_files_are_the_indices(pair):
     image = Image.fromarray(raw, "P")
     image.putpalette([7, 200, 13] * 256)
     image.save(pair.label_path)
-    assert pair.check() is None
+    assert pair.check(folder_label_space(4)) == []
     np.testing.assert_array_equal(decoded(pair.encode(folder_label_space(4)).label), raw)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
 def test_colour_labels_are_refused(pair, mode):
     Image.open(pair.label_path).convert(mode).save(pair.label_path)
-    assert f"a.png holds colours (mode {mode}), not class ids. Convert it" in pair.check()
+    (problem,) = pair.check(folder_label_space(4))
+    assert f"a.png with channels {mode}" in str(problem)
     with pytest.raises(ValueError, match=f"a.png with channels {mode}"):
         pair.encode(folder_label_space(4))
 
 
 def test_sizes_must_agree(pair):
     Image.fromarray(np.zeros((10, 11), np.uint8)).save(pair.label_path)
-    assert f"a.jpg is 12×10 but {pair.label_path} is 11×10 (width×height)" in pair.check()
+    (problem,) = pair.check(folder_label_space(4))
+    assert f"a.jpg is 12×10 but {pair.label_path} is 11×10 (width×height)" in str(problem)
     with pytest.raises(ValueError, match="a.jpg is 12×10 but .*a.png is 11×10"):
         pair.encode(folder_label_space(4))
 
@@ -92,15 +94,26 @@ def test_sizes_must_agree(pair):
 def test_unreadable_files_are_named(pair):
     for path in map(Path, (pair.image_path, pair.label_path)):
         contents = path.read_bytes()
-        path.write_bytes(b"no image at all")
-        assert f"{path} is not a readable image" in pair.check()
-        with pytest.raises(ValueError, match=path.name):
-            pair.encode(folder_label_space(4))
-        path.write_bytes(contents[: len(contents) * 2 // 3])
-        with pytest.raises(ValueError, match=path.name):
-            pair.encode(folder_label_space(4))
+        for broken in (b"no image at all", contents[: len(contents) * 2 // 3], None):
+            if broken is None:
+                path.unlink()
+            else:
+                path.write_bytes(broken)
+            (problem,) = pair.check(folder_label_space(4))
+            assert str(path) in str(problem)
+            with pytest.raises(ValueError, match=path.name):
+                pair.encode(folder_label_space(4))
         path.write_bytes(contents)
-    assert pair.check() is None
+    assert pair.check(folder_label_space(4)) == []
+
+
+def test_all_problems_of_a_pair_are_told(pair):
+    Path(pair.image_path).write_bytes(b"no image at all")
+    image, values = pair.check(folder_label_space(2))
+    assert "a.jpg" in str(image) and values.values == ("2", "3")
+    Image.new("RGB", (11, 10)).save(pair.image_path)
+    values, sizes = pair.check(folder_label_space(2))
+    assert values.values == ("2", "3") and "is 11×10 but" in str(sizes)
 
 
 def test_wrong_values_name_the_label_file(pair):
@@ -151,13 +164,18 @@ def test_small_instances_cover_large_ones(tmp_path, write_pairs):
     instances = ((16.0, 1, 1, SQUARE), (10.0, 2, 2, COLUMN))
     for order in (instances, instances[::-1]):
         image = AnnotatedImage("a", str(tmp_path / "a.jpg"), (10, 12), order)
-        assert image.check() is None
+        assert image.check(space) == []
         labels = decoded(image.encode(space).label)
         assert (labels[:, 3] == 2).all() and labels[1, 2] == 1 and labels[0, 0] == 0
     wrong = AnnotatedImage("a", str(tmp_path / "a.jpg"), (10, 13), instances)
-    assert "a.jpg is 12×10 but its annotation is 13×10" in wrong.check()
+    (problem,) = wrong.check(space)
+    assert "a.jpg is 12×10 but its annotation is 13×10" in str(problem)
     with pytest.raises(ValueError, match="its annotation is 13×10"):
         wrong.encode(space)
+    for segmentation in ({}, None, [], [[1.0, "x"]], {"size": [3, 3], "counts": [9]}):
+        wrong = AnnotatedImage("a", str(tmp_path / "a.jpg"), (10, 12), ((1.0, 5, 1, segmentation),))
+        (problem,) = wrong.check(space)
+        assert "Annotation 5 of " in str(problem)
 
 
 def test_missing_pycocotools_names_the_extra(monkeypatch):

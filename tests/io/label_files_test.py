@@ -99,7 +99,7 @@ def test_files_are_found_sorted_in_all_subfolders(tmp_path):
 def test_nothing_to_find_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"No such file or folder.*missing"):
         label_files.find_label_files(tmp_path / "missing")
-    with pytest.raises(ValueError, match="holds no PNG files"):
+    with pytest.raises(ValueError, match="holds no .png, .bmp, .tif, .tiff files"):
         label_files.find_label_files(tmp_path)
 
 

@@ -10,6 +10,7 @@ from oasis_tf.data import random_access
 from oasis_tf.data.tfrecord import load_for_model
 from oasis_tf.io import images, output_paths
 from oasis_tf.io.files import file_sha256
+from oasis_tf.io.problems import Problems
 from oasis_tf.io.progress import progress_bar
 from oasis_tf.systems.oasis import losses, noise
 from oasis_tf.systems.oasis.models.oasis import to_float_image
@@ -161,7 +162,12 @@ def plan_labelmix(
     output_paths.check_outputs(
         plan.outputs(), inputs, overwrite=overwrite, skip_existing=skip_existing
     )
-    note = sizing.says([_checked_size(one, sizing) for one in found])
+    sizes, problems = [], Problems()
+    for one in found:
+        with problems.noted():
+            sizes.append(_checked_size(one, sizing))
+    problems.raise_if_any(f"{problems.count} of {len(found)} inputs cannot be used")
+    note = sizing.says(sizes)
     return dataclasses.replace(plan, notes=(note,) if note else ())
 
 

@@ -412,7 +412,7 @@ def test_every_shortcut_is_connected():
 def test_command_refuses_without_a_trace(run_module, model_dir, tmp_path):
     done = run_module("oasis_tf.demo", f"--model_dir={model_dir}", f"--examples={tmp_path}")
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
-    assert "The folder holds no PNG files" in done.stderr
+    assert "The folder holds no .png, .bmp, .tif, .tiff files" in done.stderr
 
 
 def test_kinds_of_all_signatures_can_be_read(signatures):

@@ -89,6 +89,20 @@ def plan_of(labels, tmp_path, **options):
     return generation.plan_synthesis(CONFIG, labels, tmp_path / "out", **options)
 
 
+def test_all_wrong_inputs_are_told_at_once(labels, tmp_path):
+    Image.new("L", (8, 8), 90).save(labels / "a.png")
+    (labels / "c.png").write_bytes(b"text")
+    with pytest.raises(
+        ValueError, match="2 of 3 inputs cannot be used(.|\n)*c.png(.|\n)*a.png.*90"
+    ):
+        plan_of(labels, tmp_path)
+    for name in "ab":
+        (labels / f"{name}.png").write_bytes(b"text")
+    with pytest.raises(ValueError, match="3 of 3 inputs cannot(.|\n)*a.png(.|\n)*b.png"):
+        plan_of(None, tmp_path, from_images=labels)
+    assert not (tmp_path / "out").exists()
+
+
 def test_every_label_file_is_generated_with_every_seed(labels, tmp_path):
     plan = plan_of(labels, tmp_path, seed=5, num_samples=3)
     assert not os.path.exists(plan.output_dir)
