@@ -6,7 +6,6 @@ process starts in a fraction of a second.
 
 import dataclasses
 import os
-import struct
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -15,11 +14,13 @@ from PIL import Image
 
 from oasis_tf.data import shapes
 from oasis_tf.data.datasets import LabelSpace
+from oasis_tf.io import images, label_pictures, png_checksums
 from oasis_tf.io.images import encode_png
-from oasis_tf.io.label_files import ONE_CHANNEL_MODES, read_label_file
+from oasis_tf.io.label_files import read_label_map
 
-# Files of these formats are stored byte for byte; others are stored as PNG.
+# Files of these formats are stored byte for byte, unless they lie turned; others as PNG.
 _STORED_FORMATS = {"JPEG": "jpeg", "PNG": "png"}
+_RULES = "upright"  # how files are read, in `identity`: others must not be taken from old shards
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,30 +56,42 @@ class Source(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class FilePair:
-    """An image file and a label PNG of raw ids."""
+    """An image file and a label file.
+
+    Attributes:
+        label_format: see `label_files.read_label_map`.
+    """
 
     key: str
     image_path: str
     label_path: str
+    label_format: str = "ids"
 
     def check(self) -> str | None:
         try:
-            image_size, label_size = _image_size(self.image_path), _label_size(self.label_path)
+            if not self._head_mismatch():
+                return None
+            return self._head_mismatch(decode=True)
         except ValueError as error:
             return str(error)
+
+    def _head_mismatch(self, decode=False) -> str | None:
+        image_size = _image_size(self.image_path, decode)
+        label_size = label_pictures.size(self.label_path, decode=decode)
         return _size_mismatch(self.image_path, image_size, self.label_path, label_size)
 
     def encode(self, label_space: LabelSpace) -> EncodedExample:
         image, image_format, image_size = read_image(self.image_path)
-        raw = read_label_file(self.label_path)
-        mismatch = _size_mismatch(self.image_path, image_size, self.label_path, raw.shape[::-1])
+        label_map = read_label_map(self.label_path, label_space, self.label_format)
+        label_size = label_map.shape[::-1]
+        mismatch = _size_mismatch(self.image_path, image_size, self.label_path, label_size)
         if mismatch:
             raise ValueError(mismatch)
-        label_map = label_space.to_model_ids(raw, self.label_path)
         return _encoded(self.key, image, image_format, label_map, label_space)
 
     def identity(self) -> str:
-        return "|".join([self.key, *map(_file_identity, (self.image_path, self.label_path))])
+        files = map(_file_identity, (self.image_path, self.label_path))
+        return "|".join([_RULES, self.key, *files, self.label_format])
 
     def num_bytes(self) -> int:
         return os.path.getsize(self.image_path)
@@ -120,7 +133,7 @@ class AnnotatedImage:
 
     def identity(self) -> str:
         instances = sorted(instance[:3] for instance in self.instances)
-        return "|".join([self.key, _file_identity(self.image_path), repr(instances)])
+        return "|".join([_RULES, self.key, _file_identity(self.image_path), repr(instances)])
 
     def num_bytes(self) -> int:
         return os.path.getsize(self.image_path)
@@ -155,22 +168,32 @@ def read_image(path: str) -> tuple[bytes, str, tuple[int, int]]:
     """Reads an image and decodes it fully, so that a damaged one is found here.
 
     Returns:
-        (file contents, "jpeg" or "png", (width, height)). Other formats are converted to PNG.
+        (file contents, "jpeg" or "png", (width, height)). Images of other formats, and those that
+        their EXIF data turn, are converted to PNG.
 
     Raises:
-        ValueError: the file cannot be read or decoded.
+        ValueError: the file cannot be read or decoded, or breaks a rule of `images.photograph`.
     """
-    with _opened(path) as image:
-        try:
-            image.load()
-        except (OSError, SyntaxError, ValueError, struct.error) as error:
-            raise ValueError(
-                f"{path} is damaged ({error}). Replace it or remove the pair."
-            ) from error
-        if image.format not in _STORED_FORMATS:
-            return encode_png(np.asarray(image.convert("RGB"))), "png", image.size
-        with open(path, "rb") as file:
-            return file.read(), _STORED_FORMATS[image.format], image.size
+    with open(path, "rb") as file:
+        contents = file.read()
+    try:
+        picture = images.decoded(contents, path)
+        pixels = images.photograph(picture, path)
+        if picture.format == "PNG":
+            _check_png(contents, path)
+    except ValueError as error:
+        raise ValueError(f"{error} Replace it or remove the pair.") from error
+    size = pixels.shape[1::-1]
+    if picture.format not in _STORED_FORMATS or images.is_turned(picture):
+        return encode_png(pixels), "png", size
+    return contents, _STORED_FORMATS[picture.format], size
+
+
+def _check_png(contents: bytes, path: str) -> None:
+    try:
+        png_checksums.check(contents)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}.") from error
 
 
 def instance_mask(segmentation, height: int, width: int) -> np.ndarray:
@@ -210,32 +233,19 @@ def _encoded(
     return EncodedExample(key, image, image_format, encode_png(label_map), height, width, pixels)
 
 
-def _opened(path: str) -> Image.Image:
+def _image_size(path: str, decode: bool = False) -> tuple[int, int]:
+    """(width, height) by the head of an image file; see `images.upright_size`."""
     try:
-        return Image.open(path)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        with Image.open(path) as image:
+            size = images.upright_size(image, decode=decode)
+            images.check_channels(image, path)
+            return size
+    except Image.DecompressionBombError as error:
+        raise images.too_large(path) from error
+    except (OSError, SyntaxError) as error:
         raise ValueError(
             f"{path} is not a readable image ({error}). Replace it or remove the pair."
         ) from error
-
-
-def _image_size(path: str) -> tuple[int, int]:
-    with _opened(path) as image:
-        return image.size
-
-
-def _label_size(path: str) -> tuple[int, int]:
-    with _opened(path) as image:
-        _check_label_mode(path, image)
-        return image.size
-
-
-def _check_label_mode(path: str, image: Image.Image) -> None:
-    if image.mode not in ONE_CHANNEL_MODES:
-        raise ValueError(
-            f"{path} holds colours (mode {image.mode}), not class ids. Convert it to a "
-            "single-channel PNG whose pixel values are class ids."
-        )
 
 
 def _size_mismatch(
@@ -245,7 +255,8 @@ def _size_mismatch(
         return None
     return (
         f"{image_path} is {image_size[0]}×{image_size[1]} but {label_name} is "
-        f"{label_size[0]}×{label_size[1]} (width×height); sizes must be equal."
+        f"{label_size[0]}×{label_size[1]} (width×height, turned as EXIF data say); sizes must be "
+        "equal."
     )
 
 
