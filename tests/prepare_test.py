@@ -48,7 +48,7 @@ def test_shapes_and_a_second_run(run_module, tmp_path):
     ("arguments", "message"),
     [
         (["--dataset=shapes"], "ERROR: --dataset and --output must be given"),
-        (["--dataset=folder", "--output=o"], "ERROR: --dataset=folder needs --num_classes."),
+        (["--dataset=folder", "--output=o"], "ERROR: --dataset=folder needs --num_classes, --raw"),
         (["--dataset=ade20k", "--output=o", "--source=absent"], "ERROR: --source=absent is not"),
     ],
 )
@@ -77,6 +77,9 @@ def test_help_names_every_flag(run_module):
         "num_classes",
         "unknown_label",
         "class_names",
+        "raw_ids",
+        "classes",
+        "label_format",
         "scene_list",
         "num_train",
         "num_val",

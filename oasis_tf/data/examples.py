@@ -6,20 +6,20 @@ process starts in a fraction of a second.
 
 import dataclasses
 import os
-import struct
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
-from PIL import Image
 
 from oasis_tf.data import shapes
 from oasis_tf.data.datasets import LabelSpace
+from oasis_tf.io import images, label_pictures, png_checksums
 from oasis_tf.io.images import encode_png
-from oasis_tf.io.label_files import read_label_file
+from oasis_tf.io.label_files import read_label_map
 
-# Files of these formats are stored byte for byte; others are stored as PNG.
+# Files of these formats are stored byte for byte, unless they lie turned; others as PNG.
 _STORED_FORMATS = {"JPEG": "jpeg", "PNG": "png"}
+_RULES = "upright"  # how files are read, in `identity`: others must not be taken from old shards
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,34 +55,43 @@ class Source(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class FilePair:
-    """An image file and a label file of raw ids."""
+    """An image file and a label file.
+
+    Attributes:
+        label_format: see `label_files.read_label_map`.
+    """
 
     key: str
     image_path: str
     label_path: str
+    label_format: str = "ids"
 
     def check(self, label_space: LabelSpace) -> list[ValueError]:
         image, problems = _tried(read_image, self.image_path)
-        raw, found = _tried(read_label_file, self.label_path)
+        label_map, found = _tried(self._label_map, label_space)
+        if label_map is None:  # without classes, it may yet have a size
+            picture, _ = _tried(label_pictures.read, self.label_path)
+            label_map = picture and picture.pixels
         problems += found
-        if raw is not None:
-            problems += _tried(label_space.to_model_ids, raw, self.label_path)[1]
-        if image and raw is not None:
-            problems += _tried(self._check_sizes, image[2], raw.shape)[1]
+        if image and label_map is not None:
+            problems += _tried(self._check_sizes, image[2], label_map)[1]
         return problems
 
     def encode(self, label_space: LabelSpace) -> EncodedExample:
         image, image_format, image_size = read_image(self.image_path)
-        raw = read_label_file(self.label_path)
-        self._check_sizes(image_size, raw.shape)
-        label_map = label_space.to_model_ids(raw, self.label_path)
+        label_map = self._label_map(label_space)
+        self._check_sizes(image_size, label_map)
         return _encoded(self.key, image, image_format, label_map, label_space)
 
-    def _check_sizes(self, image_size: tuple[int, int], label_shape: tuple[int, int]) -> None:
-        _check_sizes(self.image_path, image_size, self.label_path, label_shape[::-1])
+    def _label_map(self, label_space: LabelSpace) -> np.ndarray:
+        return read_label_map(self.label_path, label_space, self.label_format)
+
+    def _check_sizes(self, image_size: tuple[int, int], label_map: np.ndarray) -> None:
+        _check_sizes(self.image_path, image_size, self.label_path, label_map.shape[1::-1])
 
     def identity(self) -> str:
-        return "|".join([self.key, *map(_file_identity, (self.image_path, self.label_path))])
+        files = map(_file_identity, (self.image_path, self.label_path))
+        return "|".join([_RULES, self.key, *files, self.label_format])
 
     def num_bytes(self) -> int:
         return os.path.getsize(self.image_path)
@@ -128,7 +137,7 @@ class AnnotatedImage:
 
     def identity(self) -> str:
         instances = sorted(instance[:3] for instance in self.instances)
-        return "|".join([self.key, _file_identity(self.image_path), repr(instances)])
+        return "|".join([_RULES, self.key, _file_identity(self.image_path), repr(instances)])
 
     def num_bytes(self) -> int:
         return os.path.getsize(self.image_path)
@@ -163,22 +172,32 @@ def read_image(path: str) -> tuple[bytes, str, tuple[int, int]]:
     """Reads an image and decodes it fully, so that a damaged one is found here.
 
     Returns:
-        (file contents, "jpeg" or "png", (width, height)). Other formats are converted to PNG.
+        (file contents, "jpeg" or "png", (width, height)). Images of other formats, and those that
+        their EXIF data turn, are converted to PNG.
 
     Raises:
-        ValueError: the file cannot be read or decoded.
+        ValueError: the file cannot be read or decoded, or breaks a rule of `images.photograph`.
     """
-    with _opened(path) as image:
-        try:
-            image.load()
-        except (OSError, SyntaxError, ValueError, struct.error) as error:
-            raise ValueError(
-                f"{path} is damaged ({error}). Replace it or remove the pair."
-            ) from error
-        if image.format not in _STORED_FORMATS:
-            return encode_png(np.asarray(image.convert("RGB"))), "png", image.size
-        with open(path, "rb") as file:
-            return file.read(), _STORED_FORMATS[image.format], image.size
+    with open(path, "rb") as file:
+        contents = file.read()
+    try:
+        picture = images.decoded(contents, path)
+        pixels = images.photograph(picture, path)
+        if picture.format == "PNG":
+            _check_png(contents, path)
+    except ValueError as error:
+        raise ValueError(f"{error} Replace it or remove the pair.") from error
+    size = pixels.shape[1::-1]
+    if picture.format not in _STORED_FORMATS or images.is_turned(picture):
+        return encode_png(pixels), "png", size
+    return contents, _STORED_FORMATS[picture.format], size
+
+
+def _check_png(contents: bytes, path: str) -> None:
+    try:
+        png_checksums.check(contents)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}.") from error
 
 
 def instance_mask(segmentation, height: int, width: int) -> np.ndarray:
@@ -218,21 +237,14 @@ def _encoded(
     return EncodedExample(key, image, image_format, encode_png(label_map), height, width, pixels)
 
 
-def _opened(path: str) -> Image.Image:
-    try:
-        return Image.open(path)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"{path} is not a readable image ({error}). Replace it or remove the pair."
-        ) from error
-
-
 def _tried(read: Callable, *arguments) -> tuple[object, list[ValueError]]:
     """Returns what a function returns and no error, or None and its error."""
     try:
         return read(*arguments), []
     except ValueError as error:
         return None, [error]
+    except OSError as error:
+        return None, [ValueError(str(error))]
 
 
 def _check_sizes(
@@ -241,7 +253,8 @@ def _check_sizes(
     if tuple(image_size) != tuple(label_size):
         raise ValueError(
             f"{image_path} is {image_size[0]}×{image_size[1]} but {label_name} is "
-            f"{label_size[0]}×{label_size[1]} (width×height); sizes must be equal."
+            f"{label_size[0]}×{label_size[1]} (width×height, turned as EXIF data say); sizes must "
+            "be equal."
         )
 
 

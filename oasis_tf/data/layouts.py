@@ -5,6 +5,7 @@ first ten.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -12,13 +13,12 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from oasis_tf.data import shapes
+from oasis_tf.data.class_files import CLASS_OPTIONS, folder_classes
 from oasis_tf.data.datasets import (
     DATASETS,
     LabelSpace,
-    folder_label_space,
     lvis_label_space,
     published_label_space,
-    read_class_names,
 )
 from oasis_tf.data.examples import (
     AnnotatedImage,
@@ -42,9 +42,7 @@ OPTIONS = {
         "label_suffix",
         "val_fraction",
         "seed",
-        "num_classes",
-        "unknown_label",
-        "class_names",
+        *CLASS_OPTIONS,
     ),
     "ade_outdoors": ("scene_list",),
     "shapes": ("num_train", "num_val", "height", "width", "seed"),
@@ -57,7 +55,7 @@ def find_examples(dataset: str, source: str | None, **options) -> tuple[Splits, 
     Args:
         dataset: name in `DATASETS`.
         source: its folder; None for "shapes", which has none.
-        **options: of that data set, see `OPTIONS`; `class_names` is a file.
+        **options: of that data set, see `OPTIONS`; `class_names` and `classes` are files.
 
     Returns:
         (examples of each split, label space).
@@ -69,13 +67,13 @@ def find_examples(dataset: str, source: str | None, **options) -> tuple[Splits, 
     """
     _check_options(dataset, source, options)
     if dataset == "folder":
-        names = options.pop("class_names", None)
-        label_space = folder_label_space(
-            options.pop("num_classes"),
-            options.pop("unknown_label", None),
-            read_class_names(names) if names else None,
-        )
-        return folder(source, **options), label_space
+        given = {name: options.pop(name) for name in CLASS_OPTIONS if name in options}
+        label_space, label_format = folder_classes(**given)
+        splits = {
+            split: [dataclasses.replace(pair, label_format=label_format) for pair in pairs]
+            for split, pairs in folder(source, **options).items()
+        }
+        return splits, label_space
     if dataset == "lvis":
         return lvis(source)
     if dataset == "shapes":
@@ -303,9 +301,8 @@ def _check_options(dataset: str, source: str | None, options: Mapping[str, objec
             f"--dataset={dataset} takes {takes}. Received: "
             f"{', '.join(f'--{name}' for name in strange)}."
         )
-    required = {"folder": "num_classes", "ade_outdoors": "scene_list"}.get(dataset)
-    if required and options.get(required) is None:
-        raise ValueError(f"--dataset={dataset} needs --{required}.")
+    if dataset == "ade_outdoors" and options.get("scene_list") is None:
+        raise ValueError(f"--dataset={dataset} needs --scene_list.")
     if dataset not in ("folder", "shapes") and not source:
         raise ValueError(f"--dataset={dataset} needs --source, the folder it was unpacked to.")
     if source and not os.path.isdir(source):

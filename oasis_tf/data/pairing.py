@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 from oasis_tf.data.examples import FilePair, Source
 from oasis_tf.io import finding
-from oasis_tf.io.label_files import IMAGE_SUFFIXES, LABEL_SUFFIXES
+from oasis_tf.io.label_files import IMAGE_SUFFIXES, label_files_among
+from oasis_tf.io.label_pictures import SUFFIXES as LABEL_SUFFIXES
 from oasis_tf.io.problems import counted
 
 _NEIGHBOURS = 10  # names on either side among which a likely partner is looked for
@@ -29,8 +30,8 @@ def pair_folders(
     Args:
         image_dir, label_dir: folders.
         image_suffix, label_suffix: end of the names, such as ".jpg", "_L.png", or "_L" for files of
-            every format; several are separated by commas. None: files of every format. A label PNG
-            then hides label files of other formats of its name.
+            every format; several are separated by commas. None: files of every format. Label files
+            hide others as in `label_files_among`.
 
     Raises:
         ValueError: a folder is missing or empty, files are unpaired, or names are ambiguous. If
@@ -39,7 +40,7 @@ def pair_folders(
     """
     images = search(image_dir, _suffixes(image_suffix, IMAGE_SUFFIXES), "images")
     labels = search(label_dir, _suffixes(label_suffix, LABEL_SUFFIXES), "label files")
-    labels = {path: labels[path] for path in finding.prefer_png(labels)}
+    labels = {path: labels[path] for path in label_files_among(labels)}
     _divide(images, image_dir, image_suffix, labels, label_dir, label_suffix)
     images, labels = by_name(images, "--image_suffix"), by_name(labels, "--label_suffix")
     return paired(images, labels, image_dir, label_dir)

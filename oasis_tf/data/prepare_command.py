@@ -6,6 +6,7 @@ import sys
 from absl import flags
 
 from oasis_tf.data.datasets import DATASETS
+from oasis_tf.io import label_files
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -36,7 +37,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "PNGs of raw ids, named like their images.",
     )
     string("image_dir", "folder: training images (JPEG, PNG, …).")
-    string("label_dir", "folder: label files of raw class ids, named like the images.")
+    string("label_dir", "folder: label files of class ids or colours, named like the images.")
     string("val_image_dir", "folder: validation images.")
     string("val_label_dir", "folder: label files of the validation images.")
     string(
@@ -47,7 +48,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     string(
         "label_suffix",
         "folder: end of the names of label files, such as _L.png; what precedes the suffixes must "
-        "be equal (default: .png, or another lossless format where there is none).",
+        "be equal (default: .png, .bmp, .tif, .tiff).",
     )
     flags.DEFINE_float(
         "val_fraction",
@@ -56,6 +57,25 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         flag_values=flag_values,
     )
     integer("num_classes", "folder: number of classes, the unknown class included.")
+    string(
+        "raw_ids",
+        "folder: the values of the classes in label files, such as 0,255, in the order of the "
+        "model's classes; instead of --num_classes.",
+    )
+    string(
+        "classes",
+        "folder: CSV file of the classes, with the header id,name or id,name,red,green,blue; "
+        "instead of --num_classes. Equal names are one class. Label files may hold the colours, "
+        "and they become the model's.",
+    )
+    flags.DEFINE_enum(
+        "label_format",
+        None,
+        label_files.FORMATS,
+        "folder: contents of label files. auto: class ids, or colours if --classes has some; a "
+        "file that could be either is refused.",
+        flag_values=flag_values,
+    )
     integer("unknown_label", "folder: raw id of pixels without a class, if there are any.")
     string(
         "class_names",

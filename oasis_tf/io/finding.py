@@ -37,15 +37,5 @@ def files_below(folder):
     return sorted(found, key=lambda path: path.split(os.sep))
 
 
-def prefer_png(paths):
-    """Leaves out files that lie beside a PNG file of the same stem."""
-    stems = {os.path.splitext(path)[0] for path in paths if path.lower().endswith(".png")}
-    return [
-        path
-        for path in paths
-        if path.lower().endswith(".png") or os.path.splitext(path)[0] not in stems
-    ]
-
-
 def _lies_in(path, folder):
     return os.path.commonpath([path, folder]) == folder

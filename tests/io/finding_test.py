@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from oasis_tf.io.finding import files_below, prefer_png
+from oasis_tf.io.finding import files_below
 
 
 @pytest.fixture
@@ -74,8 +74,3 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, write, monkeypatch):
     monkeypatch.setattr(os, "scandir", refusing)
     with pytest.raises(PermissionError, match="shut"):
         files_below(tmp_path)
-
-
-def test_png_hides_other_formats_of_its_stem():
-    paths = ["a.bmp", "a.PNG", "b.tif", "c/a.tif", "d.png.tif", "d.png"]
-    assert prefer_png(paths) == ["a.PNG", "b.tif", "c/a.tif", "d.png.tif", "d.png"]
