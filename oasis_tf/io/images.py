@@ -126,7 +126,7 @@ def decoded(contents, name):
 def reason(error):
     """What an exception of Pillow says, without the object in memory that it names."""
     unknown = isinstance(error, UnidentifiedImageError)
-    return "it is no picture of a known kind" if unknown else str(error)
+    return "no picture, or of a kind that Pillow does not read" if unknown else str(error)
 
 
 def too_large(name):
