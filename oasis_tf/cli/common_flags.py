@@ -20,8 +20,8 @@ def define_label_format_flag(flag_values: flags.FlagValues) -> None:
         "label_format",
         "auto",
         ["auto", "ids", "colors"],
-        "Contents of label files. auto: what all pixels have, raw ids or colours of classes; a file "
-        "that could be either is refused.",
+        "Contents of label files. auto: what all pixels have, raw ids or colours of classes; what "
+        "could be either is refused.",
         flag_values=flag_values,
     )
 
