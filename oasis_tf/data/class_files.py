@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import itertools
 
 from oasis_tf.data.datasets import (
     MAX_RAW_ID,
@@ -117,11 +118,10 @@ def read_classes(path: str, unknown_label: int | None = None) -> tuple[LabelSpac
     if unknown_label is not None and unknown_label not in {row.raw_id for row in rows}:
         rows.insert(0, Row(0, unknown_label, UNKNOWN, None))
     has_unknown = any(row.name == UNKNOWN for row in rows)
-    names = tuple(dict.fromkeys([UNKNOWN] * has_unknown + [row.name for row in rows]))
+    names = dict.fromkeys([UNKNOWN] * has_unknown + [row.name for row in rows])
     if len(names) == has_unknown:
         raise ValueError(f"{path} names no class but {UNKNOWN}. Add a row for every class.")
-    rows.sort(key=lambda row: names.index(row.name))  # stable: the first row of a class stays first
-    return _label_space(names, has_unknown, rows), any(row.color for row in rows)
+    return _label_space(tuple(names), has_unknown, rows), any(row.color for row in rows)
 
 
 def _label_space(names, has_unknown, rows) -> LabelSpace:
@@ -134,7 +134,7 @@ def _label_space(names, has_unknown, rows) -> LabelSpace:
         if row.color and palette.setdefault(i, row.color) != row.color:
             further_colors.append((*row.color, i))
     taken = {row.color for row in rows}
-    free = (c for c in generate_palette(len(names) + len(taken)) if c not in taken)
+    free = itertools.cycle(c for c in generate_palette(len(names) + len(taken)) if c not in taken)
     return LabelSpace(
         "folder",
         names,

@@ -6,6 +6,7 @@ and model ids are equal. Class counts follow the OASIS paper (ICLR 2021, section
 release; LVIS follows the supplementary section on long-tailed synthesis.
 """
 
+import collections
 import dataclasses
 import functools
 import importlib.resources
@@ -336,9 +337,10 @@ def listed_label_space(
         ValueError: values out of range or given twice, or too few or too many names.
     """
     listed = list(raw_ids)
-    wrong = [raw for raw in listed if not 0 <= raw <= MAX_RAW_ID or listed.count(raw) > 1]
+    counts = collections.Counter(listed)
+    wrong = [raw for raw, count in counts.items() if not 0 <= raw <= MAX_RAW_ID or count > 1]
     if wrong or not set(listed) - {unknown_label}:
-        named = f"wrong are {', '.join(map(str, dict.fromkeys(wrong)))}" if wrong else "no class"
+        named = f"wrong are {', '.join(map(str, wrong))}" if wrong else "no class"
         raise ValueError(
             f"Raw ids must be values 0…{MAX_RAW_ID} that differ, one for each class. "
             f"Received: {', '.join(map(str, listed)) or 'none'}; {named}."

@@ -126,7 +126,7 @@ def decoded(contents, name):
 def reason(error):
     """What an exception of Pillow says, without the object in memory that it names."""
     unknown = isinstance(error, UnidentifiedImageError)
-    return "it is no picture of a known kind" if unknown else str(error)
+    return "no picture, or of a kind that Pillow does not read" if unknown else str(error)
 
 
 def too_large(name):
@@ -166,7 +166,9 @@ def colours(picture, name):
     check_channels(picture, name)
     if picture.mode in _DEEP_MODES:
         return np.repeat(_upper_bits(picture)[..., None], 3, axis=-1)
-    return np.asarray(picture.convert("RGB"))
+    # From a palette with transparency straight to RGB, Pillow warns.
+    mode = "RGBA" if picture.has_transparency_data else "RGB"
+    return np.ascontiguousarray(np.asarray(picture.convert(mode))[..., :3])
 
 
 def check_channels(picture, name):

@@ -174,7 +174,9 @@ def _ids_or_colours(picture, label_space):
     if not readings:
         holds_ids = picture.mode == "P" or label_pictures.is_grey(picture)
         raise errors[0] if holds_ids else errors[1]
-    if len(readings) == 2 and (readings[0] != readings[1]).any():
+    # Of classes that share a colour, the colour means the first, and the ids are as good as it.
+    shown = [label_space.colorize(reading) for reading in readings]
+    if (shown[0] != shown[-1]).any():
         raise ValueError(
             f"{picture.name} can be read as class ids and as colours of the palette, and these "
             "stand for different classes. Choose which of them to use: --label_format=ids or "

@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image, ImageOps
 
-from oasis_tf.io import images
+from oasis_tf.io import images, png_checksums
 
 PHOTOGRAPH_FORMATS = ("PNG", "JPEG", "WEBP")
 _GREY_MODES = ("1", "L", "I;16", "I")  # Pillow's, of PNG files
@@ -34,6 +34,10 @@ def decode_ids(contents, name, max_pixels):
         ValueError: no such PNG, or one that is too large.
     """
     image = _decoded(contents, name, ("PNG",), max_pixels)
+    try:
+        png_checksums.check(contents)
+    except ValueError as error:
+        raise ValueError(f"{name} is damaged: {error}.") from error
     depth = images.png_bit_depth(contents)
     if image.mode not in _GREY_MODES or depth not in (8, 16):
         raise ValueError(

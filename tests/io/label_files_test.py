@@ -261,6 +261,8 @@ def test_unknown_colours_are_listed_by_frequency(tmp_path):
 def test_a_colour_of_several_classes_is_the_first_of_them(tmp_path):
     palette = ((9, 9, 9), (7, 7, 8), (7, 7, 8))
     space = LabelSpace("folder", SPACE.class_names, palette, True, SPACE.raw_ids)
+    label_files.write_label_map(tmp_path / "b.png", IDS, space)
+    np.testing.assert_array_equal(label_files.read_label_map(tmp_path / "b.png", space), IDS)
     Image.new("RGB", (2, 2), palette[1]).save(tmp_path / "a.png")
     assert (label_files.read_label_map(tmp_path / "a.png", space) == 1).all()
 

@@ -50,7 +50,8 @@ function readings({ values, colours, palette }, classes) {
 function toModelIds(decoded, { classes }) {
   const found = readings(decoded, classes);
   const [sound, other] = found.filter(({ strange }) => !strange.size);
-  if (other && sound.ids.some((id, i) => id !== other.ids[i])) {
+  const shown = classes.map(({ color }) => packed(color)); // classes may share a colour
+  if (other && sound.ids.some((id, i) => shown[id] !== shown[other.ids[i]])) {
     throw new Failure(
       "The label map can be read as class ids and as colours, which stand for different classes. " +
         "Save its class ids in grey.",
