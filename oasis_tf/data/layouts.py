@@ -26,7 +26,7 @@ from oasis_tf.data.examples import (
     Source,
     pycocotools_mask,
 )
-from oasis_tf.data.pairing import by_name, pair_folders, paired, search
+from oasis_tf.data.pairing import pair_folders
 from oasis_tf.io.problems import Problems, counted
 
 Splits = dict[str, list[Source]]
@@ -123,19 +123,19 @@ def folder(
         given = {split: (f"{split}/images", f"{split}/labels") for split in given}
         if not os.path.isdir(os.path.join(source, "val")):
             given["val"] = (None, None)
-    splits, problems = {}, Problems()
     for split, folders in given.items():
-        if all(folders):
-            image_dir, label_dir = (os.path.join(source or "", name) for name in folders)
-            with problems.noted():
-                splits[split] = pair_folders(image_dir, label_dir, image_suffix, label_suffix)
-        elif any(folders) or split == "train":
+        if not all(folders) and (any(folders) or split == "train"):
             prefix = "val_" if split == "val" else ""
             raise ValueError(
                 f"--{prefix}image_dir and --{prefix}label_dir must be given together. "
                 f"Received: {folders[0] or 'nothing'} and {folders[1] or 'nothing'}."
             )
-    problems.raise_if_any("Files of both splits cannot be paired")
+    given = {
+        split: tuple(os.path.join(source or "", name) for name in folders)
+        for split, folders in given.items()
+        if all(folders)
+    }
+    splits = _paired_splits(given, image_suffix, label_suffix)
     if val_fraction is not None:
         if "val" in splits:
             raise ValueError(
@@ -175,14 +175,27 @@ def split_off(sources: list[Source], fraction: float, seed: int = 0) -> Splits:
     }
 
 
+def _paired_splits(folders: Mapping[str, tuple[str, str]], *suffixes: str | None) -> Splits:
+    """Pairs the files of each split's image and label folder; one error tells all problems."""
+    splits, problems = {}, Problems()
+    for split, (image_dir, label_dir) in folders.items():
+        with problems.noted():
+            splits[split] = pair_folders(image_dir, label_dir, *suffixes)
+    problems.raise_if_any("Files of both splits cannot be paired")
+    return splits
+
+
 def ade20k(source: str) -> Splits:
     """ADE20K (`ADEChallengeData2016`). Raises ValueError as `pair_folders` does."""
-    return {
-        split: pair_folders(
-            os.path.join(source, "images", folder), os.path.join(source, "annotations", folder)
-        )
-        for split, folder in (("train", "training"), ("val", "validation"))
-    }
+    return _paired_splits(
+        {
+            split: (
+                os.path.join(source, "images", folder),
+                os.path.join(source, "annotations", folder),
+            )
+            for split, folder in (("train", "training"), ("val", "validation"))
+        }
+    )
 
 
 def ade_outdoors(source: str, scene_list: str) -> Splits:
@@ -215,24 +228,21 @@ def ade_outdoors(source: str, scene_list: str) -> Splits:
 
 def cityscapes(source: str) -> Splits:
     """Cityscapes with fine annotations. Raises ValueError as `pair_folders` does."""
-    splits = {}
-    for split in ("train", "val"):
-        image_dir = os.path.join(source, "leftImg8bit", split)
-        label_dir = os.path.join(source, "gtFine", split)
-        images = search(image_dir, ("_leftImg8bit.png",), "images")
-        labels = search(label_dir, ("_gtFine_labelIds.png",), "label files")
-        splits[split] = paired(by_name(images), by_name(labels), image_dir, label_dir)
-    return splits
+    folders = {
+        split: (os.path.join(source, "leftImg8bit", split), os.path.join(source, "gtFine", split))
+        for split in ("train", "val")
+    }
+    return _paired_splits(folders, "_leftImg8bit.png", "_gtFine_labelIds.png")
 
 
 def coco_stuff(source: str) -> Splits:
     """COCO-Stuff. Raises ValueError as `pair_folders` does."""
-    return {
-        split: pair_folders(
-            os.path.join(source, f"{split}_img"), os.path.join(source, f"{split}_label")
-        )
-        for split in ("train", "val")
-    }
+    return _paired_splits(
+        {
+            split: (os.path.join(source, f"{split}_img"), os.path.join(source, f"{split}_label"))
+            for split in ("train", "val")
+        }
+    )
 
 
 def lvis(source: str) -> tuple[Splits, LabelSpace]:
@@ -249,7 +259,7 @@ def lvis(source: str) -> tuple[Splits, LabelSpace]:
         FileNotFoundError: an annotation file is missing.
     """
     pycocotools_mask()  # if it is missing, fail before minutes of reading
-    splits, names = {}, None
+    splits, names, problems = {}, None, Problems()
     for split in ("train", "val"):
         path = _lvis_annotations(source, f"lvis_v1_{split}.json")
         with _named(path), open(path, encoding="utf-8") as file:
@@ -259,8 +269,9 @@ def lvis(source: str) -> tuple[Splits, LabelSpace]:
         if names not in (None, split_names):
             raise ValueError(f"{path} has other categories than the training annotations.")
         names = split_names
-        with _named(path):
+        with _named(path), problems.noted():
             splits[split] = _annotated_images(source, path, values, len(names))
+    problems.raise_if_any("Images of both splits are wrong")
     return splits, lvis_label_space(names)
 
 

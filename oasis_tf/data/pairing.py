@@ -38,15 +38,15 @@ def pair_folders(
             names would pair with suffixes, the error gives them.
         OSError: a folder cannot be read.
     """
-    images = search(image_dir, _suffixes(image_suffix, IMAGE_SUFFIXES), "images")
-    labels = search(label_dir, _suffixes(label_suffix, LABEL_SUFFIXES), "label files")
+    images = _search(image_dir, _suffixes(image_suffix, IMAGE_SUFFIXES), "images")
+    labels = _search(label_dir, _suffixes(label_suffix, LABEL_SUFFIXES), "label files")
     labels = {path: labels[path] for path in label_files_among(labels)}
     _divide(images, image_dir, image_suffix, labels, label_dir, label_suffix)
-    images, labels = by_name(images, "--image_suffix"), by_name(labels, "--label_suffix")
-    return paired(images, labels, image_dir, label_dir)
+    images, labels = _by_name(images, "--image_suffix"), _by_name(labels, "--label_suffix")
+    return _paired(images, labels, image_dir, label_dir)
 
 
-def search(directory: str, suffixes: tuple[str, ...], kind: str) -> dict[str, str]:
+def _search(directory: str, suffixes: tuple[str, ...], kind: str) -> dict[str, str]:
     """Finds the files whose names end in a suffix, of any case.
 
     Args:
@@ -74,12 +74,12 @@ def search(directory: str, suffixes: tuple[str, ...], kind: str) -> dict[str, st
     return found
 
 
-def by_name(found: Mapping[str, str], flag: str | None = None) -> dict[str, str]:
-    """Returns the paths that `search` found, by their names.
+def _by_name(found: Mapping[str, str], flag: str) -> dict[str, str]:
+    """Returns the paths that `_search` found, by their names.
 
     Args:
-        found: as `search` returns it.
-        flag: that chooses among files of equal names, if there is one.
+        found: as `_search` returns it.
+        flag: that chooses among files of equal names.
 
     Raises:
         ValueError: several files have one name.
@@ -91,20 +91,20 @@ def by_name(found: Mapping[str, str], flag: str | None = None) -> dict[str, str]
     if ambiguous:
         named = counted([" and ".join(paths) for paths in ambiguous])
         suffix = os.path.splitext(ambiguous[0][0])[1]
-        remedy = f" Choose some of them, such as {flag}={suffix}." if flag else ""
         raise ValueError(
-            f"Names must be unique without their suffix; they are not for {named}.{remedy}"
+            f"Names must be unique without their suffix; they are not for {named}. Choose some of "
+            f"them, such as {flag}={suffix}."
         )
     return {key: path for key, (path,) in paths.items()}
 
 
-def paired(
+def _paired(
     images: Mapping[str, str], labels: Mapping[str, str], image_dir: str, label_dir: str
 ) -> list[Source]:
     """Returns the pairs of files of equal names, sorted.
 
     Args:
-        images, labels: paths by name, as from `by_name`.
+        images, labels: paths by name, as from `_by_name`.
         image_dir, label_dir: where they were found, for errors.
 
     Raises:
