@@ -128,7 +128,7 @@ class AnnotatedImage:
         for _, index, class_id, segmentation in sorted(self.instances, key=lambda x: (-x[0], x[1])):
             try:
                 raw[instance_mask(segmentation, *self.size)] = class_id
-            except (AttributeError, IndexError, KeyError, TypeError) as error:
+            except Exception as error:  # pycocotools raises whatever it runs into
                 raise ValueError(
                     f"Annotation {index} of {self.image_path} has no segmentation in COCO style "
                     f"that fits into the image ({error!r}). Correct it."

@@ -160,7 +160,7 @@ def test_what_is_stored_is_what_all_decoders_read(tmp_path, pair):
 def test_sizes_must_agree(pair):
     Image.fromarray(np.zeros((10, 11), np.uint8)).save(pair.label_path)
     (problem,) = pair.check(folder_label_space(4))
-    assert f"a.jpg is 12×10 but {pair.label_path} is 11×10 (width×height)" in str(problem)
+    assert f"a.jpg is 12×10 but {pair.label_path} is 11×10 (width×height, turned" in str(problem)
     with pytest.raises(ValueError, match="a.jpg is 12×10 but .*a.png is 11×10"):
         pair.encode(folder_label_space(4))
 
@@ -246,7 +246,7 @@ def test_small_instances_cover_large_ones(tmp_path, write_pairs):
     assert "a.jpg is 12×10 but its annotation is 13×10" in str(problem)
     with pytest.raises(ValueError, match="its annotation is 13×10"):
         wrong.encode(space)
-    for segmentation in ({}, None, [], [[1.0, "x"]], {"size": [3, 3], "counts": [9]}):
+    for segmentation in ({}, None, [], [[1.0, "x"]]):
         wrong = AnnotatedImage("a", str(tmp_path / "a.jpg"), (10, 12), ((1.0, 5, 1, segmentation),))
         (problem,) = wrong.check(space)
         assert "Annotation 5 of " in str(problem)
