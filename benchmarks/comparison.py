@@ -14,6 +14,7 @@ from absl import flags
 from benchmarks import inputs, ours, pairing, processes, pytorch_contender, tables
 from benchmarks.environment import as_text, environment, usable_cores
 from oasis_tf.cli import runner
+from oasis_tf.settings import path_flags
 
 NONE = "none"
 # What --scale varies -> the settings that take a value of --values.
@@ -108,7 +109,7 @@ def _define_measurement(where, iterations):
     flags.DEFINE_float(
         "timeout", 1800, "Seconds that an answer of a contender may take.", lower_bound=1, **where
     )
-    flags.DEFINE_string(
+    path_flags.define_path(
         "data_dir", None, "Prepared data set to take scenes from; default: drawn scenes.", **where
     )
     flags.DEFINE_string("split", "val", "Split of --data_dir.", **where)
@@ -116,8 +117,8 @@ def _define_measurement(where, iterations):
     flags.DEFINE_list(
         "values", [], "Values of what --scale varies; size: side of squares.", **where
     )
-    flags.DEFINE_string("plot", None, "Also plot what --scale found to this PNG file.", **where)
-    flags.DEFINE_string("json", None, "Also write everything to this file.", **where)
+    path_flags.define_path("plot", None, "Also plot what --scale found to this PNG file.", **where)
+    path_flags.define_path("json", None, "Also write everything to this file.", **where)
 
 
 def settings_of(task, args):

@@ -21,12 +21,13 @@ from absl import flags
 from benchmarks import tables
 from benchmarks.environment import as_text, environment
 from oasis_tf.cli import runner
+from oasis_tf.settings import path_flags
 
 
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
-    flags.DEFINE_string(
+    path_flags.define_path(
         "model_dir", None, "Model directory, for its settings.", required=True, **where
     )
     flags.DEFINE_integer("rounds", 5, "Rounds.", lower_bound=1, **where)
@@ -38,7 +39,7 @@ def define_flags(flag_values):
         lower_bound=0.1,
         **where,
     )
-    flags.DEFINE_string("json", None, "Also write the figures to this file.", **where)
+    path_flags.define_path("json", None, "Also write the figures to this file.", **where)
 
 
 def main(argv):

@@ -24,6 +24,7 @@ import time
 from absl import flags
 
 from oasis_tf.cli import runner
+from oasis_tf.settings import path_flags
 
 SIGNATURES = ("png", "serving_default")
 PERCENTILES = (50, 90, 95, 99)
@@ -49,7 +50,7 @@ def define_flags(flag_values):
     flags.DEFINE_integer("concurrency", 8, "Requests in flight.", 1, 256, **where)
     flags.DEFINE_float("max_seconds", 600.0, "Ends the test.", lower_bound=0.1, **where)
     flags.DEFINE_integer("seed", 0, "Of label maps and noise.", lower_bound=0, **where)
-    flags.DEFINE_string("json", None, "Also write the report to this file.", **where)
+    path_flags.define_path("json", None, "Also write the report to this file.", **where)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,14 +20,18 @@ from absl import flags
 from oasis_tf import systems
 from oasis_tf.cli import common_flags, runner
 from oasis_tf.io import files
+from oasis_tf.io.write_errors import check_writable
+from oasis_tf.settings import path_flags
 
 
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
-    flags.DEFINE_string("model_dir", None, "Model directory.", required=True, **where)
+    path_flags.define_path("model_dir", None, "Model directory.", required=True, **where)
     common_flags.define_checkpoint_flag(flag_values)
-    flags.DEFINE_string("output", None, "File to write, of suffix .keras.", required=True, **where)
+    path_flags.define_path(
+        "output", None, "File to write, of suffix .keras.", required=True, **where
+    )
     flags.DEFINE_string(
         "network",
         "generator",
@@ -43,6 +47,7 @@ def check_output(path, overwrite):
 
     Raises:
         ValueError: another suffix than .keras, or a file that exists and may not be replaced.
+        NotWritten: its folder cannot be made or written into.
     """
     if not path.endswith(".keras"):
         raise ValueError(f"`output` must end with .keras. Received: output={path}.")
@@ -51,6 +56,7 @@ def check_output(path, overwrite):
             f"{path} exists. Nothing was written. Choose another name, or replace a file with "
             "--overwrite."
         )
+    check_writable(path)
 
 
 def export(model, path, network="generator"):

@@ -13,28 +13,29 @@ To try a page: `python -m http.server --directory=SITE`.
 from absl import flags
 
 from oasis_tf.cli import runner
+from oasis_tf.settings import path_flags
 
 
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
-    flags.DEFINE_string(
+    path_flags.define_path(
         "output", None, "Folder to write; must not exist, or be empty.", required=True, **where
     )
-    flags.DEFINE_string(
+    path_flags.define_path(
         "tflite",
         None,
         "Generator as .tflite of a fixed size, its .json beside it, as export.tflite writes them.",
         **where,
     )
-    flags.DEFINE_string(
+    path_flags.define_path(
         "segmenter",
         None,
         "Segmenter as .tflite of the same size and classes; without one the page takes no "
         "photographs.",
         **where,
     )
-    flags.DEFINE_string(
+    path_flags.define_path(
         "litert",
         None,
         "Folder of the npm package @litertjs/core (default: npm fetches it).",
@@ -47,10 +48,10 @@ def define_flags(flag_values):
         "as visitors' browsers reach it.",
         **where,
     )
-    flags.DEFINE_string(
+    path_flags.define_path(
         "model_dir", None, "Directory of the model that --serving_url names (config.json).", **where
     )
-    flags.DEFINE_string(
+    path_flags.define_path(
         "examples",
         None,
         "Label PNG, or folder of label PNGs, to begin with (the first 24).",

@@ -19,7 +19,9 @@ from absl import flags
 
 from oasis_tf import systems
 from oasis_tf.cli import common_flags, runner
-from oasis_tf.io import files
+from oasis_tf.io import files, output_paths
+from oasis_tf.io.paths import check_no_pattern
+from oasis_tf.settings import path_flags
 
 MAX_PIXELS = 4096 * 4096
 
@@ -27,9 +29,9 @@ MAX_PIXELS = 4096 * 4096
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
-    flags.DEFINE_string("model_dir", None, "Model directory.", required=True, **where)
+    path_flags.define_path("model_dir", None, "Model directory.", required=True, **where)
     common_flags.define_checkpoint_flag(flag_values)
-    flags.DEFINE_string(
+    path_flags.define_path(
         "output",
         None,
         "Folder of versions; the model goes to OUTPUT/VERSION.",
@@ -69,9 +71,12 @@ def version_path(output_dir, version=None):
         path `output_dir/version`, at which nothing lies.
 
     Raises:
-        ValueError: the version exists.
+        ValueError: the version exists, or TensorFlow would take the path for a pattern.
         NotADirectoryError: `output_dir` is a file.
+        NotWritten: it cannot be made or written into.
     """
+    check_no_pattern(output_dir)
+    output_paths.check_folder(output_dir)
     names = os.listdir(output_dir) if os.path.exists(output_dir) else []
     versions = [int(name) for name in names if name.isdecimal()]
     if version is None:
@@ -97,8 +102,11 @@ def export(model, path, max_pixels=MAX_PIXELS, warm_up=False):
         tuple of the names of its signatures.
 
     Raises:
-        ValueError: the system writes no SavedModels.
+        ValueError: the system writes no SavedModels, or TensorFlow would take the path for a
+            pattern.
+        NotWritten: the folder cannot be written.
     """
+    check_no_pattern(path)
     import tensorflow as tf  # here: bad flags answer without it
 
     from export.serving import labels, warmup

@@ -15,7 +15,7 @@ from export import litert_js
 from export.litert import planning
 from oasis_tf import systems
 from oasis_tf.data.datasets import LabelSpace
-from oasis_tf.io import files
+from oasis_tf.io import files, json_files
 from oasis_tf.settings.run_config import FIRST_SYSTEM
 from oasis_tf.web import serving
 from oasis_tf.web.pictures import encode_png
@@ -176,11 +176,11 @@ def _sidecar(path, network):
     try:
         with open(path, "rb") as file:
             head = file.read(place.stop)
-        sidecar = json.loads(beside.read_text(encoding="utf-8"))
+        sidecar = json_files.read(beside)
     except OSError as error:
         raise ValueError(f"Cannot be read: {error.filename}. {_REMEDY}") from error
     except ValueError as error:
-        raise ValueError(f"{beside} must be JSON: {error}. {_REMEDY}") from error
+        raise ValueError(f"{error} Or else: {_REMEDY}") from error
     if head[place] != mark:
         raise ValueError(f"Not a .tflite file: {path}")
     if not isinstance(sidecar, dict) or not set(sidecar) >= _KEYS:

@@ -23,14 +23,15 @@ from absl import flags
 
 from oasis_tf import systems
 from oasis_tf.cli import common_flags, runner
+from oasis_tf.settings import path_flags
 
 
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
-    flags.DEFINE_string("model_dir", None, "Model directory.", required=True, **where)
+    path_flags.define_path("model_dir", None, "Model directory.", required=True, **where)
     common_flags.define_checkpoint_flag(flag_values)
-    flags.DEFINE_string(
+    path_flags.define_path(
         "output",
         None,
         "File to write, NAME.tflite; or a folder, for files named by network, size and "
@@ -63,7 +64,7 @@ def define_flags(flag_values):
 
 
 def _define_measuring(where):
-    flags.DEFINE_string(
+    path_flags.define_path(
         "data_dir",
         None,
         "Prepared data set: training examples calibrate int8, validation examples measure. "

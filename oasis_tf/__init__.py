@@ -11,7 +11,7 @@ that needs it is first touched.
 import importlib
 from typing import Any
 
-from oasis_tf import forwarding
+from oasis_tf import environment, forwarding
 
 __version__ = "0.1.0"  # the only place: pyproject.toml reads it
 
@@ -26,6 +26,7 @@ _PUBLIC = {
     "models": ("oasis_tf.models", None),
 }
 
+environment.choose_backend()
 forwarding.install()
 
 

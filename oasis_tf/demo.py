@@ -14,12 +14,13 @@ from absl import flags
 
 from oasis_tf import systems
 from oasis_tf.cli import common_flags, runner
+from oasis_tf.settings import path_flags
 
 
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
-    flags.DEFINE_string("model_dir", None, "Model directory.", required=True, **where)
+    path_flags.define_path("model_dir", None, "Model directory.", required=True, **where)
     common_flags.define_checkpoint_flag(flag_values)
     flags.DEFINE_string(
         "serving_url",
@@ -43,7 +44,7 @@ def define_flags(flag_values):
         "no passwords and no encryption.",
         **where,
     )
-    flags.DEFINE_string(
+    path_flags.define_path(
         "examples",
         None,
         "Label PNG, or folder of label PNGs, to begin with (the first 24); default: validation "

@@ -26,14 +26,14 @@ from absl import flags
 from oasis_tf import systems
 from oasis_tf.cli import common_flags, runner
 from oasis_tf.metrics.settings import EvaluationConfig
-from oasis_tf.settings import setting_flags
+from oasis_tf.settings import path_flags, setting_flags
 
 
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
-    flags.DEFINE_string("model_dir", None, "Model directory.", **where)
-    flags.DEFINE_string(
+    path_flags.define_path("model_dir", None, "Model directory.", **where)
+    path_flags.define_path(
         "data_dir", None, "Prepared data set; default: the one trained on.", **where
     )
     flags.DEFINE_list(
@@ -50,11 +50,11 @@ def define_flags(flag_values):
         "Leave out records of the data set that cannot be read or decoded; they are reported.",
         **where,
     )
-    flags.DEFINE_string(
-        "json", None, "File of the values; default: in the model directory.", **where
+    path_flags.define_path(
+        "json", None, "A second file of the values, beside that in the model directory.", **where
     )
-    flags.DEFINE_string("plots", None, "Folder for plots, PNG (extra `eval`).", **where)
-    flags.DEFINE_list(
+    path_flags.define_path("plots", None, "Folder for plots, PNG (extra `eval`).", **where)
+    path_flags.define_paths(
         "compare",
         None,
         "Instead of measuring: print the values of these model directories or JSON files side by "
@@ -71,7 +71,8 @@ def main(argv):
     if args.compare:
         from oasis_tf.metrics.reports import comparison, evaluation_file
 
-        print(comparison.compare([evaluation_file.read(path) for path in args.compare]))
+        reports = [evaluation_file.read(path) for path in args.compare]
+        print(comparison.compare(reports, args.compare))
         return
     if not args.model_dir:
         raise ValueError("`model_dir` must be given: --model_dir=DIR, or --compare=DIR1,DIR2.")
@@ -80,7 +81,7 @@ def main(argv):
     from oasis_tf.metrics import evaluation
     from oasis_tf.metrics.reports import table  # here: bad flags answer without TensorFlow
 
-    contents = evaluation.evaluate_model(
+    evaluation.evaluate_model(
         args.model_dir,
         args.data_dir,
         args.metrics,
@@ -91,8 +92,8 @@ def main(argv):
         skip_corrupt=args.skip_corrupt,
         json_path=args.json,
         plots=args.plots,
+        show=lambda contents: print(table.table(contents), flush=True),
     )
-    print(table.table(contents))
 
 
 if __name__ == "__main__":

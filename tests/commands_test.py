@@ -1,6 +1,7 @@
 """The commands that use a trained model, from their flags to the files they write."""
 
 import dataclasses
+import errno
 import json
 import os
 from pathlib import Path
@@ -119,6 +120,24 @@ def test_synthesize_edits_from_its_flags(synthesize_here, labels, tmp_path):
     )
     assert "Wrote 10 files" in said
     assert (tmp_path / "out" / "scene0_seed0_sky-tree_to_seed1_spherical.gif").exists()
+
+
+def test_synthesize_goes_on_after_a_full_disk(synthesize_here, labels, tmp_path, monkeypatch):
+    synced, fsync = [], os.fsync
+
+    def full_once(descriptor):
+        synced.append(descriptor)
+        if len(synced) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full_once)
+    message = "scene1_seed0.png: No space left on device. Make room.* --skip_existing goes on"
+    with pytest.raises(OSError, match=message):
+        synthesize_here(f"--labels={labels}")
+    assert os.listdir(tmp_path / "out") == ["scene0_seed0.png"]
+    synthesize_here(f"--labels={labels}", "--skip_existing")
+    assert sorted(os.listdir(tmp_path / "out")) == ["scene0_seed0.png", "scene1_seed0.png"]
 
 
 def test_synthesize_other_modes_from_their_flags(synthesize_here, data_dir, tmp_path):

@@ -1,7 +1,5 @@
 """All steps on the command line with tiny data: prepare, train, resume, generate, export."""
 
-import json
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,7 +7,7 @@ from PIL import Image
 
 from oasis_tf import OASIS
 from oasis_tf.data.shapes import scene
-from oasis_tf.io import images
+from oasis_tf.io import images, json_files
 from oasis_tf.training.store import CheckpointStore
 
 TINY = [
@@ -66,7 +64,7 @@ def test_from_raw_data_to_a_served_model(run_module, work):
     assert "Continuing from step 3" in printed
     assert CheckpointStore(model).steps() == [4, 5]
     with open(f"{model}/metrics.jsonl") as file:
-        lines = [json.loads(line) for line in file]
+        lines = [json_files.loads(line) for line in file]
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5]
     assert all(np.isfinite(list(line.values())).all() for line in lines)
     assert (work / "model" / "samples" / "samples_00000004.png").exists()

@@ -23,6 +23,7 @@ from absl import flags
 from benchmarks import inputs, tables
 from benchmarks.environment import as_text, environment
 from oasis_tf.cli import runner
+from oasis_tf.settings import path_flags
 
 REQUIRED = 0.9  # of the mean rank correlation
 ALL_CLASSES, LEFT_HALF, WHOLE_IMAGE = "all classes", "left half", "whole image"
@@ -31,15 +32,17 @@ ALL_CLASSES, LEFT_HALF, WHOLE_IMAGE = "all classes", "left half", "whole image"
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
-    flags.DEFINE_string("model_dir", None, "Model directory.", required=True, **where)
-    flags.DEFINE_string("data_dir", None, "Prepared data set; default: the model's.", **where)
+    path_flags.define_path("model_dir", None, "Model directory.", required=True, **where)
+    path_flags.define_path("data_dir", None, "Prepared data set; default: the model's.", **where)
     flags.DEFINE_string("split", "val", "Split whose first label maps are edited.", **where)
     flags.DEFINE_integer("maps", 20, "Label maps.", lower_bound=1, **where)
     flags.DEFINE_integer("frames", 9, "Frames of an interpolation.", lower_bound=3, **where)
     flags.DEFINE_integer("seed", 0, "Map i goes from noise SEED + 2i to SEED + 2i + 1.", **where)
-    flags.DEFINE_string("lpips_backbone", None, "See oasis_tf.evaluate; default: seeded.", **where)
-    flags.DEFINE_string("lpips_heads", None, "See oasis_tf.evaluate; default: seeded.", **where)
-    flags.DEFINE_string("json", None, "Also write the figures to this file.", **where)
+    path_flags.define_path(
+        "lpips_backbone", None, "See oasis_tf.evaluate; default: seeded.", **where
+    )
+    path_flags.define_path("lpips_heads", None, "See oasis_tf.evaluate; default: seeded.", **where)
+    path_flags.define_path("json", None, "Also write the figures to this file.", **where)
 
 
 def main(argv):

@@ -17,6 +17,7 @@ from PIL import Image
 from benchmarks import inputs
 from oasis_tf.cli import runner
 from oasis_tf.io import files
+from oasis_tf.settings import path_flags
 
 SCENES = 32  # of the validation split, among which is chosen
 SAMPLES = 5
@@ -29,9 +30,9 @@ REGIONS = ("half", "disc", "diagonal", "stripes")
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
-    flags.DEFINE_string("model_dir", None, "Model directory.", required=True, **where)
-    flags.DEFINE_string("data_dir", None, "Prepared data set; default: the model's.", **where)
-    flags.DEFINE_string("output", None, "Folder of the pictures.", required=True, **where)
+    path_flags.define_path("model_dir", None, "Model directory.", required=True, **where)
+    path_flags.define_path("data_dir", None, "Prepared data set; default: the model's.", **where)
+    path_flags.define_path("output", None, "Folder of the pictures.", required=True, **where)
     flags.DEFINE_integer("seed", 0, "The first noise seed.", **where)
     flags.DEFINE_integer("scale", 2, "Pixels of the picture to one of an image.", 1, 8, **where)
 

@@ -31,6 +31,7 @@ from benchmarks.oasis.recordings import (
     part,
     prefixed,
 )
+from oasis_tf.settings import path_flags
 from oasis_tf.systems.oasis.official import release_weights
 
 # Generator biases that only feed batch norms: their gradient is zero but for rounding, so that the
@@ -414,7 +415,7 @@ def table(found):
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`: a file, or one per setting."""
     where = {"flag_values": flag_values}
-    flags.DEFINE_string(
+    path_flags.define_path(
         "recording", None, "File to compare with; default: the official release's.", **where
     )
     kinds = {int: flags.DEFINE_integer, float: flags.DEFINE_float, bool: flags.DEFINE_boolean}

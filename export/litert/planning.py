@@ -4,6 +4,7 @@ import dataclasses
 import os
 
 from oasis_tf import systems
+from oasis_tf.io.write_errors import check_writable
 
 QUANTIZATIONS = {"none": "float32", "float16": "float16", "dynamic": "dynamic", "int8": "int8"}
 _SUFFIX = ".tflite"
@@ -38,6 +39,7 @@ def plan_export(config, output, network, quantizations, height, width, dynamic_s
         ValueError: the system writes no TFLite files; what is asked for does not go together, or
             does not fit the model.
         FileExistsError: a file is there already.
+        NotWritten: a folder cannot be made or written into.
     """
     networks = systems.get(config.SYSTEM).ability("tflite")
     multiple = networks.facts(config, network)["size_multiple"]
@@ -58,6 +60,7 @@ def plan_export(config, output, network, quantizations, height, width, dynamic_s
                 raise FileExistsError(
                     f"{written} exists. Name another --output, or replace it with --overwrite."
                 )
+        check_writable(path)
     return Plan(network, paths, *size)
 
 

@@ -1,14 +1,15 @@
 """The work of `export.tflite`: every file of a plan converted, described, measured, written."""
 
+import contextlib
 import platform
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 from export.litert import conversion, examples, measurement, metadata
 from export.litert.planning import report_path, sidecar
 from oasis_tf import systems
-from oasis_tf.data.tfrecord import write_json
-from oasis_tf.io import files
+from oasis_tf.io import files, json_files
 
 
 def dataset_for(plan, config, data_dir):
@@ -36,7 +37,7 @@ def dataset_for(plan, config, data_dir):
 def write(
     model, plan, prepared, *, representative_examples=100, report_examples=8, threads=2, seed=0
 ):
-    """Writes the files of a plan, each whole or absent, and prints what was measured.
+    """Writes the files of a plan, all of them whole or all absent, and prints what was measured.
 
     Args:
         model: a model with its `config`.
@@ -65,16 +66,22 @@ def write(
     )
     rows = [reference.row()] if reference else []
     setting = _setting(plan, prepared, size, report_examples, threads, seed)
-    for quantize, path in plan.paths.items():
-        contents = conversion.convert(network, quantize, calibration)
-        description = metadata.describe(model, plan.network, quantize, plan.height, plan.width)
-        contents = metadata.embed(contents, description)
-        if reference:
-            rows.append({"file": quantize} | reference.measure(contents, threads))
-            write_json(report_path(path), setting | {"engine": rows[0], "file": rows[-1]})
-        write_json(sidecar(path), description)
-        with files.written_aside(path) as aside, open(aside, "wb") as file:
-            file.write(contents)
+    with contextlib.ExitStack() as together:
+
+        def aside(path):
+            return together.enter_context(files.written_aside(path))
+
+        for quantize, path in plan.paths.items():
+            contents = conversion.convert(network, quantize, calibration)
+            description = metadata.describe(model, plan.network, quantize, plan.height, plan.width)
+            contents = metadata.embed(contents, description)
+            if reference:
+                rows.append({"file": quantize} | reference.measure(contents, threads))
+                report = setting | {"engine": rows[0], "file": rows[-1]}
+                Path(aside(report_path(path))).write_text(json_files.as_text(report, indent=1))
+            Path(aside(sidecar(path))).write_text(json_files.as_text(description, indent=1))
+            Path(aside(path)).write_bytes(contents)
+    for path in plan.paths.values():
         print(f"Wrote {path}", flush=True)
     if rows:
         _print(plan, rows, setting)

@@ -28,6 +28,7 @@ from pathlib import Path
 from absl import flags
 
 from oasis_tf.cli import common_flags, runner
+from oasis_tf.settings import path_flags
 
 TASKS = ("synthesize", "segment", "recreate")
 _SIZE = re.compile(r"(\d+)x(\d+)")
@@ -40,11 +41,11 @@ def define_flags(flag_values):
     where = {"flag_values": flag_values}
     define_server_flags(where)
     flags.DEFINE_enum("task", "synthesize", TASKS, "What to ask for.", **where)
-    flags.DEFINE_string(
+    path_flags.define_path(
         "labels", None, "Label PNG, or folder of label PNGs (with subfolders).", **where
     )
-    flags.DEFINE_string("images", None, "Photograph, or folder of photographs.", **where)
-    flags.DEFINE_string(
+    path_flags.define_path("images", None, "Photograph, or folder of photographs.", **where)
+    path_flags.define_path(
         "label_space",
         None,
         "Folder of an export (its assets.extra/labels.json) or model directory (config.json), or "
@@ -52,7 +53,7 @@ def define_flags(flag_values):
         required=True,
         **where,
     )
-    flags.DEFINE_string("output", None, "Folder for the pictures.", required=True, **where)
+    path_flags.define_path("output", None, "Folder for the pictures.", required=True, **where)
     common_flags.define_label_format_flag(flag_values)
     flags.DEFINE_string(
         "size",

@@ -14,11 +14,14 @@ from absl import flags
 
 from oasis_tf.cli import runner
 from oasis_tf.io import files
+from oasis_tf.settings import path_flags
 
 
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
-    flags.DEFINE_string("output", None, "Folder to make.", required=True, flag_values=flag_values)
+    path_flags.define_path(
+        "output", None, "Folder to make.", required=True, flag_values=flag_values
+    )
 
 
 def shipped():

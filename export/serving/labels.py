@@ -6,11 +6,10 @@ needed to turn one into the other in `assets.extra/labels.json`, which servers p
 """
 
 import dataclasses
-import json
 from pathlib import Path
 
 from oasis_tf.data.datasets import LabelSpace
-from oasis_tf.io import files
+from oasis_tf.io import json_files
 
 PLACE = Path("assets.extra") / "labels.json"
 FORMAT_VERSION = 1
@@ -38,8 +37,7 @@ def write(folder, config):
         "height": config.data.crop_height,
         "width": config.data.crop_width,
     }
-    with files.written_aside(Path(folder) / PLACE) as aside:
-        Path(aside).write_text(json.dumps(contents, indent=1) + "\n", encoding="utf-8")
+    json_files.write(Path(folder) / PLACE, contents, indent=1)
 
 
 def read(path):
@@ -57,8 +55,8 @@ def read(path):
             "A label space is read from labels.json (in assets.extra/ of an export) or config.json "
             f"(of a model directory), or from a folder with either. Received: {path}."
         )
+    contents = json_files.read(found)
     try:
-        contents = json.loads(found.read_text(encoding="utf-8"))
         size = contents.get("data", contents)  # a config.json has its size with its data
         height, width = (size.get(f"crop_{side}") or size[side] for side in ("height", "width"))
         return ServedLabels(LabelSpace.from_json(contents["label_space"]), height, width)

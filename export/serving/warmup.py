@@ -19,6 +19,8 @@ import numpy as np
 from absl import flags, logging
 
 from oasis_tf.cli import runner
+from oasis_tf.io.paths import check_no_pattern
+from oasis_tf.settings import path_flags
 
 PLACE = Path("assets.extra") / "tf_serving_warmup_requests"
 MOST_RECORDS = 1000  # TensorFlow Serving refuses files with more
@@ -27,7 +29,7 @@ MOST_RECORDS = 1000  # TensorFlow Serving refuses files with more
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
-    flags.DEFINE_string(
+    path_flags.define_path(
         "saved_model", None, "Folder of a version, NAME/VERSION.", required=True, **where
     )
     flags.DEFINE_bool(
@@ -48,6 +50,7 @@ def load(folder):
     """Signatures of a SavedModel by name, as concrete functions."""
     import tensorflow as tf
 
+    check_no_pattern(folder)
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)  # that gradients were not saved, for dozens of functions
     try:

@@ -4,6 +4,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from oasis_tf.io.paths import local_path
+from oasis_tf.io.text_files import read_text
+
 _PACKAGE_DIR = Path(__file__).resolve().parents[1]
 _FLAG_LINE = re.compile(r"--?\w[\w-]*(=.*)?")
 
@@ -40,7 +43,7 @@ def find_flagfile(name: str, beside: Path | None = None) -> Path:
     Raises:
         ValueError: there is no such file. The error lists the shipped ones.
     """
-    path = Path(name).expanduser()
+    path = Path(local_path(name))
     candidates = [path] if beside is None else [beside / path, path]
     for candidate in candidates:
         if candidate.is_file():
@@ -60,7 +63,7 @@ def published_scores(path: Path) -> tuple[str | None, str | None]:
 
     The scores are stated only there: `# Expected score: FID 28.3, mIoU 48.8 as published.`
     """
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_text(path).splitlines()
     heading = " ".join(line.strip("# ") for line in lines if line.startswith("#"))
     scores = re.search(r"Expected score: (.+?) as published", heading)
     table = re.search(r"table \w+", heading)
@@ -102,7 +105,7 @@ def _read_flagfile(path: Path, opened_from: tuple[Path, ...]) -> list[str]:
         chain = " -> ".join(str(p) for p in (*opened_from, path))
         raise ValueError(f"Flagfiles must not include each other in a circle: {chain}.")
     found: list[str] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         line = line.strip()
         if not line or line.startswith(("#", "//")):
             continue

@@ -15,6 +15,7 @@ from absl import flags
 from oasis_tf import systems
 from oasis_tf.cli import runner
 from oasis_tf.cli.flagfiles import expand_flagfiles
+from oasis_tf.io.paths import local_path
 from oasis_tf.settings.run_config import CONFIG_FILE
 from oasis_tf.systems.system import System
 
@@ -74,7 +75,7 @@ def chosen_system(arguments: Sequence[str]) -> System:
     """
     given = _value(arguments, "system")
     model_dirs = _value(arguments, "model_dir") or _value(arguments, "model_dirs") or ""
-    model_dir = model_dirs.split(",")[0]
+    model_dir = local_path(model_dirs.split(",")[0])
     if not model_dir or not os.path.exists(os.path.join(model_dir, CONFIG_FILE)):
         return systems.get(given or systems.DEFAULT)
     found = systems.of_model_dir(model_dir)

@@ -28,6 +28,7 @@ from oasis_tf.data.examples import (
 )
 from oasis_tf.data.pairing import pair_folders
 from oasis_tf.io.problems import Problems, counted
+from oasis_tf.io.text_files import read_text
 
 Splits = dict[str, list[Source]]
 
@@ -206,10 +207,9 @@ def ade_outdoors(source: str, scene_list: str) -> Splits:
             `ade20k`.
     """
     categories_path = os.path.join(source, "sceneCategories.txt")
-    with open(categories_path, encoding="utf-8") as file:
-        scene_of = dict(line.split()[:2] for line in file if line.strip())
-    with open(scene_list, encoding="utf-8") as file:
-        scenes = {line.strip() for line in file if line.strip()}
+    categories = read_text(categories_path).splitlines()
+    scene_of = dict(line.split()[:2] for line in categories if line.strip())
+    scenes = {line.strip() for line in read_text(scene_list).splitlines() if line.strip()}
     strange = sorted(scenes - set(scene_of.values()))
     if strange or not scenes:
         problem = "no scene"
@@ -262,9 +262,8 @@ def lvis(source: str) -> tuple[Splits, LabelSpace]:
     splits, names, problems = {}, None, Problems()
     for split in ("train", "val"):
         path = _lvis_annotations(source, f"lvis_v1_{split}.json")
-        with _named(path), open(path, encoding="utf-8") as file:
-            values = json.load(file)
         with _named(path):
+            values = json.loads(read_text(path))
             split_names = _category_names(values["categories"], path)
         if names not in (None, split_names):
             raise ValueError(f"{path} has other categories than the training annotations.")
@@ -328,7 +327,7 @@ def _named(path: str):
     """Names an annotation file that is not what it should be."""
     try:
         yield
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path} is not a file of LVIS annotations, or damaged ({error!r}). Download it again."
         ) from error

@@ -33,9 +33,10 @@ from oasis_tf.data import overview, tfrecord, workers
 from oasis_tf.data.datasets import LabelSpace
 from oasis_tf.data.examples import EncodedExample, Source
 from oasis_tf.data.tfrecord import PreparedDataset, ShardInfo, SplitInfo
-from oasis_tf.io import files, images
+from oasis_tf.io import files, images, json_files
 from oasis_tf.io.files import file_sha256
 from oasis_tf.io.label_files import raw_picture
+from oasis_tf.io.paths import local_path
 from oasis_tf.io.problems import Problems
 from oasis_tf.io.progress import progress_bar
 
@@ -46,10 +47,9 @@ SHEET_FILE = "contact_sheet.png"
 EXAMPLES_PER_SHARD = 512
 BYTES_PER_SHARD = 64 * 2**20
 _CHUNK = 8  # examples per task of a worker
-_PICTURE_ASIDE = re.compile(r"\.(.+)\.\d+\.tmp\.png")
 _OWN_FILES = re.compile(
     r"dataset\.json|preparation\.json|contact_sheet\.png|(train|val)-\d{5}-of-\d{5}\.tfrecord"
-    r"|\.(dataset|preparation|contact_sheet|(train|val)-\d{5}-of-\d{5})\.\d+\.tmp"
+    r"|\.(dataset|preparation|contact_sheet|(train|val)-\d{5}-of-\d{5})\.[0-9a-f]+\.tmp"
     r"\.(json|png|tfrecord)"
 )
 
@@ -124,6 +124,7 @@ def prepare(
             "no validation images. Give some (--val_image_dir, --val_label_dir), split some off "
             "(--val_fraction), or leave the flag out."
         )
+    output = local_path(output)
     _end_complete_run(output)
     _check_output(output, overwrite)
     sources = [source for split in splits for source in splits[split]]
@@ -323,8 +324,7 @@ def _load_journal(output: str) -> list[_Finished]:
     if not os.path.isfile(path):
         return []
     try:
-        with open(path, encoding="utf-8") as file:
-            entries = json.load(file)["shards"]
+        entries = json_files.read(path)["shards"]
         return [
             _Finished(
                 entry["digest"],
@@ -371,8 +371,7 @@ def write_label_files(prepared: PreparedDataset, split: str, folder: str) -> int
     Args:
         prepared: the data set. Only its shards are needed; `dataset.json` need not exist yet.
         split: one of its splits.
-        folder: created if needed. Files of the same names are replaced, and their half-written
-            copies of a killed run are removed.
+        folder: created if needed. Files of the same names are replaced.
 
     Returns:
         Number of files written.
@@ -380,19 +379,15 @@ def write_label_files(prepared: PreparedDataset, split: str, folder: str) -> int
     Raises:
         ValueError: no such split. OSError: the folder cannot be written.
     """
-    names = set()
+    count = 0
     for record in tf.data.TFRecordDataset(prepared.shard_paths(split)).as_numpy_iterator():
         example = tfrecord.parse_example(record)
         with Image.open(io.BytesIO(example["label"].numpy())) as label:
             picture = raw_picture(np.asarray(label), prepared.label_space)
         name = example["key"].numpy().decode().replace("/", "_")
         _save_picture(picture, os.path.join(folder, f"{name}.png"))
-        names.add(name)
-    for file in os.listdir(folder):
-        aside = _PICTURE_ASIDE.fullmatch(file)
-        if aside and aside[1] in names:
-            os.remove(os.path.join(folder, file))
-    return len(names)
+        count += 1
+    return count
 
 
 def _save_picture(picture: Image.Image, path: str) -> None:

@@ -7,6 +7,7 @@ from absl import flags
 
 from oasis_tf.data.datasets import DATASETS
 from oasis_tf.io import label_files
+from oasis_tf.settings import path_flags
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -15,31 +16,34 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     def string(name, text):
         flags.DEFINE_string(name, None, text, flag_values=flag_values)
 
+    def path(name, text):
+        path_flags.define_path(name, None, text, flag_values=flag_values)
+
     def integer(name, text, default=None):
         flags.DEFINE_integer(name, default, text, flag_values=flag_values)
 
     flags.DEFINE_enum("dataset", None, DATASETS, "Data set.", flag_values=flag_values)
-    string(
+    path(
         "source",
         "Folder of the unpacked data set. With --dataset=folder, the folders that are given one by "
         "one are relative to it; without them it must hold train/images and train/labels, and may "
         "hold val/images and val/labels.",
     )
-    string("output", "Folder for the prepared data set.")
+    path("output", "Folder for the prepared data set.")
     integer("num_shards", "Files per split; 0 chooses by size.", 0)
     integer("num_workers", "Processes that read and check files; 0 chooses.", 0)
     flags.DEFINE_boolean(
         "overwrite", False, "Replace the data set in --output.", flag_values=flag_values
     )
-    string(
+    path(
         "label_files",
         "Folder for a copy of the validation label maps, to generate images from. They are palette "
         "PNGs of raw ids, named like their images.",
     )
-    string("image_dir", "folder: training images (JPEG, PNG, …).")
-    string("label_dir", "folder: label files of class ids or colours, named like the images.")
-    string("val_image_dir", "folder: validation images.")
-    string("val_label_dir", "folder: label files of the validation images.")
+    path("image_dir", "folder: training images (JPEG, PNG, …).")
+    path("label_dir", "folder: label files of class ids or colours, named like the images.")
+    path("val_image_dir", "folder: validation images.")
+    path("val_label_dir", "folder: label files of the validation images.")
     string(
         "image_suffix",
         "folder: end of the names of images, such as .jpg or _leftImg8bit.png; several with commas "
@@ -62,7 +66,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "folder: the values of the classes in label files, such as 0,255, in the order of the "
         "model's classes; instead of --num_classes.",
     )
-    string(
+    path(
         "classes",
         "folder: CSV file of the classes, with the header id,name or id,name,red,green,blue; "
         "instead of --num_classes. Equal names are one class. Label files may hold the colours, "
@@ -77,12 +81,12 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         flag_values=flag_values,
     )
     integer("unknown_label", "folder: raw id of pixels without a class, if there are any.")
-    string(
+    path(
         "class_names",
         "folder: file with one class name per line in the order of the raw ids, with or without "
         "the unknown class.",
     )
-    string("scene_list", "ade_outdoors: file with one scene name of sceneCategories.txt per line.")
+    path("scene_list", "ade_outdoors: file with one scene name of sceneCategories.txt per line.")
     integer("num_train", "shapes: number of training scenes (default: 2000).")
     integer("num_val", "shapes: number of validation scenes (default: 200).")
     integer("height", "shapes: height of the scenes (default: 64).")

@@ -13,7 +13,6 @@ That file is written last: a folder without it is not a data set. Records are `t
 import contextlib
 import dataclasses
 import functools
-import json
 import os
 import struct
 from collections.abc import Iterable, Mapping
@@ -21,8 +20,9 @@ from collections.abc import Iterable, Mapping
 import tensorflow as tf
 
 from oasis_tf.data.datasets import LabelSpace
-from oasis_tf.io import files
+from oasis_tf.io import files, json_files
 from oasis_tf.io.files import file_sha256
+from oasis_tf.io.paths import local_path
 
 FORMAT_VERSION = 1
 METADATA_FILE = "dataset.json"
@@ -130,7 +130,7 @@ class PreparedDataset:
         """Reads `dataset.json` and checks that every shard exists and has its full size.
 
         Args:
-            data_dir: prepared data set.
+            data_dir: prepared data set; a local path, `~` is the home folder.
             skip_corrupt: do not check the shards here; `verification` checks their records.
 
         Raises:
@@ -138,6 +138,7 @@ class PreparedDataset:
             ValueError: `dataset.json` is damaged or of another format version, or a shard has
                 another size than it states.
         """
+        data_dir = local_path(data_dir)
         path = os.path.join(data_dir, METADATA_FILE)
         if not os.path.isfile(path):
             problem = "does not exist" if not os.path.isdir(data_dir) else f"has no {METADATA_FILE}"
@@ -311,17 +312,13 @@ def contents_unchecked(path: str, start: int, end: int) -> bytes:
 
 
 def write_json(path: str, values: dict) -> None:
-    """Writes a JSON file aside and renames it.
+    """Writes a JSON file with its digest (see `json_files`) aside and renames it.
 
     Raises:
         OSError: `path` cannot be written; an existing file stays unchanged.
     """
-    with (
-        _explained(path),
-        files.written_aside(path) as aside,
-        open(aside, "w", encoding="utf-8") as file,
-    ):
-        json.dump(values, file, indent=1)
+    with _explained(path):
+        json_files.write(path, values, indent=1)
 
 
 @contextlib.contextmanager
@@ -349,15 +346,18 @@ def _described(path: str, state: tuple) -> dict:
     """Reads `dataset.json` once for each `state`: values by attribute of `PreparedDataset`."""
     del state
     values = _read_metadata(path)
-    splits = {
-        name: SplitInfo(
-            tuple(ShardInfo(**shard) for shard in split["shards"]),
-            tuple(split["class_pixels"]),
-            tuple(split.get("class_images", ())),
-        )
-        for name, split in values["splits"].items()
-    }
-    label_space = LabelSpace.from_json(values["label_space"])
+    try:
+        splits = {
+            name: SplitInfo(
+                tuple(ShardInfo(**shard) for shard in split["shards"]),
+                tuple(split["class_pixels"]),
+                tuple(split.get("class_images", ())),
+            )
+            for name, split in values["splits"].items()
+        }
+        label_space = LabelSpace.from_json(values["label_space"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _not_a_description(path, error) from error
     return {
         "label_space": label_space,
         "splits": splits,
@@ -367,17 +367,22 @@ def _described(path: str, state: tuple) -> dict:
 
 def _read_metadata(path: str) -> dict:
     try:
-        with open(path, encoding="utf-8") as file:
-            values = json.load(file)
-        version = values["format_version"]
-    except (ValueError, KeyError, TypeError) as error:
+        values = json_files.read(path)
+    except ValueError as error:
+        remedy = "Or else: Prepare the data set again with --overwrite."
+        raise ValueError(f"{error} {remedy}") from error
+    if not isinstance(values, dict) or "format_version" not in values:
+        raise _not_a_description(path, "no format_version")
+    if values["format_version"] != FORMAT_VERSION:
         raise ValueError(
-            f"{path} is not the description of a prepared data set ({error!r}). Prepare the data "
-            "set again with --overwrite."
-        ) from error
-    if version != FORMAT_VERSION:
-        raise ValueError(
-            f"{path} has format version {version}; this oasis_tf reads version {FORMAT_VERSION}. "
-            "Prepare the data set again with --overwrite."
+            f"{path} has format version {values['format_version']}; this oasis_tf reads version "
+            f"{FORMAT_VERSION}. Prepare the data set again with --overwrite."
         )
     return values
+
+
+def _not_a_description(path: str, problem: Exception | str) -> ValueError:
+    return ValueError(
+        f"{path} is not the description of a prepared data set ({problem!r}). Prepare the data "
+        "set again with --overwrite."
+    )

@@ -2,6 +2,8 @@
 
 import os
 
+from oasis_tf.io.write_errors import check_writable
+
 
 def check_outputs(outputs, inputs, *, overwrite=False, skip_existing=False):
     """Refuses outputs that would replace each other, an input or an existing file.
@@ -14,6 +16,7 @@ def check_outputs(outputs, inputs, *, overwrite=False, skip_existing=False):
 
     Raises:
         ValueError: two files have the same path, or files exist.
+        NotWritten: a folder cannot be made, or nothing can be written into it.
     """
     if overwrite and skip_existing:
         raise ValueError(
@@ -35,9 +38,17 @@ def check_outputs(outputs, inputs, *, overwrite=False, skip_existing=False):
             "Nothing was written. Choose another folder, replace them with --overwrite, or write "
             "only what is missing with --skip_existing."
         )
+    for folder in sorted({os.path.dirname(os.path.abspath(path)) for path in outputs}):
+        check_writable(folder)
 
 
 def check_folder(path):
-    """Raises NotADirectoryError if the folder of the outputs is a file."""
+    """Checks the folder of the outputs.
+
+    Raises:
+        NotADirectoryError: it is a file.
+        NotWritten: it cannot be made, or nothing can be written into it.
+    """
     if os.path.exists(path) and not os.path.isdir(path):
         raise NotADirectoryError(f"The output must be a folder. Received the file {path}")
+    check_writable(path)

@@ -40,9 +40,7 @@ def decode(contents, name):
     Raises:
         ValueError: they are not UTF-8, or no text; see `read_text`.
     """
-    for mark, encoding in _OTHER_ENCODINGS.items():
-        if contents.startswith(mark):
-            raise ValueError(_refusal(name, f"{encoding}, as its first bytes say"))
+    check_mark(contents, name)
     try:
         text = contents.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -60,6 +58,13 @@ def decode(contents, name):
             _refusal(name, f"a NUL byte in line {line} (UTF-16, a binary file or a damaged one)")
         )
     return text
+
+
+def check_mark(contents, name):
+    """Raises ValueError if bytes begin with the mark of another encoding than UTF-8."""
+    for mark, encoding in _OTHER_ENCODINGS.items():
+        if contents.startswith(mark):
+            raise ValueError(_refusal(name, f"{encoding}, as its first bytes say"))
 
 
 def _refusal(name, received):

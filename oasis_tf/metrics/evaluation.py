@@ -9,6 +9,7 @@ import time
 
 import keras
 import tensorflow as tf
+from absl import logging
 
 import oasis_tf
 from oasis_tf import systems
@@ -206,6 +207,7 @@ def evaluate_model(
     skip_corrupt=False,
     json_path=None,
     plots=None,
+    show=None,
 ):
     """Measures a model directory; what can be refused is refused before the model is read.
 
@@ -222,12 +224,18 @@ def evaluate_model(
         settings: `EvaluationConfig`; None takes that of the model directory.
         checkpoint: as in `oasis_tf.load`.
         seed, batch_size, skip_corrupt: as in `evaluate` and `EvaluationContext`.
-        json_path: file to write the report to; None takes `evaluation_file.default_path`.
+        json_path: a second file to write the report to, beside `evaluation_file.default_path`.
         plots: folder for plots, or None.
+        show: function of the report, called before anything is written, or None.
 
     Returns:
         the report: `make_report`, which is also written as JSON (null for values that do not
         exist).
+
+    Raises:
+        ValueError: what is asked for cannot work, a damaged record, or images that are not finite.
+        OSError: a file cannot be read, or no file of the report can be written. (If the one in the
+            model directory cannot, but `json_path` can, that is a warning.)
     """
     check_names(names)
     system = systems.of_model_dir(model_dir)
@@ -236,6 +244,8 @@ def evaluate_model(
     check(names, settings, capabilities)
     dataset = load_for_model(data_dir, config.data.data_dir, skip_corrupt=skip_corrupt)
     check_dataset(capabilities.label_space, dataset)
+    if json_path:
+        _check_writable(json_path)
     if plots:
         from oasis_tf.metrics.reports.plots import write_all  # needs an extra
     start = time.monotonic()
@@ -247,11 +257,37 @@ def evaluate_model(
         skip_corrupt=skip_corrupt,
         settings=settings,
     )
-    json_path = json_path or evaluation_file.default_path(model_dir, context.step)
-    os.makedirs(os.path.dirname(os.path.abspath(json_path)), exist_ok=True)
     found = evaluate(context, names, seed=seed)
     contents = make_report(context, found, seed=seed, seconds=time.monotonic() - start)
-    evaluation_file.write(contents, json_path)
+    if show:
+        show(contents)
+    _keep(contents, evaluation_file.default_path(model_dir, context.step), json_path)
     if plots:
         write_all(plots, contents, found)
     return contents
+
+
+def _check_writable(path):
+    """Raises OSError, before minutes of measuring, for a file that cannot be written."""
+    folder = os.path.dirname(os.path.abspath(path))
+    os.makedirs(folder, exist_ok=True)
+    if os.path.isdir(path) or not os.access(folder, os.W_OK):
+        raise OSError(f"Cannot write {path}: name a file in a folder that can be written.")
+
+
+def _keep(contents, *paths):
+    """Writes a report to the paths (None: nowhere). One must succeed."""
+    errors = []
+    paths = {os.path.realpath(path): path for path in paths if path}.values()
+    for path in paths:
+        try:
+            evaluation_file.write(contents, path)
+        except OSError as error:
+            errors.append(f"Cannot write {path}: {error.strerror or error}.")
+    if len(errors) == len(paths):
+        raise OSError(
+            f"{' '.join(errors)} The values are in no file. Name one that can be written with "
+            "--json=FILE, then repeat the command."
+        )
+    for problem in errors:
+        logging.warning("%s The values are in the other file.", problem)

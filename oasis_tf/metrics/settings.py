@@ -20,32 +20,40 @@ class EvaluationConfig:
         "values tell which network it was.",
         None,
         changeable=True,
+        path=True,
     )
     vgg16: str | None = setting(
         "Weights of torchvision's VGG-16 (vgg16-397923af.pth). With them, precision_recall uses "
         "features of its second fully connected layer.",
         None,
         changeable=True,
+        path=True,
     )
     lpips_backbone: str | None = setting(
         "Weights of torchvision's AlexNet or VGG-16 for LPIPS. Without them, a small seeded "
         "network is used.",
         None,
         changeable=True,
+        path=True,
     )
     lpips_heads: str | None = setting(
-        "Linear heads of LPIPS 0.1 for that network (alex.pth or vgg.pth).", None, changeable=True
+        "Linear heads of LPIPS 0.1 for that network (alex.pth or vgg.pth).",
+        None,
+        changeable=True,
+        path=True,
     )
     segmenter: str = setting(
         "Segmenter of the metric alignment: a SavedModel folder or a Keras file. auto: a compact "
         "network, trained on the real training images and stored in the folder of the data set.",
         "auto",
         changeable=True,
+        path=True,
     )
     segmenter_labels: str | None = setting(
         "JSON file that maps the outputs of --segmenter to the classes of the data set.",
         None,
         changeable=True,
+        path=True,
     )
     segmenter_steps: int | None = setting(
         "Training steps of the compact segmenter. (default: five epochs, at least 400)",
@@ -66,13 +74,14 @@ class EvaluationConfig:
         changeable=True,
     )
     lvis_annotations: str | None = setting(
-        "Path of lvis_v1_val.json, for the metric lvis.", None, changeable=True
+        "Path of lvis_v1_val.json, for the metric lvis.", None, changeable=True, path=True
     )
     lvis_detections: str | None = setting(
         "Detections of an external detector in the generated images, for the metric lvis: a JSON "
         "list in the format of COCO results.",
         None,
         changeable=True,
+        path=True,
     )
 
     def __post_init__(self) -> None:

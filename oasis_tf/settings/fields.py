@@ -28,7 +28,8 @@ def setting(
         default: value if the flag is not given.
         flag: whether it has a flag; otherwise the prepared data set decides the value.
         changeable: whether a restart may change the value in config.json.
-        path: whether it is a path, which may differ between the workers of a run.
+        path: whether it is a local path, which may differ between the workers of a run. Any value
+            but the default is made absolute.
         minimum: smallest allowed value; in a tuple, of every entry.
         above: values must be greater than this.
         below: values must be less than this.

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from oasis_tf.io.paths import local_path
 from oasis_tf.settings.fields import as_text
 from oasis_tf.settings.run_config import RunConfig
 from oasis_tf.settings.setting_flags import flag_fields
@@ -69,8 +70,8 @@ def assemble(
         fields = dataclasses.fields(section)
         values = {field.name: settings[field.name] for field in fields if field.name in settings}
         for field in fields:
-            if field.metadata["path"] and values.get(field.name):
-                values[field.name] = os.path.abspath(os.path.expanduser(values[field.name]))
+            if field.metadata["path"] and values.get(field.name) not in (None, "", field.default):
+                values[field.name] = os.path.abspath(local_path(values[field.name]))
         sections[name] = section(**values)
     return kind(**sections, **facts)
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from oasis_tf.io import files
+from oasis_tf.io import files, json_files
 
 CONFIG_FILE = "config.json"
 FORMAT_VERSION = 1
@@ -66,9 +66,8 @@ class RunConfig:
         return contents
 
     def to_text(self) -> str:
-        """Returns the text of config.json: `to_json`, with lists of plain values on one line."""
-        text = json.dumps(self.to_json(), indent=2)
-        return re.sub(r"\[\n[^\[\]{}]*\]", _on_one_line, text) + "\n"
+        """Returns `to_json` as text, with lists of plain values on one line."""
+        return _compact(self.to_json())
 
     @classmethod
     def from_json(cls, contents: Mapping[str, Any], source: str = CONFIG_FILE) -> Self:
@@ -99,11 +98,11 @@ class RunConfig:
             }
             facts = {name: kind.from_json(contents[name]) for name, kind in cls.FACTS.items()}
             return cls(**sections, **facts)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{source} does not hold a usable configuration: {error}") from error
 
     def save(self, model_dir: str | os.PathLike[str]) -> None:
-        """Writes config.json, whole or not at all. Creates the directory if needed.
+        """Writes config.json, whole or not at all, with a digest. Creates the directory if needed.
 
         Raises:
             OSError: the directory cannot be written.
@@ -111,7 +110,8 @@ class RunConfig:
         path = Path(model_dir) / CONFIG_FILE
         try:
             with files.written_aside(path) as aside:
-                Path(aside).write_text(self.to_text(), encoding="utf-8")
+                text = _compact(json_files.sealed(self.to_json()))
+                Path(aside).write_text(text, encoding="utf-8")
         except OSError as error:
             raise OSError(
                 f"Cannot write {path}: {error.strerror or error}. Make room there, or use another "
@@ -130,7 +130,7 @@ class RunConfig:
 
 
 def read_contents(model_dir: str | os.PathLike[str]) -> Any:
-    """Returns the contents of config.json of a model directory.
+    """Returns the contents of config.json of a model directory, without the digest.
 
     Raises:
         FileNotFoundError: this is not a model directory.
@@ -138,22 +138,23 @@ def read_contents(model_dir: str | os.PathLike[str]) -> Any:
     """
     path = Path(model_dir) / CONFIG_FILE
     try:
-        text = path.read_text(encoding="utf-8")
+        return json_files.read(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileNotFoundError(
             f"{model_dir} is not a model directory: it has no {CONFIG_FILE}. Give the "
             "--model_dir of python -m oasis_tf.train."
         ) from error
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged, not JSON: {error}.") from error
 
 
 def system_name(model_dir: str | os.PathLike[str]) -> str:
     """Returns the name of the system of a model directory. Raises as `read_contents` does."""
     contents = read_contents(model_dir)
-    return contents.get("system", FIRST_SYSTEM) if isinstance(contents, dict) else FIRST_SYSTEM
+    return str(contents.get("system", FIRST_SYSTEM)) if isinstance(contents, dict) else FIRST_SYSTEM
+
+
+def _compact(contents: Mapping[str, Any]) -> str:
+    text = json.dumps(contents, indent=2)
+    return re.sub(r"\[\n[^\[\]{}]*\]", _on_one_line, text) + "\n"
 
 
 def _on_one_line(lines: re.Match[str]) -> str:

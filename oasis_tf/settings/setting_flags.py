@@ -11,6 +11,7 @@ from typing import Any
 
 from absl import flags
 
+from oasis_tf.settings import path_flags
 from oasis_tf.settings.fields import as_text, is_widths, optional_type
 from oasis_tf.settings.run_config import RunConfig
 
@@ -61,7 +62,7 @@ def define_setting_flags(
 def define_train_flags(kind: type[RunConfig], flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines the flags of the train command, except --system."""
     define_setting_flags(kind, flag_values)
-    flags.DEFINE_string(
+    path_flags.define_path(
         "model_dir",
         None,
         "Directory of the run, for configuration, checkpoints, samples and events. An existing run "
@@ -98,6 +99,8 @@ def _define_flag(field: dataclasses.Field, flag_values: flags.FlagValues) -> Non
     if is_widths(field):
         serializer = flags.ListSerializer(",")
         flags.DEFINE(_WidthsParser(), name, None, help_text, flag_values, serializer)
+    elif field.metadata["path"]:
+        path_flags.define_path(name, None, help_text, flag_values=flag_values)
     elif choices:
         flags.DEFINE_enum(name, None, list(choices), help_text, flag_values=flag_values)
     else:

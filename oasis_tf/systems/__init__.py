@@ -9,6 +9,7 @@ import importlib
 import os
 from typing import Any
 
+from oasis_tf.io.paths import local_path
 from oasis_tf.settings import run_config
 from oasis_tf.systems.system import System
 
@@ -39,9 +40,10 @@ def of_model_dir(model_dir: str | os.PathLike[str]) -> System:
     """
     name = run_config.system_name(model_dir)
     if name not in _ROOMS:
+        path = os.path.join(model_dir, run_config.CONFIG_FILE)
         raise ValueError(
-            f"{model_dir} holds a model of the system {name!r}, which this release does not have. "
-            f"It has {', '.join(NAMES)}. Use the release of oasis_tf that wrote it."
+            f"{path}: the directory holds a model of the system {name!r}, which this release does "
+            f"not have. It has {', '.join(NAMES)}. Use the release of oasis_tf that wrote it."
         )
     return get(name)
 
@@ -55,11 +57,13 @@ def load(model_dir: str | os.PathLike[str], checkpoint: int | str | None = None)
     """Loads the model of a model directory, of any system, ready for use.
 
     Args:
-        model_dir: directory that `python -m oasis_tf.train` or `convert` wrote.
+        model_dir: directory that `python -m oasis_tf.train` or `convert` wrote; a local path, `~`
+            is the home folder.
         checkpoint: a step, or "best", which the evaluations during training chose; default: the
             newest.
 
     Raises:
         ValueError, FileNotFoundError: this is not a model directory, or it has no whole checkpoint.
     """
+    model_dir = local_path(model_dir)
     return of_model_dir(model_dir).load(model_dir, checkpoint)

@@ -3,9 +3,9 @@
 It knows a model by its ``Task`` alone. A run that is stopped and repeated continues exactly where
 it was: the data position and all random numbers follow from the step.
 
-With several workers each runs this loop. The chief alone writes; all read its checkpoints, so they
-share the model directory. They agree on settings and step when they start, and after every step on
-whether one of them was told to stop.
+With several workers each runs this loop. The chief alone writes, and locks the model directory
+against a second training; all read its checkpoints, so they share the model directory. They agree
+on settings and step when they start, and after every step on whether one of them was told to stop.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ import tensorflow as tf
 from oasis_tf.data import damage
 from oasis_tf.io import files
 from oasis_tf.training.clock import Clock
+from oasis_tf.training.directory_lock import DirectoryLock
 from oasis_tf.training.metrics_file import MetricsFile, check_best
 from oasis_tf.training.pending_metrics import PendingMetrics
 from oasis_tf.training.store import CheckpointStore, assign_all
@@ -40,9 +41,11 @@ def train(config, model_dir, make_task):
             the ``tf.distribute`` strategy.
 
     Raises:
-        ValueError: the batch does not fit the devices, a checkpoint does not fit the model, the
-            task refuses its settings, or workers were given different settings or checkpoints.
-        OSError: the directory cannot be written, or (ConnectionError) a worker is lost.
+        ValueError: another process trains in this directory, the batch does not fit the devices,
+            a checkpoint does not fit the model, all checkpoints are damaged, the task refuses its
+            settings, or workers were given different settings or checkpoints.
+        OSError: the directory cannot be written or a checkpoint not be read, or (ConnectionError)
+            a worker is lost.
         FloatingPointError: a loss is not finite; the last checkpoint is as it was, and the batch
             lies in ``nonfinite/``.
         SystemExit: a signal (SIGTERM, SIGINT) stopped the run after saving.
@@ -50,10 +53,17 @@ def train(config, model_dir, make_task):
     strategy = make_strategy(config.training.strategy)
     check_batch_size(strategy, config.training.batch_size)
     workers = Workers(strategy)
-    with workers.loss_explained(lambda: _restart_hint(model_dir)), damage.plain_errors():
+    with (
+        workers.loss_explained(lambda: _restart_hint(model_dir)),
+        damage.plain_errors(),
+        DirectoryLock(model_dir) as lock,
+    ):
         _check_same_settings(config, workers)
+        if workers.chief and os.path.isdir(model_dir):
+            lock.take()  # before the model takes memory that a running training has
         task = make_task(config, strategy)  # refuses what cannot work before anything is written
         if workers.chief:
+            lock.take()
             config.save(model_dir)
         _Run(config, model_dir, task, workers).run()
 

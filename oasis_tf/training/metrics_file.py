@@ -1,17 +1,18 @@
 """metrics.jsonl: what a run measured, a line for every --log_every steps and every evaluation.
 
-{"step": 100, "loss_g": 2.1, …}                            means since the line before
-{"step": 5000, "evaluation": {"fid_seeded64": 12.3, …}}    null where a value does not exist
+{"step": 100, "loss_g": 2.1, …, "digest": …}                            means since the line before
+{"step": 5000, "evaluation": {"fid_seeded64": 12.3, …}, "digest": …}    null: there is no value
 """
 
 import json
 import math
 import os
 
-from oasis_tf.io import files
-from oasis_tf.metrics.names import higher_is_better
+from absl import logging
 
-NAME = "metrics.jsonl"
+from oasis_tf.io import files, json_files
+from oasis_tf.metrics import metrics_lines
+from oasis_tf.metrics.names import higher_is_better
 
 
 class MetricsFile:
@@ -22,10 +23,12 @@ class MetricsFile:
     """
 
     def __init__(self, model_dir):
-        self.path = os.path.join(model_dir, NAME)
+        self._model_dir = model_dir
+        self.path = os.path.join(model_dir, metrics_lines.NAME)
 
     def append(self, line):
         """Writes one line, a dict ready for JSON with ``step`` in it; it is on disk then."""
+        line = line | {json_files.KEY: json_files.digest(line)}
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()
@@ -37,16 +40,26 @@ class MetricsFile:
         self.append({"step": step, "evaluation": values})
 
     def truncate(self, step):
-        """Drops the lines after ``step``, which the run is about to write again."""
-        lines = [text for text, line in self._lines() if line["step"] <= step]
+        """Drops the lines after ``step``, which the run is about to write again.
+
+        Damaged lines go, too: the file with them is kept as metrics.jsonl.damaged.
+        """
         if not os.path.exists(self.path):
             return
-        with files.written_aside(self.path) as aside, open(aside, "w", encoding="utf-8") as file:
-            file.writelines(lines)
+        with open(self.path, "rb") as file:
+            before = file.read()
+        lines = metrics_lines.read(self._model_dir)
+        if before.count(b"\n") > len(lines):
+            copy = f"{self.path}.damaged"
+            with files.written_aside(copy) as aside, open(aside, "wb") as file:
+                file.write(before)
+            logging.warning("%s continues without the damaged lines; see %s.", self.path, copy)
+        with files.written_aside(self.path) as aside, open(aside, "wb") as file:
+            file.writelines(text for text, line in lines if line["step"] <= step)
 
     def evaluations(self):
         """Values by name of every step that was evaluated, ``{step: {name: value or None}}``."""
-        lines = (line for _, line in self._lines() if "evaluation" in line)
+        lines = (line for _, line in metrics_lines.read(self._model_dir) if "evaluation" in line)
         return {line["step"]: line["evaluation"] for line in lines}
 
     def best_step(self, metric, steps):
@@ -68,13 +81,6 @@ class MetricsFile:
         if not found:
             return None
         return (max if higher_is_better(metric) else min)(found, key=found.get)
-
-    def _lines(self):
-        """Pairs of a whole line's text and contents; a killed process may leave half a line."""
-        if not os.path.exists(self.path):
-            return []
-        with open(self.path, encoding="utf-8") as file:
-            return [(text, json.loads(text)) for text in file if text.endswith("\n")]
 
 
 def best_checkpoint(model_dir, steps, metric=None):

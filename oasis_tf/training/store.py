@@ -8,6 +8,9 @@
 A checkpoint is written into a hidden folder beside its place and renamed when it is complete and on
 disk. (``tf.train.Checkpoint`` is not used: it silently omits Keras layers held in lists.) Nothing
 here needs TensorFlow.
+
+Damaged is what is missing or not what the manifest says. What cannot be read, for lack of
+permission or because of a device, may be whole: that is an error and nothing else.
 """
 
 import contextlib
@@ -20,6 +23,7 @@ import shutil
 import numpy as np
 from absl import logging
 
+from oasis_tf.io import files, json_files
 from oasis_tf.training.metrics_file import best_checkpoint
 
 FOLDER = "checkpoints"
@@ -51,9 +55,19 @@ class CheckpointStore:
         return os.path.join(self.folder, f"step_{step:08d}")
 
     def steps(self):
-        """Steps that have a checkpoint, ascending."""
-        names = os.listdir(self.folder) if os.path.isdir(self.folder) else []
-        return sorted(int(match[1]) for match in map(_NAME.fullmatch, names) if match)
+        """Steps that have a checkpoint, whole or not, ascending.
+
+        Raises:
+            OSError: the folder cannot be read.
+        """
+        return sorted(int(match[1]) for match in map(_NAME.fullmatch, self._names()) if match)
+
+    def _names(self):
+        with _explained(self.folder):
+            try:
+                return os.listdir(self.folder)
+            except FileNotFoundError:
+                return []
 
     def save(self, step, training, inference, best=None):
         """Writes a checkpoint of two mappings from names to arrays, then drops superseded ones.
@@ -68,12 +82,12 @@ class CheckpointStore:
             OSError: it cannot be written; earlier checkpoints are as they were.
         """
         path = self.path(step)
-        aside = os.path.join(self.folder, f".step_{step:08d}.{os.getpid()}")
+        aside = os.path.join(self.folder, files.unique_name(f"step_{step:08d}"))
         try:
             self._remove_leftovers()
             os.makedirs(aside)
-            files = {_TRAINING: training} | ({_INFERENCE: inference} if inference else {})
-            for name, arrays in files.items():
+            parts = {_TRAINING: training} | ({_INFERENCE: inference} if inference else {})
+            for name, arrays in parts.items():
                 with _synced(os.path.join(aside, name), "wb") as file:
                     np.savez(file, **arrays)
             _write_manifest(aside)
@@ -87,28 +101,48 @@ class CheckpointStore:
                 f"Cannot write checkpoint {path}: {error.strerror or error}. Make room or mend the "
                 "permissions, then repeat the command: it continues from the one before."
             ) from error
-        self._drop_superseded(best)
+        self._drop_superseded(step, best)
 
     def read(self, step, name):
         """Arrays of one file, ``training`` or ``inference``, of a checkpoint, verified.
 
         Raises:
             DamagedCheckpointError: the file is missing, truncated or altered.
+            OSError: it cannot be read.
         """
         path = self.path(step)
-        _verify(path, f"{name}.npz")
-        with np.load(os.path.join(path, f"{name}.npz"), allow_pickle=False) as arrays:
-            return dict(arrays)
+        with _explained(path):
+            _verify(path, f"{name}.npz")
+            with np.load(os.path.join(path, f"{name}.npz"), allow_pickle=False) as arrays:
+                return dict(arrays)
 
     def newest(self):
-        """``(step, training arrays)`` of the newest whole checkpoint, or None; warns of damaged."""
+        """``(step, training arrays)`` of the newest whole checkpoint; None if there is none at all.
+
+        Damaged ones are skipped with a warning.
+
+        Raises:
+            DamagedCheckpointError: all are damaged.
+            OSError: a checkpoint cannot be read.
+        """
+        damaged = []
         for step in reversed(self.steps()):
             try:
-                if _INFERENCE in _manifest(self.path(step)):
-                    _verify(self.path(step), _INFERENCE)
-                return step, self.read(step, "training")
+                with _explained(self.path(step)):
+                    if _INFERENCE in _manifest(self.path(step)):
+                        _verify(self.path(step), _INFERENCE)
+                found = step, self.read(step, "training")
             except DamagedCheckpointError as error:
-                logging.warning("%s Skipped for the one before it.", error)
+                damaged.append(str(error))
+                continue
+            for problem in damaged:
+                logging.warning("%s Skipped for the one before it.", problem)
+            return found
+        if damaged:
+            raise DamagedCheckpointError(
+                f"No checkpoint of {self.model_dir} is whole. {' '.join(damaged)} Restore one of "
+                f"them from a copy; or, to begin again from step 0, move {self.folder} away."
+            )
         return None
 
     def load(self, checkpoint=None, best_metric=None):
@@ -120,15 +154,16 @@ class CheckpointStore:
             best_metric: value that decides which is best, as in ``MetricsFile.best_step``.
 
         Raises:
-            ValueError: there is no such checkpoint, or (DamagedCheckpointError) it is damaged.
-            FileNotFoundError: there is no whole checkpoint at all.
+            ValueError: there is no such checkpoint, or (DamagedCheckpointError) it is damaged, or
+                all are.
+            FileNotFoundError: there is no checkpoint yet.
+            OSError: it cannot be read.
         """
         if checkpoint is None:
             found = self.newest()
             if found is None:
                 raise FileNotFoundError(
-                    f"{self.model_dir} has no whole checkpoint yet. Train on, or use another "
-                    "--model_dir."
+                    f"{self.model_dir} has no checkpoint yet. Train on, or use another --model_dir."
                 )
             return found
         steps = self.steps()
@@ -139,13 +174,14 @@ class CheckpointStore:
         return checkpoint, self.read(checkpoint, "training")
 
     def _remove_leftovers(self):
-        """Removes what a killed process was writing."""
-        for name in os.listdir(self.folder) if os.path.isdir(self.folder) else []:
+        """Removes what a killed process was writing: one process at a time saves here."""
+        for name in self._names():
             if name.startswith(".step_"):
                 shutil.rmtree(os.path.join(self.folder, name), ignore_errors=True)
 
-    def _drop_superseded(self, best):
-        steps = self.steps()
+    def _drop_superseded(self, saved, best):
+        """Those of later steps than the saved one stay: they are damaged, and may be mended."""
+        steps = [step for step in self.steps() if step <= saved]
         kept = set(steps[-self.max_to_keep :])
         if best is not None:
             kept.add(best(steps))
@@ -186,27 +222,38 @@ def _digest(path):
 def _write_manifest(folder):
     entries = {name: _digest(os.path.join(folder, name)) for name in sorted(os.listdir(folder))}
     with _synced(os.path.join(folder, _MANIFEST), "w") as file:
-        json.dump(entries, file, indent=2)
+        json.dump(json_files.sealed(entries), file, indent=2)
 
 
 def _manifest(folder):
-    """What the manifest says of every file; nothing if it cannot be read."""
+    """What the manifest says of every file; nothing if it is missing or damaged."""
     try:
-        with open(os.path.join(folder, _MANIFEST), encoding="utf-8") as file:
-            return dict(json.load(file))
-    except (OSError, ValueError, TypeError):
+        return dict(json_files.read(os.path.join(folder, _MANIFEST)))
+    except (FileNotFoundError, ValueError, TypeError):
         return {}
 
 
 def _verify(folder, name):
     try:
         whole = _digest(os.path.join(folder, name)) == _manifest(folder).get(name)
-    except OSError:
+    except FileNotFoundError:
         whole = False
     if not whole:
         raise DamagedCheckpointError(
             f"Checkpoint {folder} is damaged: {name} is not what {_MANIFEST} says."
         )
+
+
+@contextlib.contextmanager
+def _explained(path):
+    """Says of an error in reading what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"Cannot read {path}: {error.strerror or error}. It may be whole: mend the permissions "
+            "or the file system, then repeat the command."
+        ) from error
 
 
 def assign_all(variables, arrays, source):

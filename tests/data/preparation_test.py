@@ -1,6 +1,5 @@
 """Preparation of a data set: contents, determinism, resuming, and errors before work starts."""
 
-import json
 import os
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from oasis_tf.data.layouts import find_examples
 from oasis_tf.data.overview import contact_sheet
 from oasis_tf.data.preparation import prepare
 from oasis_tf.data.tfrecord import PreparedDataset
+from oasis_tf.io import files, json_files
 
 SPACE = folder_label_space(4, 3)
 NAMES = [f"{k:02d}" for k in range(25)]
@@ -295,8 +295,10 @@ def test_label_files_of_an_interrupted_run(work, tmp_path, monkeypatch):
     assert "dataset.json" not in contents(tmp_path / "output")
     assert sorted(contents(labels)) == ["x.png", "y.png"]
     monkeypatch.undo()
-    for name in (".y.123.tmp.png", ".yours.123.tmp.png", ".z.tmp.png"):
+    killed = f".y.{'0' * 16}.tmp.png"
+    for name in (killed, ".yours.123.tmp.png", ".z.tmp.png"):
         (labels / name).write_bytes(b"half")
+    files._remove_stale.cache_clear()
     work(label_files=str(labels))
     assert sorted(contents(labels)) == [
         ".yours.123.tmp.png",
@@ -371,5 +373,5 @@ def test_numbers_are_checked(work):
 def test_journal_is_removed_and_json_is_plain(work):
     data_dir = work().data_dir
     assert not os.path.exists(f"{data_dir}/preparation.json")
-    values = json.loads(Path(data_dir, "dataset.json").read_text())
+    values = json_files.read(Path(data_dir, "dataset.json"))
     assert sorted(values) == ["class_frequency", "format_version", "label_space", "splits"]

@@ -13,6 +13,8 @@ import tensorflow as tf
 
 from oasis_tf.data import tfrecord
 from oasis_tf.data.tfrecord import PreparedDataset
+from oasis_tf.io import json_files
+from tests.flips import flips
 
 
 @pytest.fixture
@@ -98,16 +100,38 @@ def test_folders_that_were_never_prepared(tmp_path):
         PreparedDataset.load(str(tmp_path / "absent"))
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '"text"'])
+SHAPELESS = '{"format_version": 1, "label_space": {}, "splits": [1]}'
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '"text"', SHAPELESS])
 def test_damaged_description(data_dir, text):
     Path(data_dir, "dataset.json").write_text(text)
-    with pytest.raises(ValueError, match="dataset.json is not the description.*--overwrite"):
+    message = "dataset.json is (damaged|not the description).*--overwrite"
+    with pytest.raises(ValueError, match=message):
         PreparedDataset.load(data_dir)
+
+
+def test_flipped_bits_are_refused_and_the_file_named(data_dir):
+    path = Path(data_dir, "dataset.json")
+    before, prepared = path.read_bytes(), PreparedDataset.load(data_dir)
+    for flipped in flips(before, seed=0, count=200):
+        path.write_bytes(flipped)
+        with pytest.raises(ValueError, match=f"^{path} is damaged: .*--overwrite"):
+            tfrecord._described.__wrapped__(str(path), ())
+    contents = json_files.loads(before)  # of an earlier release: without a digest
+    path.write_text(json.dumps(contents))
+    assert PreparedDataset.load(data_dir) == prepared
+    for flipped in flips(path.read_bytes(), seed=0, count=200):
+        path.write_bytes(flipped)
+        try:
+            tfrecord._described.__wrapped__(str(path), ())
+        except ValueError as error:
+            assert str(path) in str(error)
 
 
 def test_other_format_version(data_dir):
     path = Path(data_dir, "dataset.json")
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 2}))
+    path.write_text(json.dumps(json_files.read(path) | {"format_version": 2}))
     with pytest.raises(ValueError, match="format version 2; this oasis_tf reads version 1.*again"):
         PreparedDataset.load(data_dir)
 
@@ -186,7 +210,7 @@ def test_failed_json_keeps_the_old_one(tmp_path, full_disk):
     tfrecord.write_json(path, {"a": 1})
     with pytest.raises(OSError, match="Cannot write .*x.json: .*Make room"):
         tfrecord.write_json(path, {"a": "b" * 100_000})
-    assert json.loads(Path(path).read_text()) == {"a": 1}
+    assert json_files.read(path) == {"a": 1}
     assert os.listdir(tmp_path) == ["x.json"]
 
 

@@ -195,7 +195,7 @@ def test_files_that_are_missing_or_of_another_kind(tmp_path, generator):
         with pytest.raises(ValueError, match="must be an object with classes, dataset, "):
             static_page.Tflite.load(generator)
     (tmp_path / "generator.json").write_text("{")
-    with pytest.raises(ValueError, match=r"generator.json must be JSON"):
+    with pytest.raises(ValueError, match=r"generator.json is damaged: it is not JSON"):
         static_page.Tflite.load(generator)
     write_tflite(tmp_path, "generator")
     (tmp_path / "generator.tflite").write_bytes(b"\x89PNG\r\n")

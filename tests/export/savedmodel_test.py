@@ -394,3 +394,11 @@ def test_versions_count_up_and_are_never_replaced(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError):
         savedmodel.version_path(tmp_path / "file")
+
+
+def test_patterns_are_refused_before_work(tmp_path):
+    with pytest.raises(ValueError, match=r"without \[ \] \* and \?.*sm \[1\], with \[ \]"):
+        savedmodel.version_path(tmp_path / "sm [1]")
+    with pytest.raises(ValueError, match="takes for a pattern"):
+        savedmodel.export(None, tmp_path / "a*" / "1")
+    assert os.listdir(tmp_path) == []

@@ -1,8 +1,10 @@
 """The command: what it refuses, what it writes."""
 
 import dataclasses
+import errno
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from export import tflite
 from export.litert import conversion, examples, metadata, planning, writing
+from oasis_tf.io import json_files
 from oasis_tf.systems.oasis.serving import litert_networks
 
 
@@ -104,6 +107,23 @@ def test_a_failed_conversion_leaves_nothing(model, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+def test_a_full_disk_leaves_nothing_that_blocks_a_repeat(model, tmp_path, monkeypatch):
+    written = []
+
+    def write_bytes(path, contents):
+        written.append(path)
+        if len(written) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(conversion, "convert", lambda *_: b"")
+    monkeypatch.setattr(metadata, "embed", lambda contents, _: contents)
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    found = plan(model.config, tmp_path, quantize=["none", "float16"])
+    with pytest.raises(OSError, match="64_float16.tflite: No space left on device. Make room"):
+        writing.write(model, found, None, report_examples=0)
+    assert os.listdir(tmp_path) == []
+
+
 def test_without_the_runtime(monkeypatch):
     monkeypatch.setattr(tflite.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r'pip install "oasis-tf\[tflite\]".*--noreport'):
@@ -141,7 +161,7 @@ def test_the_command(run_module, model_dir, data_dir, tmp_path, network, inputs,
     suffixes = (".tflite", ".json", ".report.json")
     assert sorted(os.listdir(output)) == sorted(s + suffix for s in stems for suffix in suffixes)
     contents = (output / f"{stems[0]}.tflite").read_bytes()
-    description = json.loads((output / f"{stems[0]}.json").read_text())
+    description = json_files.read(output / f"{stems[0]}.json")
     assert metadata.read(contents) == description
     assert (description["dataset"], description["step"]) == ("shapes", 2)
     assert (description["network"], description["quantize"]) == (network, "none")

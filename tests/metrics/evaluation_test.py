@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 import types
 from pathlib import Path
@@ -375,6 +376,60 @@ def test_a_report_holds_values_and_what_they_depend_on(context, tmp_path):
     assert read["protocols"] == {name: dict(one.protocol) for name, one in found.items()}
     expected = {"step": 40, "seed": 3, "num_images": 5, "height": 64, "width": 64, "seconds": 1.3}
     assert {name: read[name] for name in expected} == expected
+
+
+# === Model directories ===
+
+
+@pytest.fixture
+def measure(context, colour_dataset, monkeypatch):
+    """function(**options of `evaluate_model`) -> report of the context's model."""
+    config = types.SimpleNamespace(
+        evaluation=EvaluationConfig(), data=types.SimpleNamespace(data_dir=colour_dataset.data_dir)
+    )
+    able = Capabilities(set(Capability), colour_dataset.label_space)
+    ability = types.SimpleNamespace(
+        capabilities=lambda config: able, context=lambda *_, **__: context
+    )
+    system = types.SimpleNamespace(
+        ability=lambda name: ability, config=types.SimpleNamespace(load=lambda path: config)
+    )
+    monkeypatch.setattr(evaluation.systems, "of_model_dir", lambda path: system)
+    return lambda **options: evaluation.evaluate_model(
+        context.model_dir, None, ["segmentation"], **options
+    )
+
+
+def test_a_second_file_does_not_take_the_place_of_the_report(measure, context, tmp_path):
+    path = tmp_path / "new" / "second.json"
+    contents = measure(json_path=str(path))
+    for place in (context.model_dir, path):
+        np.testing.assert_equal(evaluation_file.read(place)["metrics"], contents["metrics"])
+
+
+def test_values_are_shown_before_a_file_that_cannot_be_written_is_an_error(
+    measure, context, tmp_path, caplog
+):
+    """As in a model directory that may only be read."""
+    (tmp_path / "evaluations").write_text("a file in the place of the folder")
+    shown = []
+    with pytest.raises(OSError, match="Cannot write .*step_00000040.json: .*in no file. .*--json"):
+        measure(show=shown.append)
+    assert shown[0]["metrics"]["segmentation/miou"] > 0
+    path = tmp_path / "second.json"
+    assert measure(json_path=str(path))["metrics"] == evaluation_file.read(path)["metrics"]
+    assert "step_00000040.json: " in caplog.text and "in the other file" in caplog.text
+
+
+def test_a_second_file_that_cannot_be_written_is_refused_before_measuring(
+    measure, context, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(evaluation, "evaluate", lambda *_, **__: pytest.fail("measured"))
+    with pytest.raises(OSError, match=f"Cannot write {tmp_path}: name a file"):
+        measure(json_path=str(tmp_path))
+    monkeypatch.setattr(os, "access", lambda path, mode: path != str(tmp_path))
+    with pytest.raises(OSError, match="second.json: name a file in a folder that can be written"):
+        measure(json_path=str(tmp_path / "second.json"))
 
 
 def test_damaged_records_are_refused_or_left_out_and_counted(context, colour_dataset, tmp_path):

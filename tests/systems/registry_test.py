@@ -14,6 +14,7 @@ from absl import flags
 import oasis_tf
 from oasis_tf import systems, train
 from oasis_tf.cli import system_runner
+from oasis_tf.io import json_files
 from oasis_tf.settings.fields import setting
 from oasis_tf.settings.run_config import CONFIG_FILE, RunConfig
 from oasis_tf.systems.system import System
@@ -101,8 +102,7 @@ def test_a_configuration_of_another_system_is_refused(toy_dir):
 
 def test_a_setting_that_was_dropped_is_ignored_with_one_line(toy_dir, caplog):
     path = f"{toy_dir}/{CONFIG_FILE}"
-    with open(path) as file:
-        contents = json.load(file)
+    contents = json_files.read(path)
     contents["training"]["speed"] = 9
     with caplog.at_level(logging.WARNING):
         config = ToyConfig.from_json(contents, path)

@@ -16,8 +16,9 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from oasis_tf.io import files
+from oasis_tf.io import files, json_files
 from oasis_tf.training import loop
+from oasis_tf.training.directory_lock import DirectoryLock
 from oasis_tf.training.metrics_file import MetricsFile
 from oasis_tf.training.store import CheckpointStore
 from oasis_tf.training.strategies import Workers
@@ -41,8 +42,9 @@ def straight(make_config, tmp_path_factory):
 
 
 def metrics(path):
+    """The lines, without their digests."""
     with open(path / "metrics.jsonl") as file:
-        return [json.loads(line) for line in file]
+        return [json_files.loads(line) for line in file]
 
 
 def acting(step, act):
@@ -161,6 +163,39 @@ def test_a_damaged_checkpoint_costs_steps_and_nothing_else(straight, changed, tm
     train(config, tmp_path)
     assert "step_00000004 is damaged" in caplog.text
     assert_same_run(tmp_path, straight[1], 6)
+
+
+def test_without_a_whole_checkpoint_nothing_is_trained_or_dropped(straight, changed, tmp_path):
+    config = changed(straight[0], checkpoint_every=2, steps=4)
+    train(config, tmp_path)
+    store = CheckpointStore(str(tmp_path))
+    for step in (2, 4):
+        with open(os.path.join(store.path(step), "training.npz"), "r+b") as file:
+            file.truncate(1000)
+    lines = metrics(tmp_path)
+    with pytest.raises(ValueError, match="is whole. .*step_00000004 .*step_00000002 .* Restore"):
+        train(changed(config, steps=6), tmp_path)
+    assert store.steps() == [2, 4] and metrics(tmp_path) == lines
+
+
+def test_a_directory_that_is_being_trained_is_refused(straight, changed, tmp_path):
+    """Whether it was there before or not: before anything is written, and the model made."""
+    train(changed(straight[0], steps=2), tmp_path)
+    before = (tmp_path / "config.json").read_bytes()
+    with DirectoryLock(str(tmp_path)) as lock:
+        lock.take()
+        with pytest.raises(ValueError, match="is being trained by process"):
+            train(straight[0], tmp_path, lambda *_: pytest.fail("made"))
+    assert (tmp_path / "config.json").read_bytes() == before
+
+    def meanwhile(config, strategy):
+        lock.__enter__().take()
+        return ToyTask(config, strategy)
+
+    with DirectoryLock(str(tmp_path / "new")) as lock:
+        with pytest.raises(ValueError, match="is being trained by process"):
+            train(straight[0], tmp_path / "new", meanwhile)
+        assert os.listdir(tmp_path / "new") == [".training.lock"]
 
 
 def test_a_finished_run_has_nothing_to_do(straight, capsys):

@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+from pathlib import Path
 
 import pytest
 
@@ -33,8 +35,9 @@ def test_lines_are_json_and_nan_is_null(file):
     file.append({"step": 3, "loss_g": 0.1})
     file.append_evaluation(3, {"fid_seeded64": 1 / 3, "segmentation/miou": math.nan})
     first, second = text(file).splitlines()
-    assert first == '{"step": 3, "loss_g": 0.1}'
-    assert json.loads(second, parse_constant=pytest.fail) == {
+    assert re.fullmatch('{"step": 3, "loss_g": 0.1, "digest": "[0-9a-f]{16}"}', first)
+    second = json.loads(second, parse_constant=pytest.fail)
+    assert second.pop("digest") and second == {
         "step": 3,
         "evaluation": {"fid_seeded64": 1 / 3, "segmentation/miou": None},
     }
@@ -59,6 +62,43 @@ def test_truncation_drops_what_comes_after_a_step_and_a_line_cut_off(file):
     assert [line["step"] for line in lines(file)] == [10, 10, 20, 20]
     file.truncate(19)
     assert file.evaluations() == {10: {"fid_seeded64": 5.0, "segmentation/iou/sky": 0.5}}
+
+
+NULS = b"\0" * 300
+BROKEN = [
+    NULS,  # of a file system after a power cut
+    b'{"step": 20, "loss',
+    b'{"step": 20, "loss_g": 9.0, "digest": "0123456789abcdef"}',
+    b"[20]",
+    b'{"loss_g": 1.0}',
+    b'{"step": "20"}',
+    b'{"step": 20, "evaluation": [1]}',
+    b'{"step": 20, "evaluation": {"fid_seeded64": "1"}}',
+    b"\xff\xfe",
+]
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=range(len(BROKEN)))
+def test_a_damaged_line_is_left_out_and_named(file, caplog, broken):
+    add(file, "fid_seeded64", 5.0, 4.0)
+    lines = text(file).encode().splitlines(keepends=True)
+    damaged = b"".join([*lines[:2], broken + b"\n", *lines[2:]])
+    Path(file.path).write_bytes(damaged)
+    assert list(file.evaluations()) == [10, 20]
+    assert f"{file.path}, line 3 is damaged and left out: " in caplog.text
+    file.truncate(20)
+    assert Path(file.path).read_bytes() == b"".join(lines)
+    assert Path(f"{file.path}.damaged").read_bytes() == damaged
+    assert "continues without the damaged lines; see" in caplog.text
+    caplog.clear()
+    assert list(file.evaluations()) == [10, 20] and caplog.text == ""
+
+
+def test_lines_of_an_earlier_release_have_no_digest(file):
+    old = '{"step": 1, "loss_g": 1.0}\n{"step": 1, "evaluation": {"fid_seeded64": 5}}\n'
+    Path(file.path).write_text(old)
+    file.truncate(1)
+    assert text(file) == old and file.best_step(None, [1]) == 1
 
 
 NAN = math.nan

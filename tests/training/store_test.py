@@ -1,6 +1,8 @@
 """Checkpoints: whole or absent, and verified."""
 
+import builtins
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -85,7 +87,75 @@ def test_a_bad_manifest_is_damage(store, manifest):
             file.write(manifest)
     with pytest.raises(DamagedCheckpointError):
         store.read(1, "training")
-    assert store.newest() is None
+    with pytest.raises(DamagedCheckpointError, match="No checkpoint of .* is whole"):
+        store.newest()
+
+
+def test_without_a_whole_checkpoint_all_are_named_with_the_remedy(store):
+    for step in (1, 2):
+        store.save(step, ARRAYS, STATE)
+    damage(store, 1, "inference.npz")
+    damage(store, 2, how="altered")
+    message = (
+        "No checkpoint of .* is whole. .*step_00000002 is damaged: training.npz .*step_00000001 "
+        "is damaged: inference.npz .* Restore one .* from step 0, move .*checkpoints away"
+    )
+    for ask in (store.newest, store.load):
+        with pytest.raises(DamagedCheckpointError, match=message):
+            ask()
+
+
+@pytest.mark.parametrize("name", ["training.npz", "inference.npz", "manifest.json", "folder"])
+def test_what_cannot_be_read_is_not_damaged(store, monkeypatch, name):
+    """Also not skipped for the one before it: the run would go on from there, and drop it."""
+    for step in (1, 2):
+        store.save(step, ARRAYS, STATE)
+
+    def denied(path, *args, **kwargs):
+        if path == store.folder or str(path).endswith(f"step_00000002/{name}"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return opened(path, *args, **kwargs)
+
+    owner, call = (os, "listdir") if name == "folder" else (builtins, "open")
+    opened = getattr(owner, call)
+    monkeypatch.setattr(owner, call, denied)
+    message = "Cannot read .*(step_00000002|checkpoints): Permission denied. It may be whole: mend"
+    for ask in (store.newest, store.load):
+        with pytest.raises(OSError, match=message) as caught:
+            ask()
+        assert not isinstance(caught.value, DamagedCheckpointError)
+
+
+def test_a_flipped_bit_of_the_manifest_is_damage(store):
+    store.save(1, ARRAYS, STATE)
+    path = Path(store.path(1), "manifest.json")
+    data = path.read_bytes()
+    at = data.index(b"inference.npz") + 8  # under another name, it would not be looked at
+    path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    with pytest.raises(DamagedCheckpointError):
+        store.newest()
+
+
+def test_the_manifest_of_an_earlier_release_has_no_digest(store):
+    store.save(1, ARRAYS, STATE)
+    path = Path(store.path(1), "manifest.json")
+    contents = json.loads(path.read_text())
+    del contents["digest"]
+    path.write_text(json.dumps(contents))
+    assert store.newest()[0] == 1
+
+
+def test_damaged_checkpoints_of_later_steps_do_not_drop_what_is_saved(store):
+    for step in (2, 4, 6):
+        store.save(step, ARRAYS, STATE)
+    for step in (4, 6):
+        damage(store, step)
+    store.max_to_keep = 1
+    best = []
+    store.save(3, ARRAYS, STATE, lambda steps: best.append(steps))
+    assert store.steps() == [3, 4, 6] and best == [[3]]
+    store.save(4, ARRAYS, STATE)  # in the place of the damaged one
+    assert store.steps() == [4, 6] and store.newest()[0] == 4
 
 
 def test_keeps_the_newest_and_the_first_of_every_period(tmp_path):
@@ -199,7 +269,7 @@ def test_load_takes_the_newest_the_named_or_the_best(store):
 
 
 def test_load_errors(store):
-    with pytest.raises(FileNotFoundError, match="has no whole checkpoint yet. Train on, or use"):
+    with pytest.raises(FileNotFoundError, match="has no checkpoint yet. Train on, or use"):
         store.load()
     for step in (3, 7):
         store.save(step, ARRAYS, STATE)

@@ -60,7 +60,9 @@ def build_network():
     x = image
     for name, _, branches in NETWORK:
         x = _block(x, branches, name)
-    x = layers.GlobalAveragePooling2D(dtype="float32", name="pool_3")(x)
+    x = layers.GlobalAveragePooling2D(data_format="channels_last", dtype="float32", name="pool_3")(
+        x
+    )
     return keras.Model(image, x, name="inception2015")
 
 
@@ -78,18 +80,21 @@ def _step(x, step, name):
     if isinstance(step, list):
         return _block(x, step, name)
     if step == AVERAGE:  # over the pixels inside the image alone
-        return layers.AveragePooling2D(3, 1, padding="same", dtype="float32")(x)
+        return layers.AveragePooling2D(3, 1, "same", data_format="channels_last", dtype="float32")(
+            x
+        )
     if step == MAX:
-        return layers.MaxPooling2D(3, 1, padding="same", dtype="float32")(x)
+        return layers.MaxPooling2D(3, 1, "same", data_format="channels_last", dtype="float32")(x)
     if step == HALVE:
-        return layers.MaxPooling2D(3, 2, dtype="float32")(x)
+        return layers.MaxPooling2D(3, 2, data_format="channels_last", dtype="float32")(x)
     return _convolution(x, step, name + step.name)
 
 
 def _convolution(x, step, name):
     x = layers.Conv2D(
         step.channels, step.kernel, strides=2 if step.halves else 1, use_bias=False,
-        padding="valid" if step.halves or step.valid else "same", dtype="float32",
+        padding="valid" if step.halves or step.valid else "same",
+        data_format="channels_last", dtype="float32",
         name=f"{name}.conv",
     )(x)  # fmt: skip
     x = layers.BatchNormalization(epsilon=1e-3, dtype="float32", name=f"{name}.bn")(x)

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from oasis_tf.environment import usual_settings
 from oasis_tf.io import pth_files, weight_files
 from oasis_tf.metrics.features import inception as inception2015
 from oasis_tf.metrics.features import inception_table, seeded, torchvision_networks
@@ -160,6 +161,7 @@ def _inception2015(path, published):
     )
 
 
+@usual_settings()
 def _keras_imagenet(path, published):
     network = keras.applications.InceptionV3(include_top=False, weights=None, pooling="avg")
     _load_keras_weights(network, path, published)

@@ -47,9 +47,15 @@ def _stages(x, values):
     outputs = []
     for stage, width in enumerate(WIDTHS):
         if stage:
-            x = layers.AveragePooling2D(2)(x)
+            x = layers.AveragePooling2D(2, data_format="channels_last", dtype="float32")(x)
         layer = layers.Conv2D(
-            width, 3, padding="same", activation="relu", dtype="float32", name=f"stage_{stage}"
+            width,
+            3,
+            padding="same",
+            activation="relu",
+            dtype="float32",
+            data_format="channels_last",
+            name=f"stage_{stage}",
         )
         x = layer(x)
         layer.set_weights([values[f"stage_{stage}/kernel"], values[f"stage_{stage}/bias"]])

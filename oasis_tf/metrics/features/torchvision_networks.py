@@ -94,11 +94,11 @@ def _features(image, kind):
     outputs, x = [], image
     for one in TABLES[kind]:
         if one.pool:
-            x = layers.MaxPooling2D(one.pool, 2, dtype="float32")(x)
-        x = layers.ZeroPadding2D(one.padding, dtype="float32")(x)
+            x = layers.MaxPooling2D(one.pool, 2, data_format="channels_last", dtype="float32")(x)
+        x = layers.ZeroPadding2D(one.padding, data_format="channels_last", dtype="float32")(x)
         x = layers.Conv2D(
             one.channels, one.kernel, strides=one.strides, activation="relu", dtype="float32",
-            name=one.name,
+            data_format="channels_last", name=one.name,
         )(x)  # fmt: skip
         outputs.append(x)
     return outputs
@@ -120,8 +120,10 @@ def build_tapped(kind):
 def build_vgg16():
     """Keras model, normalised float32 [B,224,224,3] -> second dense layer after relu, [B,4096]."""
     image = keras.Input((VGG16_SIZE, VGG16_SIZE, 3), dtype="float32")
-    x = layers.MaxPooling2D(2, dtype="float32")(_features(image, "vgg")[-1])
-    x = layers.Flatten(dtype="float32")(x)
+    x = layers.MaxPooling2D(2, data_format="channels_last", dtype="float32")(
+        _features(image, "vgg")[-1]
+    )
+    x = layers.Flatten(data_format="channels_last", dtype="float32")(x)
     for name, _ in _VGG16_DENSE:
         x = layers.Dense(VGG16_DIMENSION, activation="relu", dtype="float32", name=name)(x)
     return keras.Model(image, x, name="vgg16")

@@ -4,6 +4,7 @@ Results can be gigabytes, nearly all of them of classes that LVIS does not judge
 are read entry by entry, and only masks that count are kept.
 """
 
+import codecs
 import dataclasses
 import json
 from array import array
@@ -12,6 +13,7 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
+from oasis_tf.io.text_files import check_mark, read_text
 from oasis_tf.metrics.lvis.masks import Mask, run_length_size
 
 Detections = dict[int, dict[int, list[tuple[float, Mask]]]]
@@ -79,10 +81,10 @@ def read_truth(path: str, images: Collection[int] | None = None) -> LvisTruth:
 
 
 def _parts(path: str) -> dict:
+    text = read_text(path)
     try:
-        with open(path, encoding="utf-8") as file:
-            parts = json.load(file)
-    except ValueError as error:  # also of text that is not UTF-8
+        parts = json.loads(text)
+    except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error}).") from error
     _check_keys(parts, ("categories", "images", "annotations"), path)
     for key in ("categories", "images", "annotations"):
@@ -186,9 +188,12 @@ def _entries(path: str) -> Iterator:
     """Yields the entries of the list that a JSON file holds, one at a time."""
     ijson = json_reader()
     with open(path, "rb") as file:
-        if not file.read(1024).lstrip().startswith(b"["):
+        start = file.read(1024)
+        check_mark(start, path)
+        text = start.removeprefix(codecs.BOM_UTF8)
+        if not text.lstrip().startswith(b"["):
             raise ValueError(f"{path} is not a JSON list.")
-        file.seek(0)
+        file.seek(len(start) - len(text))
         try:
             yield from ijson.items(file, "item", use_float=True)
         except ijson.JSONError as error:

@@ -3,12 +3,13 @@
 One file holds what was measured of one checkpoint, by one command or by several.
 """
 
-import json
 import math
 import os
 import re
 
-from oasis_tf.io import files
+from absl import logging
+
+from oasis_tf.io import json_files
 from oasis_tf.metrics import names
 
 FORMAT_VERSION = 1
@@ -40,8 +41,8 @@ def write(contents, path):
 
     If `path` holds a report of the same model, step, data, size, seed and number of images, its
     other metrics are kept, and all values of those measured now are replaced. Any other file is
-    replaced as a whole. `measured` in the file says for every metric when, in what time and with
-    which versions it was measured.
+    replaced as a whole; with a warning if it is damaged or no report. `measured` in the file says
+    for every metric when, in what time and with which versions it was measured.
 
     Args:
         contents: what `evaluation.make_report` gives. NaN, wherever it is, becomes null.
@@ -56,9 +57,7 @@ def write(contents, path):
     """
     merged = _merged(_previous(contents, path), _with_time(contents))
     ready = _ready(merged, "report")
-    with files.written_aside(path) as aside, open(aside, "w", encoding="utf-8") as file:
-        json.dump(ready, file, indent=2, allow_nan=False)
-        file.write("\n")
+    json_files.write(path, ready, indent=2, allow_nan=False)
     return _with_nan(ready)
 
 
@@ -76,15 +75,14 @@ def read(path):
     if os.path.isdir(path):
         path = _newest(path)
     try:
-        with open(path, encoding="utf-8") as file:
-            contents = json.load(file)
+        contents = json_files.read(path)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"There is no report {path}. Name a model directory or the JSON file of an evaluation; "
             "python -m oasis_tf.evaluate --model_dir=DIR writes one."
         ) from error
-    except ValueError as error:  # of UTF-8 or of JSON
-        raise ValueError(f"{path} is no report of an evaluation: {error}. {_REMEDY}") from error
+    except ValueError as error:
+        raise ValueError(f"{error} Or else: {_REMEDY}") from error
     _check(contents, path)
     return _with_nan(contents)
 
@@ -107,6 +105,9 @@ def _newest(model_dir):
 def _check(contents, path):
     held = contents if isinstance(contents, dict) else {}
     missing = [key for key in _NEEDED if key not in held]
+    for key in ("metrics", "protocols"):
+        if key in held and not isinstance(held[key], dict):
+            missing.append(f"{key} by name")
     if missing:
         raise ValueError(
             f"{path} is no report of an evaluation: it lacks {', '.join(missing)}. {_REMEDY}"
@@ -133,7 +134,10 @@ def _previous(contents, path):
     """The report at `path` if it is one of the same measurement, else None."""
     try:
         previous = read(path)
-    except (OSError, ValueError):
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        logging.warning("%s The file is replaced.", error)
         return None
     same = all(previous.get(key) == contents.get(key) for key in _SAME)
     return previous if same and _same_model(previous, contents, path) else None

@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 
+from oasis_tf.metrics import metrics_lines
 from oasis_tf.metrics.names import metric_of
 from oasis_tf.metrics.reports.figures import BLUE, GREEN, GREY, ORANGE, Figure, cut, legend, save
 from oasis_tf.metrics.reports.histogram_plots import histograms
@@ -37,8 +38,7 @@ def write_all(folder, contents, found):
         paths.append(os.path.join(folder, name))
         plot(paths[-1], *args, **kwargs)
 
-    lines_path = os.path.join(contents["model_dir"], "metrics.jsonl")
-    lines = _evaluations_in(lines_path)
+    lines = [line for _, line in metrics_lines.read(contents["model_dir"]) if "evaluation" in line]
     if lines:
         draw("metrics.png", metric_over_iterations, lines)
     if any(class_of(name) and "/iou/" in name for name in contents["metrics"]):
@@ -64,13 +64,6 @@ def _class_names(values, prefix, num_classes):
 
 
 # === Values while training ===
-
-
-def _evaluations_in(path):
-    if not os.path.exists(path):
-        return []
-    with open(path, encoding="utf-8") as file:
-        return [line for line in file if line.endswith("\n") and '"evaluation"' in line]
 
 
 def metric_over_iterations(path, lines):

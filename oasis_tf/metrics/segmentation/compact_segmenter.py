@@ -14,6 +14,7 @@ from absl import logging
 from keras import layers, ops
 
 from oasis_tf.data import damage, pipeline
+from oasis_tf.environment import usual_settings
 from oasis_tf.io.progress import progress_bar
 from oasis_tf.metrics import cache
 
@@ -74,6 +75,7 @@ def build_network(num_outputs, widths, seed):
             filters,
             kernel_size,
             padding="same",
+            data_format="channels_last",
             kernel_initializer=initializer,
             name=name,
             **kwargs,
@@ -92,7 +94,9 @@ def build_network(num_outputs, widths, seed):
         x = block(x, filters, f"down_{i}_a", strides=2)
         x = block(x, filters, f"down_{i}_b")
     for i, skip in reversed(list(enumerate(skips))):
-        x = layers.UpSampling2D(2, name=f"up_{i}_repeat")(conv(x, widths[i], 1, f"up_{i}_reduce"))
+        x = layers.UpSampling2D(2, data_format="channels_last", name=f"up_{i}_repeat")(
+            conv(x, widths[i], 1, f"up_{i}_reduce")
+        )
         x = block(layers.Add(name=f"up_{i}_add")([x, skip]), widths[i], f"up_{i}")
     return keras.Model(inputs, conv(x, num_outputs, 1, "logits"), name="segmenter")
 
@@ -167,6 +171,7 @@ def adam(learning_rate, steps):
     return keras.optimizers.Adam(schedule)
 
 
+@usual_settings()
 def train_segmenter(dataset, recipe):
     """Trains a segmenter on the training split.
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from oasis_tf.io.files import file_sha256
 from oasis_tf.io.label_files import resize_label_map
+from oasis_tf.io.paths import check_no_pattern
 from oasis_tf.metrics.segmentation.confusion import NO_CLASS
 from oasis_tf.metrics.segmentation.segmenter_labels import EXAMPLE, read_usage
 
@@ -218,6 +219,7 @@ def _load_keras(path):
 def _load_saved_model(path):
     """Function from a batch of images to the output."""
     try:
+        check_no_pattern(path)
         loaded = tf.saved_model.load(path)
     except (ValueError, OSError, KeyError, TypeError, AttributeError, tf.errors.OpError) as error:
         raise _unreadable(path, str(error)) from error

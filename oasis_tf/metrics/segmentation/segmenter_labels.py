@@ -27,6 +27,7 @@ import math
 import re
 from collections.abc import Mapping
 
+from oasis_tf.io.text_files import read_text
 from oasis_tf.metrics.segmentation.confusion import NO_CLASS
 
 EXAMPLE = (
@@ -69,8 +70,7 @@ def read_usage(path, label_space):
             message names the file and what is wrong in it.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            values = json.load(file, object_pairs_hook=_without_repeats)
+        values = json.loads(read_text(path), object_pairs_hook=_without_repeats)
     except OSError as error:
         raise ValueError(f"--segmenter_labels={path} cannot be read: {error.strerror}.") from error
     except ValueError as error:

@@ -1,5 +1,6 @@
 """The model of a model directory."""
 
+from oasis_tf.io.paths import local_path
 from oasis_tf.systems.oasis.build import build_model, state_variables
 from oasis_tf.systems.oasis.config import Config
 from oasis_tf.training.named_weights import named_weights
@@ -8,6 +9,7 @@ from oasis_tf.training.store import CheckpointStore, assign_all
 
 def load_model(model_dir, checkpoint=None):
     """The ``OASIS`` of a model directory, ready for use: see ``OASIS.load``."""
+    model_dir = local_path(model_dir)
     config = Config.load(model_dir)
     store = CheckpointStore(model_dir)
     step, arrays = store.load(checkpoint, config.training.best_metric)

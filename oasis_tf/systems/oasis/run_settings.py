@@ -1,6 +1,5 @@
 """Resolves the configuration of a run of OASIS from flags, a continued run and the data set."""
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,7 +39,6 @@ def resolve_run(given: Mapping[str, Any], previous: Config | None) -> Config:
     from oasis_tf.data.tfrecord import load_for_model  # here: it loads TensorFlow
 
     skip_corrupt = given.get("skip_corrupt", previous is not None and previous.data.skip_corrupt)
-    data_dir = data_dir and os.path.expanduser(data_dir)
     dataset = load_for_model(data_dir, trained_on, skip_corrupt=skip_corrupt)
     return resolve(
         given,

@@ -49,6 +49,7 @@ class TrainingConfig(LoopSettings):
         "Weights of VGG-19 for --lambda_vgg: Keras' .h5 or torchvision's .pth file.",
         None,
         changeable=True,
+        path=True,
     )
     lambda_kld: float = setting(
         "Weight of the KL divergence of the encoder's latents from the normal distribution.",

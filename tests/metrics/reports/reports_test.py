@@ -11,6 +11,7 @@ import pytest
 from oasis_tf.metrics.reports import evaluation_file
 from oasis_tf.metrics.reports.comparison import compare
 from oasis_tf.metrics.reports.table import table
+from tests.flips import flips
 
 SEEDED_NOTE = "seeded64 is a small seeded network."
 FID = {"fid_seeded64": 12.3456}
@@ -129,11 +130,29 @@ def test_a_model_directory_may_move(tmp_path):
 
 
 @pytest.mark.parametrize("held", ["not JSON", "[1]", '{"metrics": {}}', b"\xff\xfe"])
-def test_other_files_are_replaced(tmp_path, held):
+def test_other_files_are_replaced_with_a_warning(tmp_path, held, caplog):
     path = tmp_path / "report.json"
     path.write_bytes(held if isinstance(held, bytes) else held.encode())
     evaluation_file.write(fid(), path)
     assert evaluation_file.read(path)["metrics"] == FID
+    assert f"{path} is" in caplog.text and "The file is replaced" in caplog.text
+
+
+def test_flipped_bits_are_refused_and_the_file_named(tmp_path):
+    path = tmp_path / "report.json"
+    evaluation_file.write(fid(), path)
+    for flipped in flips(path.read_bytes(), seed=0, count=200):
+        path.write_bytes(flipped)
+        with pytest.raises(ValueError, match=f"^{path} is damaged: .*Measure the model again"):
+            evaluation_file.read(path)
+
+
+def test_a_report_of_an_earlier_release_has_no_digest(tmp_path):
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(fid(measured={})))
+    assert evaluation_file.read(path)["metrics"] == FID
+    evaluation_file.write(alignment(), path)
+    np.testing.assert_equal(evaluation_file.read(path)["metrics"], FID | ALIGNMENT)
 
 
 def test_an_infinite_value_is_refused_and_the_file_stays(tmp_path):
@@ -165,9 +184,10 @@ def test_missing_reports_are_named_with_the_remedy(tmp_path):
 @pytest.mark.parametrize(
     ("held", "message"),
     [
-        ("{", "is no report of an evaluation: .*line 1.*Measure the model again"),
+        ("{", "is damaged: it is not JSON .*line 1.*Measure the model again"),
         ("[]", "lacks format_version, model_dir, step, dataset, metrics, protocols"),
         ('{"format_version": 1, "step": 1, "metrics": {}}', "lacks model_dir, dataset, protocols"),
+        ('{"metrics": [1], "protocols": 1}', "lacks .* metrics by name, protocols by name"),
     ],
 )
 def test_other_files_are_refused_when_read(tmp_path, held, message):
@@ -372,3 +392,13 @@ def test_each_data_set_has_its_own_published_rows():
 def test_nothing_to_compare_is_refused(reports, names):
     with pytest.raises(ValueError, match=f"At least one report.*{len(reports)} reports"):
         compare(reports, names)
+
+
+def test_the_command_heads_columns_with_the_directories_given(run_module, tmp_path):
+    for name in ("a", "b"):
+        model_dir = str(tmp_path / name / "model")
+        contents = fid(model_dir="/where/it/was/measured")
+        evaluation_file.write(contents, evaluation_file.default_path(model_dir, 5000))
+    done = run_module("oasis_tf.evaluate", "--compare=a/model,b/model/")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0].split() == ["a/model", "b/model/"]

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oasis_tf.data.datasets import folder_label_space, published_label_space
+from oasis_tf.io import json_files
 from oasis_tf.settings import setting_flags
 from oasis_tf.settings.run_config import CONFIG_FILE
 from oasis_tf.systems.oasis import run_settings
@@ -21,6 +22,7 @@ from oasis_tf.systems.oasis.config import (
     ModelConfig,
     TrainingConfig,
 )
+from tests.flips import flips
 
 SHAPES = published_label_space("shapes")
 
@@ -132,6 +134,9 @@ def test_flags_to_config_to_json_and_back(wanted, parts):
         **dataclasses.asdict(config.training),
         **dataclasses.asdict(config.evaluation),
     }
+    paths = {f.name for s in Config.SECTIONS.values() for f in dataclasses.fields(s)
+             if f.metadata["path"]}  # fmt: skip
+    wanted |= {name: os.path.abspath(wanted[name]) for name in paths & wanted.keys()}
     assert {name: sections[name] for name in wanted} == wanted
 
     text = json.dumps(config.to_json())
@@ -225,7 +230,7 @@ def test_save_and_load(tmp_path):
     assert os.listdir(model_dir) == ["config.json"]
     contents = json.loads((model_dir / "config.json").read_text())
     sections = ["model", "data", "training", "evaluation"]
-    assert list(contents) == ["format_version", "system", *sections, "label_space"]
+    assert list(contents) == ["digest", "format_version", "system", *sections, "label_space"]
     assert contents["format_version"] == 1
     assert contents["model"]["generator_widths"] == [16, 16, 16, 8, 4, 2, 1]
 
@@ -274,7 +279,7 @@ def test_load_refuses_folders_that_are_not_model_directories(tmp_path):
 def test_a_setting_that_the_file_lacks_has_its_default(tmp_path):
     config = make_config(init_gain=0.02, seed=3)
     config.save(tmp_path)
-    contents = json.loads((tmp_path / CONFIG_FILE).read_text())
+    contents = json_files.read(tmp_path / CONFIG_FILE)
     del contents["training"]["init_gain"], contents["model"]["has_discriminator"]
     (tmp_path / CONFIG_FILE).write_text(json.dumps(contents))
     assert Config.load(tmp_path) == config
@@ -310,6 +315,27 @@ def test_load_refuses_damaged_files(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ValueError, match=r"config\.json (is damaged|must have format_version 1)"):
         Config.load(tmp_path)
+
+
+def test_flipped_bits_are_refused_and_the_file_named(tmp_path):
+    path = tmp_path / CONFIG_FILE
+    config = make_config()
+    config.save(tmp_path)
+    for flipped in flips(path.read_bytes(), seed=0, count=300):
+        path.write_bytes(flipped)
+        with pytest.raises(ValueError, match=f"^{path} is damaged: "):
+            Config.load(tmp_path)
+
+
+def test_flipped_bits_of_an_earlier_release_s_file_give_no_other_errors(tmp_path):
+    """It has no digest: what keeps its form is read."""
+    path = tmp_path / CONFIG_FILE
+    for flipped in flips(make_config().to_text().encode(), seed=0, count=300):
+        path.write_bytes(flipped)
+        try:
+            Config.load(tmp_path)
+        except ValueError as error:
+            assert str(path) in str(error)
 
 
 def test_save_names_the_directory_that_cannot_be_written(tmp_path):

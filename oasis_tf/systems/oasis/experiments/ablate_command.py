@@ -13,6 +13,8 @@ import os
 
 from absl import flags
 
+from oasis_tf.settings import path_flags
+
 
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
@@ -20,8 +22,8 @@ def define_flags(flag_values):
     flags.DEFINE_list(
         "variants", None, "Comma list: flagfiles of the variants.", required=True, **where
     )
-    flags.DEFINE_string("data_dir", None, "Prepared data set.", required=True, **where)
-    flags.DEFINE_string("output", None, "Folder of the runs.", required=True, **where)
+    path_flags.define_path("data_dir", None, "Prepared data set.", required=True, **where)
+    path_flags.define_path("output", None, "Folder of the runs.", required=True, **where)
     flags.DEFINE_string(
         "common", None, "Flagfile whose flags override those of all variants.", **where
     )

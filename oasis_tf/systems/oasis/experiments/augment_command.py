@@ -9,12 +9,16 @@ images and the published values (thesis, section 4.3.5). Writes all values to --
 
 from absl import flags
 
+from oasis_tf.settings import path_flags
+
 
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
-    flags.DEFINE_string("data_dir", None, "Prepared data set.", required=True, **where)
-    flags.DEFINE_list("model_dirs", None, "Comma list: model directories.", required=True, **where)
+    path_flags.define_path("data_dir", None, "Prepared data set.", required=True, **where)
+    path_flags.define_paths(
+        "model_dirs", None, "Comma list: model directories.", required=True, **where
+    )
     flags.DEFINE_enum(
         "network",
         "compact",
@@ -23,7 +27,7 @@ def define_flags(flag_values):
         "with a ResNet-50 (extra `segmenter`).",
         **where,
     )
-    flags.DEFINE_string(
+    path_flags.define_path(
         "backbone_weights",
         None,
         "Weights file of DeepLabV3's ResNet-50, written by save_weights of keras-hub's backbone. "
@@ -35,7 +39,7 @@ def define_flags(flag_values):
     flags.DEFINE_list(
         "seeds", ["0"], "Comma list: seeds; all networks are trained once per seed.", **where
     )
-    flags.DEFINE_string("json", None, "File to write all values to.", **where)
+    path_flags.define_path("json", None, "File to write all values to.", **where)
 
 
 def main(argv):

@@ -8,6 +8,7 @@ import dataclasses
 
 import keras
 
+from oasis_tf.environment import usual_settings
 from oasis_tf.metrics.segmentation import compact_segmenter
 
 COMPACT, DEEPLAB_V3 = "compact", "deeplab_v3"
@@ -93,6 +94,7 @@ def _keras_hub():
     return keras_hub
 
 
+@usual_settings()
 def _deeplab_v3(num_outputs, seed, backbone_weights):
     """DeepLabV3 on a ResNet-50: output stride 16, dilation rates 6, 12 and 18, image pooling.
 
@@ -120,6 +122,8 @@ def _deeplab_v3(num_outputs, seed, backbone_weights):
     )
     # The next layers of keras-hub would assume that level 5 has 1/32 of the resolution.
     x = whole.get_layer("segmentation_head_relu").output
-    x = keras.layers.Conv2D(num_outputs, 1, name="logits")(x)
-    x = keras.layers.UpSampling2D(_OUTPUT_STRIDE, interpolation="bilinear", name="upsampling")(x)
+    x = keras.layers.Conv2D(num_outputs, 1, data_format="channels_last", name="logits")(x)
+    x = keras.layers.UpSampling2D(
+        _OUTPUT_STRIDE, data_format="channels_last", interpolation="bilinear", name="upsampling"
+    )(x)
     return keras.Model(whole.input, x, name="deeplab_v3")

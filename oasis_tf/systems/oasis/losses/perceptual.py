@@ -120,9 +120,9 @@ class PerceptualLoss:
         x, compared = self._to_input(ops.cast(image, self.dtype)), []
         for one in _TABLE:
             if one.first and compared:
-                x = ops.max_pool(x, 2, 2)
+                x = ops.max_pool(x, 2, 2, data_format="channels_last")
             kernel, bias = (self._weights[f"{one.ours}/{leaf}"] for leaf in ("kernel", "bias"))
-            x = ops.relu(ops.conv(x, kernel, padding="same") + bias)
+            x = ops.relu(ops.conv(x, kernel, padding="same", data_format="channels_last") + bias)
             if one.first:
                 compared.append(x)
         return [x / _GREY_LEVELS for x in compared] if self.network == "keras" else compared

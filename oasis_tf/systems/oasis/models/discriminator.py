@@ -91,7 +91,12 @@ class Discriminator(SingleScaleDiscriminator):
             for index, (fan_in, fan_out) in enumerate(self._up_widths())
         ]
         self.to_logits = keras.layers.Conv2D(
-            self.num_logits, 1, kernel_initializer=xavier_normal(), name="to_logits", **common
+            self.num_logits,
+            1,
+            data_format="channels_last",
+            kernel_initializer=xavier_normal(),
+            name="to_logits",
+            **common,
         )
         self.embedding = None
         if label_encoding == "projection":

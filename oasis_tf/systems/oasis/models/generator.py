@@ -117,7 +117,13 @@ class Generator(keras.Model):
             )
         ]
         self.to_rgb = keras.layers.Conv2D(
-            3, 3, padding="same", kernel_initializer=xavier_normal(), name="to_rgb", **common
+            3,
+            3,
+            padding="same",
+            data_format="channels_last",
+            kernel_initializer=xavier_normal(),
+            name="to_rgb",
+            **common,
         )
         self.build()
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from oasis_tf.environment import check_backend
 from oasis_tf.randomness import as_seeds
 from oasis_tf.systems.oasis import losses, noise
 from oasis_tf.systems.oasis.editing.noise_fields import NoiseField, as_fields, batch_noise
@@ -32,6 +33,8 @@ from oasis_tf.systems.oasis.models.multi_scale import scales_of
 from oasis_tf.systems.oasis.objectives import SegmentationObjective
 from oasis_tf.systems.oasis.objectives.objective import as_scales
 from oasis_tf.training.averages import average_of
+
+check_backend()
 
 
 class LabelMix(NamedTuple):

@@ -148,7 +148,12 @@ class PatchDiscriminator(SingleScaleDiscriminator):
             ),
         ]
         self.to_logits = keras.layers.Conv2D(
-            1, _KERNEL_SIZE, kernel_initializer=xavier_normal(), name="to_logits", **common
+            1,
+            _KERNEL_SIZE,
+            data_format="channels_last",
+            kernel_initializer=xavier_normal(),
+            name="to_logits",
+            **common,
         )
         self.build()
 

@@ -13,6 +13,9 @@ import re
 import numpy as np
 
 COUNTER = "num_batches_tracked"
+# Names that the networks have for certain.
+GENERATOR_SIGNS = ("fc.weight", "conv_img.weight", "body.0.conv_0.weight_orig")
+DISCRIMINATOR_SIGNS = ("layer_up_last.weight", "body_down.0.conv1.0.weight_orig")
 _SPECTRAL = {"weight_orig": "kernel", "bias": "bias", "weight_u": "u", "weight_v": "v"}
 _PLAIN = {"weight": "kernel", "bias": "bias"}
 _GAMMA = {"weight": "gamma_kernel", "bias": "gamma_bias"}
@@ -151,6 +154,21 @@ def load_official(network, state_dict):
         ValueError: entries are missing, unknown, of other shapes, contradictory or not finite. The
             error lists all of them; nothing is assigned.
     """
+    fill(network, state_dict, our_name, lambda name, array: our_layout(name, array, state_dict))
+
+
+def fill(network, state_dict, name_of, layout_of):
+    """Fills a network from weights of other names and layouts.
+
+    Args:
+        network: Keras model.
+        state_dict: mapping from their names to NumPy arrays.
+        name_of: function of a name -> ours, None if unused; ValueError if it is unknown.
+        layout_of: function of a name and its array -> the array in our layout.
+
+    Raises:
+        ValueError: as `load_official`.
+    """
     from oasis_tf.training.named_weights import (
         named_weights,  # here: importing networks loads TensorFlow
     )
@@ -158,13 +176,13 @@ def load_official(network, state_dict):
     weights, found, problems = named_weights(network), {}, []
     for name, array in state_dict.items():
         try:
-            target = our_name(name)
+            target = name_of(name)
         except ValueError as error:
             problems.append(str(error))
             continue
         if target is None:
             continue
-        value = our_layout(name, array, state_dict)
+        value = layout_of(name, array)
         problem = _misfit(name, target, value, weights, found)
         if problem:
             problems.append(problem)

@@ -23,6 +23,8 @@ continues with the missing files.
 from absl import flags
 
 from oasis_tf.cli import common_flags
+from oasis_tf.io.write_errors import NotWritten
+from oasis_tf.settings import path_flags
 
 _FORMS = ("label_format", "grid")
 _SWITCHES = ("overwrite", "skip_existing", "segment_only", "labelmix", "augment")
@@ -31,8 +33,8 @@ _SWITCHES = ("overwrite", "skip_existing", "segment_only", "labelmix", "augment"
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
-    flags.DEFINE_string("model_dir", None, "Model directory.", required=True, **where)
-    flags.DEFINE_string(
+    path_flags.define_path("model_dir", None, "Model directory.", required=True, **where)
+    path_flags.define_path(
         "output", None, "Folder for the outputs, made when needed.", required=True, **where
     )
     common_flags.define_checkpoint_flag(flag_values)
@@ -43,7 +45,7 @@ def define_flags(flag_values):
 
 
 def _define_inputs(where):
-    flags.DEFINE_string(
+    path_flags.define_path(
         "labels",
         None,
         "Label PNG, or folder of label PNGs (with subfolders): raw ids in one channel or as "
@@ -51,7 +53,7 @@ def _define_inputs(where):
         **where,
     )
     common_flags.define_label_format_flag(where["flag_values"])
-    flags.DEFINE_string(
+    path_flags.define_path(
         "from_images",
         None,
         "Photograph, or folder of photographs: the discriminator segments them, the generator "
@@ -85,7 +87,7 @@ def _define_samples(where):
         lower_bound=1,
         **where,
     )
-    flags.DEFINE_string(
+    path_flags.define_path(
         "style",
         None,
         "Photograph, or folder of photographs: samples take the style of each, by the image "
@@ -98,7 +100,7 @@ def _define_samples(where):
         "Class names (or raw ids): the first sample is the base, the others differ only in these.",
         **where,
     )
-    flags.DEFINE_string(
+    path_flags.define_path(
         "region",
         None,
         "Mask PNG of the label map's size, or folder of masks with the label files' stems: the "
@@ -132,7 +134,7 @@ def _define_other_work(where):
         "generated images, --num_samples of each.",
         **where,
     )
-    flags.DEFINE_string(
+    path_flags.define_path(
         "data_dir",
         None,
         "Prepared data set for --labelmix and --augment; default: the one trained on.",
@@ -155,7 +157,7 @@ def _define_outputs(where):
         "Keep files that exist and were made by the same request; make the missing ones.",
         **where,
     )
-    flags.DEFINE_string(
+    path_flags.define_path(
         "grid",
         None,
         "Also write a contact sheet to this PNG file: (photograph and) label colours, then the "
@@ -186,7 +188,12 @@ def main(argv):
     from oasis_tf import OASIS
 
     model = OASIS.load(args.model_dir, common_flags.checkpoint(args.checkpoint))
-    print(done(work(model, plan)))
+    try:
+        print(done(work(model, plan)))
+    except NotWritten as error:
+        if mode == "augment":
+            raise
+        raise OSError(f"{error} The files before it are whole: --skip_existing goes on.") from error
 
 
 def _given(args, names):

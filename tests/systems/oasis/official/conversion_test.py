@@ -60,7 +60,7 @@ def checkpoints(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def readable(monkeypatch):
     """Reads NumPy's files instead of PyTorch's, so that these tests do not need PyTorch."""
-    monkeypatch.setattr(pth_files, "read_state_dict", lambda path: dict(np.load(path)))
+    monkeypatch.setattr(pth_files, "read_state_dict", lambda path, *_: dict(np.load(path)))
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +182,7 @@ def test_published_settings(dataset, size, training, monkeypatch, tmp_path):
         "D": Discriminator(space.num_classes, 1),
     }
     dicts = {letter: shaped(network) for letter, network in networks.items()}
-    monkeypatch.setattr(pth_files, "read_state_dict", lambda path: dicts[os.path.basename(path)])
+    monkeypatch.setattr(pth_files, "read_state_dict", lambda p, _: dicts[os.path.basename(p)])
     for letter in dicts:
         (tmp_path / letter).touch()
     config = conversion.plan_conversion(
@@ -232,7 +232,7 @@ def test_an_unusual_number_of_noise_channels_must_be_given(checkpoints, tmp_path
 
 
 def test_nothing_is_half_written(convert, monkeypatch, tmp_path):
-    def without_one_bias(path):
+    def without_one_bias(path, _):
         contents = dict(np.load(path))
         del contents["conv_img.bias"]
         return contents
@@ -244,7 +244,7 @@ def test_nothing_is_half_written(convert, monkeypatch, tmp_path):
         convert()
     assert os.listdir(tmp_path) == []
     monkeypatch.undo()
-    monkeypatch.setattr(pth_files, "read_state_dict", lambda path: dict(np.load(path)))
+    monkeypatch.setattr(pth_files, "read_state_dict", lambda path, *_: dict(np.load(path)))
     monkeypatch.setattr(Config, "save", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         convert()
@@ -263,16 +263,17 @@ def test_a_model_directory_is_never_replaced(convert, tmp_path):
 
 
 def test_back_to_official(convert, checkpoints, monkeypatch, tmp_path):
-    written = {}
+    def write(weights, path):
+        with open(path, "wb") as file:
+            np.savez(file, **weights)
+
     monkeypatch.setattr(pth_files, "check_torch", lambda: None)
-    monkeypatch.setattr(
-        pth_files, "write_state_dict", lambda weights, path: written.update({path: weights})
-    )
+    monkeypatch.setattr(pth_files, "write_state_dict", write)
     model_dir = convert(generator="G", discriminator="D")
     paths = conversion.plan_official(model_dir, str(tmp_path))
     conversion.write_official(model_dir, paths)
     for letter in ("G", "D", "EMA"):
-        back, wanted = written[str(tmp_path / f"latest_{letter}.pth")], np.load(checkpoints[letter])
+        back, wanted = np.load(tmp_path / f"latest_{letter}.pth"), np.load(checkpoints[letter])
         assert set(back) == set(wanted)
         for name, array in wanted.items():
             np.testing.assert_array_equal(back[name], array, err_msg=f"{letter} {name}")

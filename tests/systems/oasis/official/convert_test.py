@@ -40,7 +40,9 @@ def test_files_that_are_not_state_dicts(tmp_path, monkeypatch):
     (tmp_path / "cut.pth").write_bytes(content[: len(content) // 2])
     (tmp_path / "trap.pth").write_bytes(pickle.dumps({"a": _Trap()}))
     torch.save({"a": _Trap()}, "zipped_trap.pth")
-    for name in ("cut.pth", "trap.pth", "zipped_trap.pth"):
+    with pytest.raises(ValueError, match="cut.pth is damaged: "):
+        pth_files.read_state_dict("cut.pth")
+    for name in ("trap.pth", "zipped_trap.pth"):
         with pytest.raises(ValueError, match=f"{name} must be a state dict written by torch.save"):
             pth_files.read_state_dict(name)
     assert not (tmp_path / "trapped").exists()
@@ -48,6 +50,28 @@ def test_files_that_are_not_state_dicts(tmp_path, monkeypatch):
         torch.save(contents, "other.pth")
         with pytest.raises(ValueError, match="must hold a state dict, names to tensors. Received"):
             pth_files.read_state_dict("other.pth")
+
+
+@pytest.mark.slow
+def test_no_flip_of_a_bit_changes_what_is_read(tmp_path):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "a.pth"
+    torch.save({"a": torch.arange(8.0), "b": torch.ones(3, dtype=torch.int64)}, path)
+    whole, want, noticed = path.read_bytes(), pth_files.read_state_dict(path), 0
+    for bit in range(0, 8 * len(whole), 5):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        try:
+            found = pth_files.read_state_dict(path)
+        except ValueError as error:
+            assert str(path) in str(error)
+            noticed += 1
+            continue
+        assert found.keys() == want.keys()
+        for name, value in want.items():
+            np.testing.assert_array_equal(found[name], value, err_msg=f"bit {bit}")
+    assert noticed > 100
 
 
 @pytest.mark.slow

@@ -98,7 +98,7 @@ def test_load_errors(saved, make_config, tmp_path):
     with pytest.raises(FileNotFoundError, match="not a model directory"):
         OASIS.load(str(tmp_path))
     make_config().save(str(tmp_path))
-    with pytest.raises(FileNotFoundError, match="has no whole checkpoint yet"):
+    with pytest.raises(FileNotFoundError, match="has no checkpoint yet"):
         OASIS.load(str(tmp_path))
 
 

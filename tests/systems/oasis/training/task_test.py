@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import io
-import json
 import math
 import os
 import re
@@ -17,6 +16,7 @@ import tensorflow as tf
 
 from oasis_tf import OASIS
 from oasis_tf.data.tfrecord import PreparedDataset
+from oasis_tf.io import json_files
 from oasis_tf.metrics import evaluation
 from oasis_tf.metrics.reports import evaluation_file
 from oasis_tf.systems.oasis.task import OASISTask
@@ -41,7 +41,7 @@ def straight(train, make_config, tmp_path_factory):
 
 def metrics(path):
     with open(path / "metrics.jsonl") as file:
-        return [json.loads(line) for line in file]
+        return [json_files.loads(line) for line in file]
 
 
 def stop_at(monkeypatch, task, step, act):
