@@ -143,7 +143,7 @@ def test_full_disk(run_program, own_mounts):
         assert run(prepare, "whole") == (0, "")
         whole = contents("whole")
         os.mkdir("disk")
-        for kibibytes in (8, 48, 80, 104, 200):
+        for kibibytes in (8, 48, 80, 104, 500):
             mount(f"size={kibibytes}k")
             status, error = run(prepare, "disk")
             assert status == 0
