@@ -203,14 +203,8 @@ def _sidecar(path, network):
 
 def _label_space(sidecar, path):
     try:
-        classes = sidecar["classes"]
-        return LabelSpace(
-            dataset=sidecar["dataset"],
-            class_names=tuple(one["name"] for one in classes),
-            palette=tuple(tuple(one["color"]) for one in classes),
-            has_unknown=sidecar["has_unknown"],
-            raw_ids=tuple(one["raw_id"] for one in classes),
-            others_are_unknown=sidecar["has_unknown"],  # as the page reads label files
+        return LabelSpace.from_classes(
+            sidecar["dataset"], sidecar["has_unknown"], sidecar["classes"]
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"The classes in the .json beside {path}: {error}. {_REMEDY}") from error

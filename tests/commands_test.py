@@ -1,5 +1,6 @@
 """The commands that use a trained model, from their flags to the files they write."""
 
+import dataclasses
 import errno
 import json
 import os
@@ -205,6 +206,13 @@ def test_evaluate_refuses_before_it_reads_the_model(data_dir, tmp_path):
 def test_evaluate_refuses_a_folder_that_is_not_a_data_set(model_dir, tmp_path):
     with pytest.raises(FileNotFoundError, match="not a prepared data set"):
         evaluation.evaluate_model(model_dir, str(tmp_path), ["segmentation"], EvaluationConfig())
+
+
+def test_evaluate_asks_for_a_data_set_that_has_moved(model, tmp_path):
+    data = dataclasses.replace(model.config.data, data_dir=str(tmp_path / "gone"))
+    dataclasses.replace(model.config, data=data).save(tmp_path / "model")
+    with pytest.raises(FileNotFoundError, match="gone is not a prepared.*give its new --data_dir"):
+        evaluation.evaluate_model(tmp_path / "model", None, ["segmentation"], EvaluationConfig())
 
 
 @pytest.mark.slow

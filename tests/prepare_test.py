@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import oasis_tf
-from oasis_tf.data import shapes
+from oasis_tf.data import overview, shapes
 from oasis_tf.data.tfrecord import PreparedDataset
 
 SHAPES = ("--dataset=shapes", "--num_train=24", "--num_val=3", "--height=16", "--width=24")
@@ -27,8 +27,14 @@ def test_shapes_and_a_second_run(run_module, tmp_path):
     wanted = ("--system=oasis", "--output=out", "--num_shards=2", "--label_files=labels")
     done = run_module("oasis_tf.prepare", *SHAPES, *wanted)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "out: 12 classes, 24 train, 3 val images.\n"
     prepared = PreparedDataset.load(str(tmp_path / "out"))
+    *table, look, last = done.stdout.splitlines()
+    assert len(table) == 13 and table[0].split()[:2] == ["id", "class"]
+    assert look.startswith("Look at out/contact_sheet.png")
+    assert last == "out: 12 classes, 24 train, 3 val images."
+    rare = overview.rare_classes(prepared)
+    assert ("hardly occur" in done.stderr) == bool(rare) and (rare or "") in done.stderr
+    assert Image.open(tmp_path / "out/contact_sheet.png").size[0] > 4 * 128
     assert len(prepared.shard_paths("train")) == 2
     written = [np.array(Image.open(path)) for path in sorted(tmp_path.glob("labels/*.png"))]
     layouts = [shapes.layout(0, shapes.VALIDATION_INDEX + k, 16, 24) for k in range(3)]
@@ -43,7 +49,7 @@ def test_shapes_and_a_second_run(run_module, tmp_path):
     ("arguments", "message"),
     [
         (["--dataset=shapes"], "ERROR: --dataset and --output must be given"),
-        (["--dataset=folder", "--output=o"], "ERROR: --dataset=folder needs --num_classes."),
+        (["--dataset=folder", "--output=o"], "ERROR: --dataset=folder needs --num_classes, --raw"),
         (["--dataset=ade20k", "--output=o", "--source=absent"], "ERROR: --source=absent is not"),
     ],
 )
@@ -66,9 +72,15 @@ def test_help_names_every_flag(run_module):
         "label_dir",
         "val_image_dir",
         "val_label_dir",
+        "image_suffix",
+        "label_suffix",
+        "val_fraction",
         "num_classes",
         "unknown_label",
         "class_names",
+        "raw_ids",
+        "classes",
+        "label_format",
         "scene_list",
         "num_train",
         "num_val",

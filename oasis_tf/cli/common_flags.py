@@ -20,7 +20,8 @@ def define_label_format_flag(flag_values: flags.FlagValues) -> None:
         "label_format",
         "auto",
         ["auto", "ids", "colors"],
-        "Contents of label PNGs. auto: colours in RGB and RGBA files, raw ids in others.",
+        "Contents of label files. auto: what all pixels have, raw ids or colours of classes; what "
+        "could be either is refused.",
         flag_values=flag_values,
     )
 

@@ -6,6 +6,7 @@ and model ids are equal. Class counts follow the OASIS paper (ICLR 2021, section
 release; LVIS follows the supplementary section on long-tailed synthesis.
 """
 
+import collections
 import dataclasses
 import functools
 import importlib.resources
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from oasis_tf.io.problems import WrongValues
 from oasis_tf.io.text_files import read_text
 
 DATASETS = ("folder", "ade20k", "ade_outdoors", "cityscapes", "coco_stuff", "lvis", "shapes")
@@ -48,7 +50,8 @@ class LabelSpace:
         palette: N RGB colours, 0…255.
         has_unknown: whether model id 0 is the unknown label.
         raw_ids: raw value of each model id; negative for a class that files cannot hold.
-        others_are_unknown: raw values that are not listed become model id 0 instead of an error.
+        further_raw_ids: (raw value, model id) of classes that files hold under several values.
+        further_colors: (red, green, blue, model id) of classes that files show in several colours.
 
     Raises:
         ValueError: the attributes contradict each other.
@@ -59,7 +62,8 @@ class LabelSpace:
     palette: tuple[tuple[int, int, int], ...]
     has_unknown: bool
     raw_ids: tuple[int, ...]
-    others_are_unknown: bool = False
+    further_raw_ids: tuple[tuple[int, int], ...] = ()
+    further_colors: tuple[tuple[int, int, int, int], ...] = ()
 
     def __post_init__(self):
         sizes = (len(self.class_names), len(self.palette), len(self.raw_ids))
@@ -68,18 +72,23 @@ class LabelSpace:
                 "A label space needs one name, one colour and one raw id for every class. "
                 f"Received: {sizes[0]} names, {sizes[1]} colours, {sizes[2]} raw ids."
             )
-        if len(set(self.raw_ids)) != len(self.raw_ids) or max(self.raw_ids) > MAX_RAW_ID:
+        raw_ids = (*self.raw_ids, *(raw for raw, _ in self.further_raw_ids))
+        if len(set(raw_ids)) != len(raw_ids) or max(raw_ids) > MAX_RAW_ID:
             raise ValueError(
                 f"Raw ids must differ from each other and be at most {MAX_RAW_ID}. "
-                f"Received: raw_ids={self.raw_ids}."
+                f"Received: raw_ids={raw_ids}."
+            )
+        further = {further[-1] for further in (*self.further_raw_ids, *self.further_colors)}
+        if not further <= set(range(sizes[0])):
+            raise ValueError(
+                f"Further raw ids and colours must be of model ids 0…{sizes[0] - 1}. "
+                f"Received: {sorted(further)}."
             )
         if self.has_unknown and self.class_names[0] != UNKNOWN:
             raise ValueError(
                 f'Model id 0 must be named "{UNKNOWN}" where there is an unknown label. '
                 f"Received: {self.class_names[0]!r}."
             )
-        if self.others_are_unknown and not self.has_unknown:
-            raise ValueError("`others_are_unknown` needs an unknown label (`has_unknown`).")
 
     @property
     def num_classes(self) -> int:
@@ -102,7 +111,7 @@ class LabelSpace:
             Array of the same shape, of type `dtype`.
 
         Raises:
-            ValueError: values outside the classes. The error names `source` and the first ten.
+            WrongValues: values outside the classes. The error names `source` and the first ten.
         """
         raw = np.asarray(raw)
         if raw.dtype.kind not in "iu":
@@ -113,7 +122,8 @@ class LabelSpace:
         model_ids = self._model_id_table[index]
         invalid = model_ids < 0
         if invalid.any():
-            raise ValueError(self._invalid_values(np.unique(raw[invalid]), source))
+            values = np.unique(raw[invalid])
+            raise WrongValues(self._invalid_values(values, source), map(str, values))
         return model_ids.astype(self.dtype)
 
     def to_raw_ids(self, label_map: np.ndarray) -> np.ndarray:
@@ -137,30 +147,72 @@ class LabelSpace:
         """
         return np.asarray(self.palette, np.uint8)[self._checked(label_map)]
 
+    def known_colors(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns all colours that stand for a class, uint8 [M, 3], and their model ids [M].
+
+        The palette comes first, in model-id order.
+        """
+        further = np.array(self.further_colors, np.int64).reshape(-1, 4)
+        colors = np.concatenate([np.array(self.palette, np.int64), further[:, :3]])
+        ids = np.concatenate([np.arange(self.num_classes), further[:, 3]])
+        return colors.astype(np.uint8), ids
+
     def classes(self) -> list[dict]:
-        """Returns one dict per class, in model-id order: `id`, `name`, `color` and `raw_id`."""
+        """Returns one dict per class, in model-id order: `id`, `name`, `color` and `raw_id`.
+
+        Classes that files hold under several values or colours also have lists of the others,
+        `further_raw_ids` and `further_colors`.
+        """
         rows = zip(self.class_names, self.palette, self.raw_ids, strict=True)
-        return [
+        classes = [
             {"id": i, "name": name, "color": list(color), "raw_id": raw_id}
             for i, (name, color, raw_id) in enumerate(rows)
         ]
+        for raw_id, i in self.further_raw_ids:
+            classes[i].setdefault("further_raw_ids", []).append(raw_id)
+        for *color, i in self.further_colors:
+            classes[i].setdefault("further_colors", []).append(color)
+        return classes
+
+    @classmethod
+    def from_classes(cls, dataset: str, has_unknown: bool, classes: list[dict]) -> "LabelSpace":
+        """Creates a label space from what `classes` returned.
+
+        Raises:
+            ValueError, KeyError, TypeError: the classes lack something or contradict each other.
+        """
+        return cls(
+            dataset,
+            tuple(one["name"] for one in classes),
+            tuple(tuple(one["color"]) for one in classes),
+            has_unknown,
+            tuple(one["raw_id"] for one in classes),
+            tuple(
+                (raw, i) for i, one in enumerate(classes) for raw in one.get("further_raw_ids", ())
+            ),
+            tuple((*c, i) for i, one in enumerate(classes) for c in one.get("further_colors", ())),
+        )
 
     def to_json(self) -> dict:
         """Returns plain lists and values for `json.dump`; `from_json` is the inverse."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        return {k: v for k, v in values.items() if v or not k.startswith("further_")}
 
     @classmethod
     def from_json(cls, values: dict) -> "LabelSpace":
         """Creates a label space from what `to_json` returned (tuples may have become lists).
 
+        `others_are_unknown`, which label spaces of Cityscapes once had, is ignored.
+
         Raises:
             ValueError: fields are missing or unknown.
         """
-        values = dict(values)
+        values = {k: v for k, v in values.items() if k != "others_are_unknown"}
         try:
             values["class_names"] = tuple(values["class_names"])
             values["raw_ids"] = tuple(values["raw_ids"])
-            values["palette"] = tuple(tuple(color) for color in values["palette"])
+            for name in ("palette", "further_raw_ids", "further_colors"):
+                values[name] = tuple(map(tuple, values.get(name, ())))
             return cls(**values)
         except (KeyError, TypeError) as error:
             raise ValueError(
@@ -170,10 +222,12 @@ class LabelSpace:
 
     @functools.cached_property
     def _model_id_table(self) -> np.ndarray:
-        table = np.full(MAX_RAW_ID + 2, 0 if self.others_are_unknown else -1, np.int32)
+        table = np.full(MAX_RAW_ID + 2, -1, np.int32)
         for model_id, raw_id in enumerate(self.raw_ids):
             if raw_id >= 0:
                 table[raw_id] = model_id
+        for raw_id, model_id in self.further_raw_ids:
+            table[raw_id] = model_id
         return table
 
     def _checked(self, label_map) -> np.ndarray:
@@ -190,10 +244,18 @@ class LabelSpace:
     def _invalid_values(self, values: np.ndarray, source: str) -> str:
         shown = ", ".join(str(value) for value in values[:10])
         more = f" and {len(values) - 10} more" if len(values) > 10 else ""
+        allowed = _ranges((*self.raw_ids, *(raw for raw, _ in self.further_raw_ids)))
+        remedy = "Correct the label map"
+        if self.dataset == "folder":
+            remedy += (
+                ", or give the classes that it holds (prepare: --num_classes and --unknown_label, "
+                "--raw_ids or --classes)"
+            )
+        elif self.dataset == "cityscapes":
+            remedy += "; of the files of Cityscapes, *_labelIds.png hold the class ids"
         return (
             f"{source}: label values {shown}{more} are outside the classes; allowed are "
-            f"{_ranges(self.raw_ids)}. Correct the label map, or give the classes that it holds "
-            "(--num_classes, --unknown_label)."
+            f"{allowed}. {remedy}."
         )
 
 
@@ -212,7 +274,7 @@ def published_label_space(dataset: str) -> LabelSpace:
         return LabelSpace(dataset, names, palette, True, tuple(range(151)))
     if dataset == "cityscapes":
         names, palette = _shipped_classes("cityscapes")
-        return LabelSpace(dataset, names, palette, True, (*range(34), -1), True)
+        return LabelSpace(dataset, names, palette, True, (*range(34), -1))
     if dataset == "coco_stuff":
         names, _ = _shipped_classes("coco_stuff")
         return LabelSpace(dataset, names, generate_palette(183), True, (255, *range(182)))
@@ -235,7 +297,7 @@ def lvis_label_space(category_names: Sequence[str]) -> LabelSpace:
 def folder_label_space(
     num_classes: int, unknown_label: int | None = None, class_names: Sequence[str] | None = None
 ) -> LabelSpace:
-    """Returns the label space of a folder of label PNGs.
+    """Returns the label space of a folder of label files whose class ids are numbered.
 
     Args:
         num_classes: N, the unknown class included.
@@ -253,25 +315,66 @@ def folder_label_space(
             f"`num_classes` must lie in {least}…{MAX_RAW_ID + 1}, the unknown class included. "
             f"Received: num_classes={num_classes}."
         )
-    if unknown_label is not None and not 0 <= unknown_label <= MAX_RAW_ID:
-        raise ValueError(
-            f"`unknown_label` must be a raw value, 0…{MAX_RAW_ID}. "
-            f"Received: unknown_label={unknown_label}."
-        )
+    _check_unknown_label(unknown_label)
     raw_ids = _folder_raw_ids(num_classes, unknown_label)
-    names = _folder_class_names(raw_ids, unknown_label, class_names)
-    return LabelSpace(
-        "folder", names, generate_palette(num_classes), unknown_label is not None, raw_ids
-    )
+    return _folder(raw_ids, unknown_label, class_names, sorted(raw_ids))
+
+
+def listed_label_space(
+    raw_ids: Sequence[int],
+    unknown_label: int | None = None,
+    class_names: Sequence[str] | None = None,
+) -> LabelSpace:
+    """Returns the label space of a folder of label files with these class ids.
+
+    Args:
+        raw_ids: raw value of every class, in the order of the model's classes. The unknown label
+            may be left out.
+        unknown_label: raw value of the unknown label, or None. It becomes model id 0.
+        class_names: a name for each of `raw_ids`, or for each but the unknown label.
+
+    Raises:
+        ValueError: values out of range or given twice, or too few or too many names.
+    """
+    listed = list(raw_ids)
+    counts = collections.Counter(listed)
+    wrong = [raw for raw, count in counts.items() if not 0 <= raw <= MAX_RAW_ID or count > 1]
+    if wrong or not set(listed) - {unknown_label}:
+        named = f"wrong are {', '.join(map(str, wrong))}" if wrong else "no class"
+        raise ValueError(
+            f"Raw ids must be values 0…{MAX_RAW_ID} that differ, one for each class. "
+            f"Received: {', '.join(map(str, listed)) or 'none'}; {named}."
+        )
+    _check_unknown_label(unknown_label)
+    if unknown_label is None:
+        return _folder(tuple(listed), None, class_names, listed)
+    ordered = (unknown_label, *(raw for raw in listed if raw != unknown_label))
+    names_of = listed if unknown_label in listed else ordered
+    return _folder(ordered, unknown_label, class_names, names_of)
+
+
+def parse_raw_ids(text: str) -> list[int]:
+    """Parses a value of --raw_ids: integers separated by commas.
+
+    Raises:
+        ValueError: something else stands between the commas.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdecimal() for part in parts):
+        raise ValueError(
+            "--raw_ids must list the values of the classes in label files, separated by commas, "
+            f"such as 0,7,255. Received: --raw_ids={text}."
+        )
+    return [int(part) for part in parts]
 
 
 def read_class_names(path: str) -> list[str]:
     """Reads one class name per line (empty lines are skipped).
 
     Raises:
-        ValueError: the file has no name, or one name twice.
+        ValueError: the file is not UTF-8, has no name, or one name twice.
     """
-    names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    names = [line.strip() for line in read_text(path).split("\n") if line.strip()]
     twice = sorted({name for name in names if names.count(name) > 1})
     if not names or twice:
         problem = f"names {', '.join(twice[:10])} more than once" if twice else "holds no name"
@@ -330,20 +433,34 @@ def _folder_raw_ids(num_classes: int, unknown_label: int | None) -> tuple[int, .
     return (unknown_label, *(raw for raw in range(last) if raw != unknown_label))
 
 
-def _folder_class_names(raw_ids, unknown_label, class_names) -> tuple[str, ...]:
+def _folder(raw_ids, unknown_label, class_names, names_of) -> LabelSpace:
+    """The label space of classes in model-id order; names are those of the raw ids `names_of`."""
     known = raw_ids if unknown_label is None else raw_ids[1:]
     if class_names is None:
-        class_names = [f"class_{raw}" for raw in known]
-    elif len(class_names) == len(raw_ids):
-        by_raw_id = dict(zip(sorted(raw_ids), class_names, strict=True))
-        class_names = [by_raw_id[raw] for raw in known]
-    elif len(class_names) != len(known):
+        names = {raw: f"class_{raw}" for raw in known}
+    elif len(class_names) == len(names_of):
+        names = dict(zip(names_of, class_names, strict=True))
+    elif len(class_names) == len(known):
+        in_order = [raw for raw in names_of if raw != unknown_label]
+        names = dict(zip(in_order, class_names, strict=True))
+    else:
         counts = sorted({len(known), len(raw_ids)})
         raise ValueError(
             f"{' or '.join(map(str, counts))} class names are needed (in raw-id order, with or "
             f"without the unknown label). Received: {len(class_names)}."
         )
-    return tuple(class_names) if unknown_label is None else (UNKNOWN, *class_names)
+    names[unknown_label] = UNKNOWN
+    palette = generate_palette(len(raw_ids))
+    in_order = tuple(names[raw] for raw in raw_ids)
+    return LabelSpace("folder", in_order, palette, unknown_label is not None, raw_ids)
+
+
+def _check_unknown_label(unknown_label: int | None) -> None:
+    if unknown_label is not None and not 0 <= unknown_label <= MAX_RAW_ID:
+        raise ValueError(
+            f"`unknown_label` must be a raw value, 0…{MAX_RAW_ID}. "
+            f"Received: unknown_label={unknown_label}."
+        )
 
 
 def _ranges(values: Sequence[int]) -> str:

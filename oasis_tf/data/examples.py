@@ -6,20 +6,20 @@ process starts in a fraction of a second.
 
 import dataclasses
 import os
-import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
-from PIL import Image
 
 from oasis_tf.data import shapes
 from oasis_tf.data.datasets import LabelSpace
+from oasis_tf.io import images, label_pictures, png_checksums
 from oasis_tf.io.images import encode_png
-from oasis_tf.io.label_files import ONE_CHANNEL_MODES, read_label_file
+from oasis_tf.io.label_files import read_label_map
 
-# Files of these formats are stored byte for byte; others are stored as PNG.
+# Files of these formats are stored byte for byte, unless they lie turned; others as PNG.
 _STORED_FORMATS = {"JPEG": "jpeg", "PNG": "png"}
+_RULES = "upright"  # how files are read, in `identity`: others must not be taken from old shards
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Source(Protocol):
 
     key: str
 
-    def check(self) -> str | None:
-        """Returns what is wrong with the file headers, or None. Reads nothing else."""
+    def check(self, label_space: LabelSpace) -> list[ValueError]:
+        """Reads and decodes the files. Returns all that is wrong with them."""
 
     def encode(self, label_space: LabelSpace) -> EncodedExample:
         """Reads and encodes the example. A ValueError names the file at fault."""
@@ -55,30 +55,43 @@ class Source(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class FilePair:
-    """An image file and a label PNG of raw ids."""
+    """An image file and a label file.
+
+    Attributes:
+        label_format: see `label_files.read_label_map`.
+    """
 
     key: str
     image_path: str
     label_path: str
+    label_format: str = "ids"
 
-    def check(self) -> str | None:
-        try:
-            image_size, label_size = _image_size(self.image_path), _label_size(self.label_path)
-        except ValueError as error:
-            return str(error)
-        return _size_mismatch(self.image_path, image_size, self.label_path, label_size)
+    def check(self, label_space: LabelSpace) -> list[ValueError]:
+        image, problems = _tried(read_image, self.image_path)
+        label_map, found = _tried(self._label_map, label_space)
+        if label_map is None:  # without classes, it may yet have a size
+            picture, _ = _tried(label_pictures.read, self.label_path)
+            label_map = picture and picture.pixels
+        problems += found
+        if image and label_map is not None:
+            problems += _tried(self._check_sizes, image[2], label_map)[1]
+        return problems
 
     def encode(self, label_space: LabelSpace) -> EncodedExample:
         image, image_format, image_size = read_image(self.image_path)
-        raw = read_label_file(self.label_path)
-        mismatch = _size_mismatch(self.image_path, image_size, self.label_path, raw.shape[::-1])
-        if mismatch:
-            raise ValueError(mismatch)
-        label_map = label_space.to_model_ids(raw, self.label_path)
+        label_map = self._label_map(label_space)
+        self._check_sizes(image_size, label_map)
         return _encoded(self.key, image, image_format, label_map, label_space)
 
+    def _label_map(self, label_space: LabelSpace) -> np.ndarray:
+        return read_label_map(self.label_path, label_space, self.label_format)
+
+    def _check_sizes(self, image_size: tuple[int, int], label_map: np.ndarray) -> None:
+        _check_sizes(self.image_path, image_size, self.label_path, label_map.shape[1::-1])
+
     def identity(self) -> str:
-        return "|".join([self.key, *map(_file_identity, (self.image_path, self.label_path))])
+        files = map(_file_identity, (self.image_path, self.label_path))
+        return "|".join([_RULES, self.key, *files, self.label_format])
 
     def num_bytes(self) -> int:
         return os.path.getsize(self.image_path)
@@ -99,28 +112,32 @@ class AnnotatedImage:
     size: tuple[int, int]
     instances: tuple[tuple[float, int, int, object], ...]
 
-    def check(self) -> str | None:
-        try:
-            image_size = _image_size(self.image_path)
-        except ValueError as error:
-            return str(error)
-        return _size_mismatch(self.image_path, image_size, "its annotation", self.size[::-1])
+    def check(self, label_space: LabelSpace) -> list[ValueError]:
+        return _tried(self._read)[1]
 
     def encode(self, label_space: LabelSpace) -> EncodedExample:
-        image, image_format, image_size = read_image(self.image_path)
-        mismatch = _size_mismatch(self.image_path, image_size, "its annotation", self.size[::-1])
-        if mismatch:
-            raise ValueError(mismatch)
-        raw = np.zeros(self.size, np.uint16)
-        # Larger instances first, so that they do not cover smaller ones.
-        for _, _, class_id, segmentation in sorted(self.instances, key=lambda x: (-x[0], x[1])):
-            raw[instance_mask(segmentation, *self.size)] = class_id
+        image, image_format, raw = self._read()
         label_map = label_space.to_model_ids(raw, f"annotations of {self.image_path}")
         return _encoded(self.key, image, image_format, label_map, label_space)
 
+    def _read(self) -> tuple[bytes, str, np.ndarray]:
+        image, image_format, image_size = read_image(self.image_path)
+        _check_sizes(self.image_path, image_size, "its annotation", self.size[::-1])
+        raw = np.zeros(self.size, np.uint16)
+        # Larger instances first, so that they do not cover smaller ones.
+        for _, index, class_id, segmentation in sorted(self.instances, key=lambda x: (-x[0], x[1])):
+            try:
+                raw[instance_mask(segmentation, *self.size)] = class_id
+            except Exception as error:  # pycocotools raises whatever it runs into
+                raise ValueError(
+                    f"Annotation {index} of {self.image_path} has no segmentation in COCO style "
+                    f"that fits into the image ({error!r}). Correct it."
+                ) from error
+        return image, image_format, raw
+
     def identity(self) -> str:
         instances = sorted(instance[:3] for instance in self.instances)
-        return "|".join([self.key, _file_identity(self.image_path), repr(instances)])
+        return "|".join([_RULES, self.key, _file_identity(self.image_path), repr(instances)])
 
     def num_bytes(self) -> int:
         return os.path.getsize(self.image_path)
@@ -136,8 +153,8 @@ class ShapesScene:
     height: int
     width: int
 
-    def check(self) -> str | None:
-        return None
+    def check(self, label_space: LabelSpace) -> list[ValueError]:
+        return []
 
     def encode(self, label_space: LabelSpace) -> EncodedExample:
         image, raw = shapes.scene(self.seed, self.index, self.height, self.width)
@@ -155,22 +172,32 @@ def read_image(path: str) -> tuple[bytes, str, tuple[int, int]]:
     """Reads an image and decodes it fully, so that a damaged one is found here.
 
     Returns:
-        (file contents, "jpeg" or "png", (width, height)). Other formats are converted to PNG.
+        (file contents, "jpeg" or "png", (width, height)). Images of other formats, and those that
+        their EXIF data turn, are converted to PNG.
 
     Raises:
-        ValueError: the file cannot be read or decoded.
+        ValueError: the file cannot be read or decoded, or breaks a rule of `images.photograph`.
     """
-    with _opened(path) as image:
-        try:
-            image.load()
-        except (OSError, SyntaxError, ValueError, struct.error) as error:
-            raise ValueError(
-                f"{path} is damaged ({error}). Replace it or remove the pair."
-            ) from error
-        if image.format not in _STORED_FORMATS:
-            return encode_png(np.asarray(image.convert("RGB"))), "png", image.size
-        with open(path, "rb") as file:
-            return file.read(), _STORED_FORMATS[image.format], image.size
+    with open(path, "rb") as file:
+        contents = file.read()
+    try:
+        picture = images.decoded(contents, path)
+        pixels = images.photograph(picture, path)
+        if picture.format == "PNG":
+            _check_png(contents, path)
+    except ValueError as error:
+        raise ValueError(f"{error} Replace it or remove the pair.") from error
+    size = pixels.shape[1::-1]
+    if picture.format not in _STORED_FORMATS or images.is_turned(picture):
+        return encode_png(pixels), "png", size
+    return contents, _STORED_FORMATS[picture.format], size
+
+
+def _check_png(contents: bytes, path: str) -> None:
+    try:
+        png_checksums.check(contents)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}.") from error
 
 
 def instance_mask(segmentation, height: int, width: int) -> np.ndarray:
@@ -210,43 +237,25 @@ def _encoded(
     return EncodedExample(key, image, image_format, encode_png(label_map), height, width, pixels)
 
 
-def _opened(path: str) -> Image.Image:
+def _tried(read: Callable, *arguments) -> tuple[object, list[ValueError]]:
+    """Returns what a function returns and no error, or None and its error."""
     try:
-        return Image.open(path)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"{path} is not a readable image ({error}). Replace it or remove the pair."
-        ) from error
+        return read(*arguments), []
+    except ValueError as error:
+        return None, [error]
+    except OSError as error:
+        return None, [ValueError(str(error))]
 
 
-def _image_size(path: str) -> tuple[int, int]:
-    with _opened(path) as image:
-        return image.size
-
-
-def _label_size(path: str) -> tuple[int, int]:
-    with _opened(path) as image:
-        _check_label_mode(path, image)
-        return image.size
-
-
-def _check_label_mode(path: str, image: Image.Image) -> None:
-    if image.mode not in ONE_CHANNEL_MODES:
-        raise ValueError(
-            f"{path} holds colours (mode {image.mode}), not class ids. Convert it to a "
-            "single-channel PNG whose pixel values are class ids."
-        )
-
-
-def _size_mismatch(
+def _check_sizes(
     image_path: str, image_size: Sequence[int], label_name: str, label_size: Sequence[int]
-) -> str | None:
-    if tuple(image_size) == tuple(label_size):
-        return None
-    return (
-        f"{image_path} is {image_size[0]}×{image_size[1]} but {label_name} is "
-        f"{label_size[0]}×{label_size[1]} (width×height); sizes must be equal."
-    )
+) -> None:
+    if tuple(image_size) != tuple(label_size):
+        raise ValueError(
+            f"{image_path} is {image_size[0]}×{image_size[1]} but {label_name} is "
+            f"{label_size[0]}×{label_size[1]} (width×height, turned as EXIF data say); sizes must "
+            "be equal."
+        )
 
 
 def _file_identity(path: str) -> str:

@@ -4,34 +4,33 @@ Only directory listings and annotation files are read. Errors count all missing 
 first ten.
 """
 
+import contextlib
+import dataclasses
+import hashlib
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from oasis_tf.data import shapes
+from oasis_tf.data.class_files import CLASS_OPTIONS, folder_classes
 from oasis_tf.data.datasets import (
     DATASETS,
     LabelSpace,
-    folder_label_space,
     lvis_label_space,
     published_label_space,
-    read_class_names,
 )
 from oasis_tf.data.examples import (
     AnnotatedImage,
-    FilePair,
     ShapesScene,
     Source,
     pycocotools_mask,
 )
+from oasis_tf.data.pairing import pair_folders
+from oasis_tf.io.problems import Problems, counted
 from oasis_tf.io.text_files import read_text
 
 Splits = dict[str, list[Source]]
-
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-_LABEL_SUFFIXES = (".png",)
-
 
 # Options of each data set besides `source`.
 OPTIONS = {
@@ -40,9 +39,11 @@ OPTIONS = {
         "label_dir",
         "val_image_dir",
         "val_label_dir",
-        "num_classes",
-        "unknown_label",
-        "class_names",
+        "image_suffix",
+        "label_suffix",
+        "val_fraction",
+        "seed",
+        *CLASS_OPTIONS,
     ),
     "ade_outdoors": ("scene_list",),
     "shapes": ("num_train", "num_val", "height", "width", "seed"),
@@ -55,7 +56,7 @@ def find_examples(dataset: str, source: str | None, **options) -> tuple[Splits, 
     Args:
         dataset: name in `DATASETS`.
         source: its folder; None for "shapes", which has none.
-        **options: of that data set, see `OPTIONS`; `class_names` is a file.
+        **options: of that data set, see `OPTIONS`; `class_names` and `classes` are files.
 
     Returns:
         (examples of each split, label space).
@@ -67,13 +68,13 @@ def find_examples(dataset: str, source: str | None, **options) -> tuple[Splits, 
     """
     _check_options(dataset, source, options)
     if dataset == "folder":
-        names = options.pop("class_names", None)
-        label_space = folder_label_space(
-            options.pop("num_classes"),
-            options.pop("unknown_label", None),
-            read_class_names(names) if names else None,
-        )
-        return folder(source, **options), label_space
+        given = {name: options.pop(name) for name in CLASS_OPTIONS if name in options}
+        label_space, label_format = folder_classes(**given)
+        splits = {
+            split: [dataclasses.replace(pair, label_format=label_format) for pair in pairs]
+            for split, pairs in folder(source, **options).items()
+        }
+        return splits, label_space
     if dataset == "lvis":
         return lvis(source)
     if dataset == "shapes":
@@ -87,33 +88,31 @@ def find_examples(dataset: str, source: str | None, **options) -> tuple[Splits, 
     return layout(source, **options), published_label_space(dataset)
 
 
-def pair_folders(image_dir: str, label_dir: str) -> list[Source]:
-    """Pairs images and label PNGs of the same stem. Folders are searched recursively.
-
-    Raises:
-        ValueError: a folder is missing or empty, files are unpaired, or stems are ambiguous.
-    """
-    images = _files_by_key(image_dir, _IMAGE_SUFFIXES, "images")
-    labels = _files_by_key(label_dir, _LABEL_SUFFIXES, "label PNGs")
-    return _paired(images, labels, image_dir, label_dir)
-
-
 def folder(
     source: str | None,
     image_dir: str | None = None,
     label_dir: str | None = None,
     val_image_dir: str | None = None,
     val_label_dir: str | None = None,
+    image_suffix: str | None = None,
+    label_suffix: str | None = None,
+    val_fraction: float | None = None,
+    seed: int | None = None,
 ) -> Splits:
-    """Finds examples in folders of images and label PNGs. The validation split is optional.
+    """Finds examples in folders of images and label files. The validation split is optional.
 
     Args:
         source: holds train/images and train/labels; for validation also val/images and val/labels.
         image_dir, label_dir, val_image_dir, val_label_dir: replace these folders; relative to
             `source` if that is given too.
+        image_suffix, label_suffix: ends of the file names, see `pair_folders`.
+        val_fraction: share of the training examples that becomes the validation split; see
+            `split_off`.
+        seed: of `val_fraction`; None is 0.
 
     Raises:
-        ValueError: a folder is given without the other of its pair; or see `pair_folders`.
+        ValueError: a folder is given without the other of its pair; there is a validation split
+            beside `val_fraction`; or see `pair_folders`, for all folders together.
     """
     given = {"train": (image_dir, label_dir), "val": (val_image_dir, val_label_dir)}
     if not any(image_dir or label_dir for image_dir, label_dir in given.values()):
@@ -125,27 +124,79 @@ def folder(
         given = {split: (f"{split}/images", f"{split}/labels") for split in given}
         if not os.path.isdir(os.path.join(source, "val")):
             given["val"] = (None, None)
-    splits = {}
     for split, folders in given.items():
-        if all(folders):
-            splits[split] = pair_folders(*(os.path.join(source or "", name) for name in folders))
-        elif any(folders) or split == "train":
+        if not all(folders) and (any(folders) or split == "train"):
             prefix = "val_" if split == "val" else ""
             raise ValueError(
                 f"--{prefix}image_dir and --{prefix}label_dir must be given together. "
                 f"Received: {folders[0] or 'nothing'} and {folders[1] or 'nothing'}."
             )
+    given = {
+        split: tuple(os.path.join(source or "", name) for name in folders)
+        for split, folders in given.items()
+        if all(folders)
+    }
+    splits = _paired_splits(given, image_suffix, label_suffix)
+    if val_fraction is not None:
+        if "val" in splits:
+            raise ValueError(
+                "--val_fraction makes a validation split of training examples, and there are "
+                "validation folders. Leave it out, or give --image_dir and --label_dir alone."
+            )
+        return split_off(splits["train"], val_fraction, seed or 0)
+    if seed is not None:
+        raise ValueError("--dataset=folder takes --seed only with --val_fraction.")
+    return splits
+
+
+def split_off(sources: list[Source], fraction: float, seed: int = 0) -> Splits:
+    """Divides examples into a training and a validation split.
+
+    An example's place depends on its key and the seed alone: it stays when other files come or go,
+    and on every machine. So about `fraction` of the examples are for validation; at least one is,
+    and one is for training.
+
+    Raises:
+        ValueError: `fraction` is not between 0 and 1, `seed` is negative, or there is one example.
+    """
+    if not 0 < fraction < 1 or seed < 0 or len(sources) < 2:
+        raise ValueError(
+            "--val_fraction must lie between 0 and 1, --seed be at least 0, and there must be two "
+            f"examples. Received: --val_fraction={fraction}, --seed={seed} and {len(sources)} "
+            "examples."
+        )
+    places = {s.key: hashlib.sha256(f"{seed}:{s.key}".encode()).digest() for s in sources}
+    order = sorted(sources, key=lambda source: places[source.key])
+    bound = int(fraction * 2**64).to_bytes(8)
+    count = sum(places[source.key][:8] < bound for source in sources)
+    count = min(max(count, 1), len(sources) - 1)
+    return {
+        "train": sorted(order[count:], key=lambda source: source.key),
+        "val": sorted(order[:count], key=lambda source: source.key),
+    }
+
+
+def _paired_splits(folders: Mapping[str, tuple[str, str]], *suffixes: str | None) -> Splits:
+    """Pairs the files of each split's image and label folder; one error tells all problems."""
+    splits, problems = {}, Problems()
+    for split, (image_dir, label_dir) in folders.items():
+        with problems.noted():
+            splits[split] = pair_folders(image_dir, label_dir, *suffixes)
+    problems.raise_if_any("Files of both splits cannot be paired")
     return splits
 
 
 def ade20k(source: str) -> Splits:
     """ADE20K (`ADEChallengeData2016`). Raises ValueError as `pair_folders` does."""
-    return {
-        split: pair_folders(
-            os.path.join(source, "images", folder), os.path.join(source, "annotations", folder)
-        )
-        for split, folder in (("train", "training"), ("val", "validation"))
-    }
+    return _paired_splits(
+        {
+            split: (
+                os.path.join(source, "images", folder),
+                os.path.join(source, "annotations", folder),
+            )
+            for split, folder in (("train", "training"), ("val", "validation"))
+        }
+    )
 
 
 def ade_outdoors(source: str, scene_list: str) -> Splits:
@@ -163,7 +214,7 @@ def ade_outdoors(source: str, scene_list: str) -> Splits:
     if strange or not scenes:
         problem = "no scene"
         if strange:
-            problem = f"scenes that {categories_path} does not have: {_counted(strange)}"
+            problem = f"scenes that {categories_path} does not have: {counted(strange)}"
         raise ValueError(f"{scene_list} names {problem}. Write one scene per line.")
     splits = {
         split: [pair for pair in pairs if scene_of.get(pair.key) in scenes]
@@ -177,46 +228,49 @@ def ade_outdoors(source: str, scene_list: str) -> Splits:
 
 def cityscapes(source: str) -> Splits:
     """Cityscapes with fine annotations. Raises ValueError as `pair_folders` does."""
-    splits = {}
-    for split in ("train", "val"):
-        image_dir = os.path.join(source, "leftImg8bit", split)
-        label_dir = os.path.join(source, "gtFine", split)
-        images = _files_by_key(image_dir, ("_leftImg8bit.png",), "*_leftImg8bit.png")
-        labels = _files_by_key(label_dir, ("_gtFine_labelIds.png",), "*_gtFine_labelIds.png")
-        splits[split] = _paired(images, labels, image_dir, label_dir)
-    return splits
+    folders = {
+        split: (os.path.join(source, "leftImg8bit", split), os.path.join(source, "gtFine", split))
+        for split in ("train", "val")
+    }
+    return _paired_splits(folders, "_leftImg8bit.png", "_gtFine_labelIds.png")
 
 
 def coco_stuff(source: str) -> Splits:
     """COCO-Stuff. Raises ValueError as `pair_folders` does."""
-    return {
-        split: pair_folders(
-            os.path.join(source, f"{split}_img"), os.path.join(source, f"{split}_label")
-        )
-        for split in ("train", "val")
-    }
+    return _paired_splits(
+        {
+            split: (os.path.join(source, f"{split}_img"), os.path.join(source, f"{split}_label"))
+            for split in ("train", "val")
+        }
+    )
 
 
 def lvis(source: str) -> tuple[Splits, LabelSpace]:
     """LVIS: COCO images and `lvis_v1_{train,val}.json` (or `annotations/lvis_v1_…`) in `source`.
 
     `coco_url` gives the path of an image, such as `train2017/000000000009.jpg`, in `source` or in
-    its folder `images`. Validation images come from both COCO folders.
+    its folder `images`. Validation images come from both COCO folders. A path with other parts
+    than plain names is refused, since it could leave `source`. Links in `source` are followed,
+    wherever they lead.
 
     Raises:
-        ValueError: the annotation files have different categories, or images are missing.
+        ValueError: an annotation file is damaged, both have different categories, or images are
+            missing.
         FileNotFoundError: an annotation file is missing.
     """
     pycocotools_mask()  # if it is missing, fail before minutes of reading
-    splits, names = {}, None
+    splits, names, problems = {}, None, Problems()
     for split in ("train", "val"):
         path = _lvis_annotations(source, f"lvis_v1_{split}.json")
-        values = json.loads(read_text(path))
-        split_names = _category_names(values["categories"], path)
+        with _named(path):
+            values = json.loads(read_text(path))
+            split_names = _category_names(values["categories"], path)
         if names not in (None, split_names):
             raise ValueError(f"{path} has other categories than the training annotations.")
         names = split_names
-        splits[split] = _annotated_images(source, path, values, len(names))
+        with _named(path), problems.noted():
+            splits[split] = _annotated_images(source, path, values, len(names))
+    problems.raise_if_any("Images of both splits are wrong")
     return splits, lvis_label_space(names)
 
 
@@ -257,67 +311,26 @@ def _check_options(dataset: str, source: str | None, options: Mapping[str, objec
             f"--dataset={dataset} takes {takes}. Received: "
             f"{', '.join(f'--{name}' for name in strange)}."
         )
-    required = {"folder": "num_classes", "ade_outdoors": "scene_list"}.get(dataset)
-    if required and options.get(required) is None:
-        raise ValueError(f"--dataset={dataset} needs --{required}.")
+    if dataset == "ade_outdoors" and options.get("scene_list") is None:
+        raise ValueError(f"--dataset={dataset} needs --scene_list.")
     if dataset not in ("folder", "shapes") and not source:
         raise ValueError(f"--dataset={dataset} needs --source, the folder it was unpacked to.")
     if source and not os.path.isdir(source):
         raise ValueError(f"--source={source} is not a folder.")
 
 
-# === Pairing ===
-
-
-def _files_by_key(directory: str, suffixes: tuple[str, ...], kind: str) -> dict[str, str]:
-    """Returns the files in a folder and its subfolders, by relative path without suffix."""
-    if not os.path.isdir(directory):
-        raise ValueError(f"{directory} is not a folder; {kind} are expected there.")
-    found = defaultdict(list)
-    for folder, _, names in os.walk(directory, followlinks=True):
-        for name in names:
-            suffix = next((s for s in suffixes if name.lower().endswith(s.lower())), None)
-            if suffix and not name.startswith("."):
-                path = os.path.join(folder, name)
-                key = os.path.relpath(path, directory)[: -len(suffix)]
-                found[key.replace(os.sep, "/")].append(path)
-    if not found:
-        raise ValueError(f"{directory} holds no {kind} ({', '.join(suffixes)}).")
-    ambiguous = [paths for _, paths in sorted(found.items()) if len(paths) > 1]
-    if ambiguous:
-        named = _counted([" and ".join(sorted(paths)) for paths in ambiguous])
-        raise ValueError(f"Names must be unique without their suffix; they are not for {named}.")
-    return {key: paths[0] for key, paths in found.items()}
-
-
-def _paired(
-    images: Mapping[str, str], labels: Mapping[str, str], image_dir: str, label_dir: str
-) -> list[Source]:
-    problems = []
-    without_label = sorted(set(images) - set(labels))
-    without_image = sorted(set(labels) - set(images))
-    if without_label:
-        files = _counted([images[key] for key in without_label])
-        problems.append(f"no label map in {label_dir} for {files}")
-    if without_image:
-        files = _counted([labels[key] for key in without_image])
-        problems.append(f"no image in {image_dir} for {files}")
-    if problems:
-        raise ValueError(
-            f"Unpaired files: {'; '.join(problems)}. Every image needs a label PNG of the same "
-            "name; add or remove these files."
-        )
-    return [FilePair(key, images[key], labels[key]) for key in sorted(images)]
-
-
-def _counted(items: Iterable[str]) -> str:
-    """Returns "3 of them (a, b, c)", with ten items at most."""
-    items = list(items)
-    more = f" and {len(items) - 10} more" if len(items) > 10 else ""
-    return f"{len(items)} of them ({', '.join(items[:10])}{more})"
-
-
 # === LVIS ===
+
+
+@contextlib.contextmanager
+def _named(path: str):
+    """Names an annotation file that is not what it should be."""
+    try:
+        yield
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} is not a file of LVIS annotations, or damaged ({error!r}). Download it again."
+        ) from error
 
 
 def _lvis_annotations(source: str, name: str) -> str:
@@ -351,9 +364,13 @@ def _annotated_images(source: str, path: str, values: dict, num_categories: int)
                 annotation["segmentation"],
             )
         )
-    found, missing = [], []
+    found, missing, strange = [], [], []
     for image in sorted(values["images"], key=lambda image: image["coco_url"]):
-        key = "/".join(image["coco_url"].split("/")[-2:])
+        parts = image["coco_url"].split("/")[-2:]
+        if not all(map(_is_plain, parts)):
+            strange.append(repr(image["coco_url"]))
+            continue
+        key = "/".join(parts)
         folders = (source, os.path.join(source, "images"))
         paths = [os.path.join(folder, *key.split("/")) for folder in folders]
         image_path = next(filter(os.path.isfile, paths), None)
@@ -363,11 +380,22 @@ def _annotated_images(source: str, path: str, values: dict, num_categories: int)
         size = (image["height"], image["width"])
         key = key.rsplit(".", 1)[0]
         found.append(AnnotatedImage(key, image_path, size, tuple(instances[image["id"]])))
+    if strange:
+        raise ValueError(
+            f"{path} names images with other parts than plain names of a folder and a file, which "
+            f"could lie outside of {source}: coco_url of {counted(strange)}. Take the file from "
+            "lvisdataset.org, or correct these."
+        )
     if missing:
         raise ValueError(
-            f"Images that {path} annotates are missing: {_counted(missing)}. Put COCO's folders "
+            f"Images that {path} annotates are missing: {counted(missing)}. Put COCO's folders "
             f"train2017 and val2017 into {source}."
         )
     if not found:
         raise ValueError(f"{path} annotates no image.")
     return found
+
+
+def _is_plain(part: str) -> bool:
+    """Whether a part of a path is the name of a file or folder, on every system."""
+    return part not in ("", ".", "..") and part.isprintable() and not set(part) & set("\\:")

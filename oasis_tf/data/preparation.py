@@ -9,11 +9,14 @@ megabytes. The number of examples in progress bounds the memory.
 after an interruption (even SIGKILL or a full disk) the folder is not a data set. The same command
 then keeps every shard whose file is intact and whose sources are unchanged, writes the others, and
 removes half-written files. The result has the same bytes as an uninterrupted run.
+
+`contact_sheet.png` shows some of the records, as training will read them (see `overview`).
 """
 
 import dataclasses
 import hashlib
 import io
+import itertools
 import json
 import os
 import re
@@ -26,25 +29,28 @@ import tensorflow as tf
 from PIL import Image
 from tqdm import tqdm
 
-from oasis_tf.data import tfrecord, workers
+from oasis_tf.data import overview, tfrecord, workers
 from oasis_tf.data.datasets import LabelSpace
 from oasis_tf.data.examples import EncodedExample, Source
 from oasis_tf.data.tfrecord import PreparedDataset, ShardInfo, SplitInfo
-from oasis_tf.io import files, json_files
+from oasis_tf.io import files, images, json_files
 from oasis_tf.io.files import file_sha256
 from oasis_tf.io.label_files import raw_picture
 from oasis_tf.io.paths import local_path
+from oasis_tf.io.problems import Problems
 from oasis_tf.io.progress import progress_bar
 
 JOURNAL_FILE = "preparation.json"
+SHEET_FILE = "contact_sheet.png"
 # Approximate limits of a shard if --num_shards is not given. Small shards are shuffled better in
 # training, where a window holds records of several shards.
 EXAMPLES_PER_SHARD = 512
 BYTES_PER_SHARD = 64 * 2**20
 _CHUNK = 8  # examples per task of a worker
 _OWN_FILES = re.compile(
-    r"dataset\.json|preparation\.json|(train|val)-\d{5}-of-\d{5}\.tfrecord"
-    r"|\.(dataset|preparation|(train|val)-\d{5}-of-\d{5})\.[0-9a-f]+\.tmp\.(json|tfrecord)"
+    r"dataset\.json|preparation\.json|contact_sheet\.png|(train|val)-\d{5}-of-\d{5}\.tfrecord"
+    r"|\.(dataset|preparation|contact_sheet|(train|val)-\d{5}-of-\d{5})\.[0-9a-f]+\.tmp"
+    r"\.(json|png|tfrecord)"
 )
 
 
@@ -70,6 +76,7 @@ class _Finished:
     digest: str
     info: ShardInfo
     class_pixels: tuple[int, ...]
+    class_images: tuple[int, ...]
 
 
 def prepare(
@@ -90,7 +97,9 @@ def prepare(
         label_space: their classes.
         output: folder; created if needed.
         num_shards: files per split, at most one per example; 0 chooses by size.
-        num_workers: processes that read and check; 0 chooses, 1 uses this process alone.
+        num_workers: processes that read and check; 0 chooses, 1 uses this process alone. They do
+            not import the main script: it needs no main guard. Examples of a class of the main
+            script are read by this process.
         overwrite: whether to replace a data set in `output`.
         label_files: folder for the label maps of "val" (see `write_label_files`), or None.
         synthetic: origin of generated images, stored in `dataset.json`; None: the images are real.
@@ -99,8 +108,9 @@ def prepare(
         The complete data set, loaded from its files.
 
     Raises:
-        ValueError: files are damaged or contradict each other, or `output` is not empty. All files
-            are checked before anything is written; label values when they are read.
+        ValueError: files are damaged or contradict each other, label files have values of no class,
+            or `output` is not empty. All files are decoded and checked before anything is written;
+            the error counts all problems and names ten.
         OSError: a folder cannot be written or has too little room. Run again to continue.
     """
     if num_shards < 0 or num_workers < 0:
@@ -111,22 +121,25 @@ def prepare(
     if label_files and "val" not in splits:
         raise ValueError(
             f"--label_files={label_files} is for label maps of the validation split, and there are "
-            "no validation images. Give some (--val_image_dir, --val_label_dir), or leave the flag "
-            "out."
+            "no validation images. Give some (--val_image_dir, --val_label_dir), split some off "
+            "(--val_fraction), or leave the flag out."
         )
     output = local_path(output)
     _end_complete_run(output)
     _check_output(output, overwrite)
-    shards = [shard for split in splits for shard in _plan(split, splits[split], num_shards)]
-    count = sum(len(shard.sources) for shard in shards)
-    with workers.pool(num_workers or _default_workers(count), label_space) as ordered_map:
-        _check_sources([source for shard in shards for source in shard.sources], ordered_map)
+    sources = [source for split in splits for source in splits[split]]
+    if any(type(source).__module__ == "__main__" for source in sources):
+        num_workers = 1  # see `workers.pool`
+    with workers.pool(num_workers or _default_workers(len(sources)), label_space) as ordered_map:
+        _check_sources(sources, ordered_map)
+        shards = [shard for split in splits for shard in _plan(split, splits[split], num_shards)]
         _make_room(output, shards)
         finished = _write_shards(output, shards, label_space, ordered_map)
     prepared = _assembled(output, shards, finished, label_space)
     prepared = dataclasses.replace(prepared, synthetic=synthetic)
     if label_files:
         write_label_files(prepared, "val", label_files)
+    _write_sheet(prepared)
     prepared.save()  # from here on the folder is a data set
     os.remove(os.path.join(output, JOURNAL_FILE))
     return PreparedDataset.load(output)
@@ -192,19 +205,17 @@ def _check_output(output: str, overwrite: bool) -> None:
 
 
 def _check_sources(sources: Sequence[Source], ordered_map) -> None:
-    """Checks the headers of all files. One error reports all problems."""
-    chunks = _chunked(sources, 8 * _CHUNK)
+    """Decodes and checks all files. One error reports all problems."""
+    chunks = _chunked(sources, _CHUNK)
+    problems, unusable = Problems(), 0
     with progress_bar(len(sources), "images", "checking") as progress:
-        problems = []
         for chunk, found in zip(chunks, ordered_map(workers.check, chunks), strict=True):
-            problems += filter(None, found)
+            unusable += sum(map(bool, found))
+            for error in itertools.chain(*found):
+                problems.add(error)
             progress.update(len(chunk))
-    if problems:
-        more = f"\nand {len(problems) - 10} more" if len(problems) > 10 else ""
-        named = "\n".join(problems[:10])
-        raise ValueError(
-            f"{len(problems)} of {len(sources)} examples cannot be used:\n{named}{more}"
-        )
+    if unusable:
+        raise problems.error(f"{unusable} of {len(sources)} examples cannot be used")
 
 
 def _make_room(output: str, shards: Sequence[_Shard]) -> None:
@@ -247,21 +258,23 @@ def _write_shards(
     count = sum(len(shard.sources) for shard in todo)
     with progress_bar(count, "images", "writing") as progress:
         for shard in todo:
-            pixels = np.zeros(label_space.num_classes, np.int64)
-            records = _records(encoded, len(shard.sources), pixels, progress)
+            counts = np.zeros((2, label_space.num_classes), np.int64)
+            records = _records(encoded, len(shard.sources), counts, progress)
             info = tfrecord.write_shard(os.path.join(output, shard.file), records)
-            finished[shard.file] = _Finished(digests[shard.file], info, tuple(pixels.tolist()))
+            finished[shard.file] = _Finished(
+                digests[shard.file], info, *map(tuple, counts.tolist())
+            )
             _save_journal(output, finished)
     return finished
 
 
 def _records(
-    encoded: Iterator[EncodedExample], count: int, class_pixels: np.ndarray, progress: tqdm
+    encoded: Iterator[EncodedExample], count: int, counts: np.ndarray, progress: tqdm
 ) -> Iterator[bytes]:
-    """Yields the next `count` records and adds their pixels to `class_pixels`."""
+    """Yields the next `count` records and adds the pixels and images of each class to `counts`."""
     for _ in range(count):
         example = next(encoded)
-        class_pixels += example.class_pixels
+        counts += example.class_pixels, example.class_pixels > 0
         progress.update()
         yield tfrecord.serialize_example(
             key=example.key,
@@ -283,8 +296,9 @@ def _assembled(
     splits = {}
     for split in dict.fromkeys(shard.split for shard in shards):
         parts = [finished[shard.file] for shard in shards if shard.split == split]
-        pixels = np.sum([part.class_pixels for part in parts], axis=0)
-        splits[split] = SplitInfo(tuple(part.info for part in parts), tuple(pixels.tolist()))
+        counts = np.sum([(part.class_pixels, part.class_images) for part in parts], axis=0)
+        infos = tuple(part.info for part in parts)
+        splits[split] = SplitInfo(infos, *map(tuple, counts.tolist()))
     return PreparedDataset(output, label_space, splits)
 
 
@@ -312,7 +326,12 @@ def _load_journal(output: str) -> list[_Finished]:
     try:
         entries = json_files.read(path)["shards"]
         return [
-            _Finished(entry["digest"], ShardInfo(**entry["info"]), tuple(entry["class_pixels"]))
+            _Finished(
+                entry["digest"],
+                ShardInfo(**entry["info"]),
+                tuple(entry["class_pixels"]),
+                tuple(entry["class_images"]),
+            )
             for entry in entries
         ]
     except (ValueError, KeyError, TypeError):
@@ -333,7 +352,15 @@ def _say(line: str) -> None:
     tqdm.write(line, file=sys.stderr)
 
 
-# === Label files ===
+# === Pictures ===
+
+
+def _write_sheet(prepared: PreparedDataset) -> None:
+    path = os.path.join(prepared.data_dir, SHEET_FILE)
+    try:
+        images.write_png(path, overview.contact_sheet(prepared))
+    except OSError as error:
+        raise tfrecord.unwritable(path, error.strerror or str(error)) from error
 
 
 def write_label_files(prepared: PreparedDataset, split: str, folder: str) -> int:

@@ -1,13 +1,20 @@
 """The command `prepare` of the systems that train on images with label maps."""
 
+import os
+import sys
+
 from absl import flags
 
 from oasis_tf.data.datasets import DATASETS
+from oasis_tf.io import label_files
 from oasis_tf.settings import path_flags
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines the flags of this command on `flag_values`."""
+
+    def string(name, text):
+        flags.DEFINE_string(name, None, text, flag_values=flag_values)
 
     def path(name, text):
         path_flags.define_path(name, None, text, flag_values=flag_values)
@@ -34,10 +41,45 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "PNGs of raw ids, named like their images.",
     )
     path("image_dir", "folder: training images (JPEG, PNG, …).")
-    path("label_dir", "folder: label PNGs of raw class ids, named like the images.")
+    path("label_dir", "folder: label files of class ids or colours, named like the images.")
     path("val_image_dir", "folder: validation images.")
-    path("val_label_dir", "folder: label PNGs of the validation images.")
+    path("val_label_dir", "folder: label files of the validation images.")
+    string(
+        "image_suffix",
+        "folder: end of the names of images, such as .jpg or _leftImg8bit.png; several with commas "
+        "between (default: every format).",
+    )
+    string(
+        "label_suffix",
+        "folder: end of the names of label files, such as _L.png; what precedes the suffixes must "
+        "be equal (default: .png, .bmp, .tif, .tiff).",
+    )
+    flags.DEFINE_float(
+        "val_fraction",
+        None,
+        "folder: share of the training examples that becomes the validation split, such as 0.1.",
+        flag_values=flag_values,
+    )
     integer("num_classes", "folder: number of classes, the unknown class included.")
+    string(
+        "raw_ids",
+        "folder: the values of the classes in label files, such as 0,255, in the order of the "
+        "model's classes; instead of --num_classes.",
+    )
+    path(
+        "classes",
+        "folder: CSV file of the classes, with the header id,name or id,name,red,green,blue; "
+        "instead of --num_classes. Equal names are one class. Label files may hold the colours, "
+        "and they become the model's.",
+    )
+    flags.DEFINE_enum(
+        "label_format",
+        None,
+        label_files.FORMATS,
+        "folder: contents of label files. auto: class ids, or colours if --classes has some; a "
+        "file that could be either is refused.",
+        flag_values=flag_values,
+    )
     integer("unknown_label", "folder: raw id of pixels without a class, if there are any.")
     path(
         "class_names",
@@ -49,16 +91,16 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     integer("num_val", "shapes: number of validation scenes (default: 200).")
     integer("height", "shapes: height of the scenes (default: 64).")
     integer("width", "shapes: width of the scenes (default: 64).")
-    integer("seed", "shapes: seed of the data set (default: 0).")
+    integer("seed", "shapes: seed of the data set; folder: seed of --val_fraction (default: 0).")
 
 
 def main(argv: list[str]) -> None:
-    """Prepares the data set that the flags describe."""
+    """Prepares the data set that the flags describe, and says what it holds."""
     del argv
     values = flags.FLAGS
     if not values.dataset or not values.output:
         raise ValueError("--dataset and --output must be given; --help explains all flags.")
-    from oasis_tf.data import layouts, preparation  # here: bad flags answer without TensorFlow
+    from oasis_tf.data import layouts, overview, preparation  # here: flags need no TensorFlow
 
     options = {
         name: values[name].value
@@ -76,4 +118,10 @@ def main(argv: list[str]) -> None:
         label_files=values.label_files,
     )
     counts = ", ".join(f"{prepared.num_examples(split)} {split}" for split in prepared.splits)
+    print(overview.class_table(prepared))
+    rare = overview.rare_classes(prepared)
+    if rare:
+        print(f"WARNING: {rare}", file=sys.stderr)
+    sheet = os.path.join(values.output, preparation.SHEET_FILE)
+    print(f"Look at {sheet}: images, label maps, and both laid over each other.")
     print(f"{values.output}: {label_space.num_classes} classes, {counts} images.")

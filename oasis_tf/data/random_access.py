@@ -8,6 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 from oasis_tf.data import tfrecord
+from oasis_tf.io import images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,17 +51,17 @@ class RecordPlace:
             ValueError: the record is damaged.
         """
         key, image, label = self.fields()
-        return key, self._decoded(image, "RGB"), self._decoded(label, None)
+        return key, self._decoded(image, colours=True), self._decoded(label)
 
     def read_label(self):
         """Decodes all but the image of the record: (key, label map of model ids [H, W])."""
         key, _, label = self.fields()
-        return key, self._decoded(label, None)
+        return key, self._decoded(label)
 
-    def _decoded(self, contents, mode):
+    def _decoded(self, contents, colours=False):
         try:
             with Image.open(io.BytesIO(contents)) as picture:
-                return np.asarray(picture.convert(mode) if mode else picture)
+                return images.colours(picture, "The image") if colours else np.asarray(picture)
         except (OSError, SyntaxError, ValueError) as error:
             raise ValueError(
                 f"An image in the record at byte {self.start} of {self.shard_path} is damaged. "

@@ -58,10 +58,14 @@ class ShardInfo:
 
 @dataclasses.dataclass(frozen=True)
 class SplitInfo:
-    """The shards of a split, and its number of pixels of each class (in model-id order)."""
+    """The shards of a split, and how many pixels and images have each class (in model-id order).
+
+    `class_images` is empty if the data set was prepared before it was counted.
+    """
 
     shards: tuple[ShardInfo, ...]
     class_pixels: tuple[int, ...]
+    class_images: tuple[int, ...] = ()
 
     @property
     def num_examples(self) -> int:
@@ -106,6 +110,7 @@ class PreparedDataset:
             name: {
                 "num_examples": split.num_examples,
                 "class_pixels": list(split.class_pixels),
+                "class_images": list(split.class_images),
                 "shards": [dataclasses.asdict(shard) for shard in split.shards],
             }
             for name, split in self.splits.items()
@@ -190,6 +195,34 @@ class PreparedDataset:
                         f"{path} has {size} bytes instead of {shard.num_bytes}: it is damaged or "
                         f"belongs to another data set. {_whole_records(path, shard)} {REMEDY}"
                     )
+
+
+def load_for_model(
+    data_dir: str | None, trained_on: str | None, *, skip_corrupt: bool = False
+) -> PreparedDataset:
+    """Loads the data set to use a model with.
+
+    Args:
+        data_dir: prepared data set that was asked for, or None for `trained_on`.
+        trained_on: `data_dir` in the configuration of the model, or None.
+        skip_corrupt: see `PreparedDataset.load`.
+
+    Raises:
+        ValueError: both are None.
+        ValueError, FileNotFoundError: see `PreparedDataset.load`. If `data_dir` is None, the error
+            asks for it.
+    """
+    if not (data_dir or trained_on):
+        raise ValueError(
+            "The model names no data set that it was trained on. Give a prepared one: "
+            "--data_dir=DIR."
+        )
+    try:
+        return PreparedDataset.load(data_dir or trained_on, skip_corrupt=skip_corrupt)
+    except (ValueError, FileNotFoundError) as error:
+        if data_dir:
+            raise
+        raise type(error)(f"{error} If the data set has moved, give its new --data_dir.") from error
 
 
 def _whole_records(path: str, shard: ShardInfo) -> str:
@@ -316,7 +349,9 @@ def _described(path: str, state: tuple) -> dict:
     try:
         splits = {
             name: SplitInfo(
-                tuple(ShardInfo(**shard) for shard in split["shards"]), tuple(split["class_pixels"])
+                tuple(ShardInfo(**shard) for shard in split["shards"]),
+                tuple(split["class_pixels"]),
+                tuple(split.get("class_images", ())),
             )
             for name, split in values["splits"].items()
         }

@@ -9,7 +9,9 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
+import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -24,7 +26,8 @@ _label_space: LabelSpace | None = None  # of this worker process
 def pool(count: int, label_space: LabelSpace) -> Iterator[Callable]:
     """Yields an ordered, bounded, lazy `map(function, items)` over `count` processes.
 
-    With a count of 1, this process does the work.
+    With a count of 1, this process does the work. Functions and items must not be of the main
+    script, since workers do not import it: it may have no main guard, or be no file.
 
     Raises:
         OSError: a worker was killed.
@@ -56,11 +59,23 @@ def pool(count: int, label_space: LabelSpace) -> Iterator[Callable]:
 def _ordered_map(executor, function: Callable, items: Iterable, under_way: int) -> Iterator:
     pending = deque()
     for item in items:
-        pending.append(executor.submit(function, item))
+        with _without_main():  # here workers are started
+            pending.append(executor.submit(function, item))
         if len(pending) >= under_way:
             yield pending.popleft().result()
     while pending:
         yield pending.popleft().result()
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Processes that are started here do not import the main script."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _start_worker(label_space: LabelSpace, watch_parent: bool = True) -> None:
@@ -77,9 +92,9 @@ def _exit_with_parent() -> None:
     os._exit(1)
 
 
-def check(sources: Sequence[Source]) -> list[str | None]:
-    """Returns what is wrong with each example, or None (see `Source.check`)."""
-    return [source.check() for source in sources]
+def check(sources: Sequence[Source]) -> list[list[ValueError]]:
+    """Returns all that is wrong with each example (see `Source.check`). Call it through `pool`."""
+    return [source.check(_label_space) for source in sources]
 
 
 def encode(sources: Sequence[Source]) -> list[EncodedExample]:

@@ -2,16 +2,29 @@
 
 import io
 import os
-import struct
+from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, PngImagePlugin, features
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError, features
 
 from oasis_tf.io import files
 
 GAP = 2
 ANIMATIONS = ("gif", "webp")
 _PALETTE_PIXELS = 2**18  # most pixels from which a palette is computed
+_COLOUR_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")
+_DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
+_NO_WHITE = {"I": "integers of 32 bits or with signs", "F": "floats"}
+_TURNS = {  # by the orientation in EXIF data
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_QUARTER_TURNS = (5, 6, 7, 8)
 
 
 def to_uint8(image):
@@ -67,29 +80,163 @@ def read_texts(path):
         raise ValueError(f"Cannot be read as a PNG file: {path} ({error})") from error
 
 
-def read_photograph(path):
-    """Reads an image file of any usual format as uint8 [H, W, 3], rotated as its EXIF data say.
-
-    Raises:
-        ValueError: the file cannot be read or decoded, or the image is not opaque.
-    """
-    try:
-        with Image.open(path) as image:
-            image = ImageOps.exif_transpose(image)
-            alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
-            pixels = np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
-        raise ValueError(f"Cannot be read as an image: {path} ({error})") from error
-    if alpha is not None and alpha.getextrema()[0] < 255:
-        raise ValueError(f"{path} is transparent in places; a photograph must be opaque.")
-    return pixels
-
-
 def resize_image(image, height, width):
     """Resizes uint8 [H, W, 3] to [height, width, 3] as in training: bicubic, antialiased."""
     if image.shape[:2] == (height, width):
         return image
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
+
+
+# === Photographs ===
+
+
+def read_photograph(path):
+    """Reads an image file of any usual format as `photograph` gives it.
+
+    Raises:
+        ValueError: the file cannot be read or decoded, or breaks a rule of `photograph`.
+    """
+    try:
+        contents = Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f"Cannot be read as an image: {path} ({error})") from error
+    return photograph(decoded(contents, path), path)
+
+
+def decoded(contents, name):
+    """Decodes the bytes of an image file to a `PIL.Image.Image`.
+
+    Args:
+        contents: bytes of a file of any usual format; of several pictures the first is taken.
+        name: of the file, for errors.
+
+    Raises:
+        ValueError: the file cannot be decoded, or has too many pixels.
+    """
+    try:
+        picture = Image.open(io.BytesIO(contents))
+        picture.load()
+    except Image.DecompressionBombError as error:
+        raise too_large(name) from error
+    except Exception as error:  # damaged files make decoders raise whatever they run into
+        raise ValueError(f"Cannot be read as an image: {name} ({reason(error)})") from error
+    return picture
+
+
+def reason(error):
+    """What an exception of Pillow says, without the object in memory that it names."""
+    unknown = isinstance(error, UnidentifiedImageError)
+    return "no picture, or of a kind that Pillow does not read" if unknown else str(error)
+
+
+def too_large(name):
+    """The error for a file with more pixels than Pillow opens, or TensorFlow as a JPEG."""
+    return ValueError(
+        f"{name} has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels, the most that is decoded. "
+        "Cut it into tiles or make it smaller, and its label map with it."
+    )
+
+
+def photograph(picture, name):
+    """Converts a photograph to uint8 [H, W, 3], by one rule for all commands.
+
+    It is turned as its EXIF data say. Of 16 bits (12 in TIFF) the upper 8 are kept. Grey, palettes,
+    CMYK and the like become RGB. An opaque alpha channel is dropped.
+
+    Args:
+        picture: decoded `PIL.Image.Image`.
+        name: of the file, for errors.
+
+    Raises:
+        ValueError: transparent pixels, or values whose black and white are not known (floats,
+            integers of 32 bits).
+    """
+    pixels = colours(upright(picture), name)
+    if _is_transparent(picture):
+        raise ValueError(f"{name} is transparent in places; a photograph must be opaque.")
+    return pixels
+
+
+def colours(picture, name):
+    """uint8 [H, W, 3] of a decoded `PIL.Image.Image` as it lies, whatever its transparency.
+
+    Raises:
+        ValueError: see `check_channels`.
+    """
+    check_channels(picture, name)
+    if picture.mode in _DEEP_MODES:
+        return np.repeat(_upper_bits(picture)[..., None], 3, axis=-1)
+    # From a palette with transparency straight to RGB, Pillow warns.
+    mode = "RGBA" if picture.has_transparency_data else "RGB"
+    return np.ascontiguousarray(np.asarray(picture.convert(mode))[..., :3])
+
+
+def check_channels(picture, name):
+    """Checks that an opened `PIL.Image.Image` has channels that `colours` converts.
+
+    Raises:
+        ValueError: it has others.
+    """
+    if picture.mode in _NO_WHITE:
+        raise ValueError(
+            f"{name} holds {_NO_WHITE[picture.mode]}, of which it is not known what is black and "
+            "what white. Scale it to 8 bits (or 16 without signs) per channel and save it again."
+        )
+    if picture.mode not in _COLOUR_MODES + _DEEP_MODES:
+        raise ValueError(
+            f"{name} has channels that cannot be converted to RGB: {picture.mode}. Save it as RGB."
+        )
+
+
+def upright(picture):
+    """A decoded `PIL.Image.Image`, turned as its EXIF data say."""
+    turn = _TURNS.get(_orientation(picture))
+    return picture if turn is None else picture.transpose(turn)
+
+
+def is_turned(picture):
+    """Whether the EXIF data of a decoded `PIL.Image.Image` say that it lies turned."""
+    return _orientation(picture) in _TURNS
+
+
+def upright_size(picture, *, decode=False):
+    """(width, height) after turning, of an opened `PIL.Image.Image`.
+
+    EXIF data of a PNG may follow its pixels. They are then found only with `decode`.
+    """
+    hidden = picture.format == "PNG" and not {"exif", "Raw profile type exif"} & set(picture.info)
+    turned = (decode or not hidden) and _orientation(picture) in _QUARTER_TURNS
+    return picture.size[::-1] if turned else picture.size
+
+
+def _orientation(picture):
+    """The orientation in the EXIF data; 1, upright, where there are none that can be read."""
+    if picture.format == "TIFF":  # Pillow turns these itself
+        return 1
+    try:
+        return picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # EXIF data may hold anything, and viewers pass over what they cannot read
+        return 1
+
+
+def _upper_bits(picture):
+    """The upper 8 bits of grey of 16 bits, uint8 [H, W]; of 12 in TIFF files that have 12."""
+    tags = getattr(picture, "tag_v2", {})
+    bits = tags.get(ExifTags.Base.BitsPerSample, (16,))[0]
+    upper = (np.asarray(picture).astype(np.int32) >> (bits - 8)).astype(np.uint8)
+    white_is_zero = tags.get(ExifTags.Base.PhotometricInterpretation) == 0
+    return 255 - upper if white_is_zero else upper
+
+
+def _is_transparent(picture):
+    if not picture.has_transparency_data:
+        return False
+    if picture.mode in _DEEP_MODES:  # one value of grey stands for transparency
+        return bool((np.asarray(picture) == picture.info["transparency"]).any())
+    return picture.convert("RGBA").getchannel("A").getextrema()[0] < 255
+
+
+# === Sheets and animations ===
 
 
 def contact_sheet(rows):

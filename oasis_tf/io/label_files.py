@@ -1,35 +1,61 @@
-"""Finds, reads, checks, resizes and writes label PNGs.
+"""Finds, reads, checks, resizes and writes label files.
 
-A label PNG holds raw ids (the values of the data set's own files) in one channel, or colours of the
-data set's palette. A `LabelSpace` converts both to model ids.
+A label file holds raw ids (the values of the data set's own files), or colours of the data set's
+palette; `label_pictures` says in which channels. A `LabelSpace` converts both to model ids.
 """
 
+import os
+import re
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from oasis_tf.io import images
+from oasis_tf.io import images, label_pictures
+from oasis_tf.io.finding import files_below
+from oasis_tf.io.problems import WrongValues, counted
 
 FORMATS = ("auto", "ids", "colors")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-# Pillow's modes of PNG files with one channel: grey of 1, up to 8 and 16 bits; palette.
-GREY_MODES = ("1", "L", "I;16", "I")
-ONE_CHANNEL_MODES = (*GREY_MODES, "P")
+_MOST_COLOURS = 256  # of no class, that an error holds: a photograph has a million
+# Files of Cityscapes beside those with class ids.
+_CITYSCAPES_OTHERS = re.compile(
+    r"(.+_gt(?:Fine|Coarse))_(color|instanceIds|instanceTrainIds|labelTrainIds)\.png"
+)
 
 
-def find_label_files(path):
-    """Finds label files: `find_files` for PNG files."""
-    return find_files(path, (".png",), "label PNGs")
+def find_label_files(path, what="label files"):
+    """Finds label files: `find_files` for `label_pictures.SUFFIXES` and `label_files_among`."""
+    return find_files(path, label_pictures.SUFFIXES, what, label_files_among)
 
 
-def find_files(path, suffixes, what):
+def label_files_among(found):
+    """The paths that are left if each label file is found once.
+
+    A PNG file hides files of other formats beside it that differ in their suffix alone, and a file
+    of label ids of Cityscapes the others of its scene.
+    """
+    names = set(found)
+    pngs = {os.path.splitext(file)[0] for file in found if file.lower().endswith(".png")}
+
+    def is_hidden(file):
+        scene = _CITYSCAPES_OTHERS.fullmatch(file)
+        if scene and f"{scene[1]}_labelIds.png" in names:
+            return True
+        return not file.lower().endswith(".png") and os.path.splitext(file)[0] in pngs
+
+    return [file for file in found if not is_hidden(file)]
+
+
+def find_files(path, suffixes, what, choose=list):
     """Finds the files of a path.
 
     Args:
-        path: a file, or a folder that is searched with its subfolders; hidden files are skipped.
+        path: a file, or a folder that is searched with its subfolders (see `files_below`).
         suffixes: lower-case suffixes of the files wanted from a folder, such as `(".png",)`.
         what: name of such files in errors.
+        choose: function from the paths found in a folder to those wanted.
 
     Returns:
         sorted list of paths, all with different stems.
@@ -38,63 +64,54 @@ def find_files(path, suffixes, what):
         ValueError: the path does not exist, the folder has no such file, or two files have the
             same stem.
     """
-    path = Path(path)
-    if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if _is_one_of(file, suffixes))
+    path = str(Path(path))
+    if os.path.isdir(path):
+        found = choose([file for file in files_below(path) if file.lower().endswith(suffixes)])
         if not found:
-            kinds = "PNG" if suffixes == (".png",) else ", ".join(suffixes)
+            kinds = ", ".join(suffixes)
             raise ValueError(f"The folder holds no {kinds} files: {path}. Name a folder of {what}.")
-    elif path.is_file():
+    elif os.path.isfile(path):
         found = [path]
     else:
         raise ValueError(f"No such file or folder of {what}: {path}")
-    by_stem = {}
+    by_stem = defaultdict(list)
     for file in found:
-        other = by_stem.setdefault(file.stem, file)
-        if other is not file:
-            raise ValueError(
-                f"{what[0].upper()}{what[1:]} must have different stems, since outputs are named "
-                f"after them. Received: {other} and {file}. Rename one, or name a smaller folder."
-            )
-    return [str(file) for file in found]
+        by_stem[Path(file).stem].append(file)
+    equal = [" and ".join(files) for files in by_stem.values() if len(files) > 1]
+    if equal:
+        raise ValueError(
+            f"{what[0].upper()}{what[1:]} must have different stems, since outputs are named "
+            f"after them. Received: {counted(equal)}. Rename them, or name a smaller folder."
+        )
+    return found
 
 
-def _is_one_of(file, suffixes):
-    return file.suffix.lower() in suffixes and not file.name.startswith(".")
-
-
-def read_label_file(path):
-    """Reads raw ids.
-
-    Args:
-        path: PNG file with one channel: grey of 1 to 16 bits, or palette (its indices are the ids).
-
-    Returns:
-        integers [H, W].
+def read_label_file(source, name=None):
+    """Reads raw ids, integers [H, W]; arguments as `label_pictures.read`.
 
     Raises:
-        ValueError: the file is not a readable PNG, or has more than one channel.
+        ValueError: the file is unreadable, or holds no class ids (see `label_pictures`).
     """
-    mode, pixels, _ = _read_png(path)
-    return _ids(path, mode, pixels)
+    return label_pictures.ids(label_pictures.read(source, name))
 
 
 def read_mask(path, shape):
     """Reads a mask: bool [H, W], true where the file is not 0.
 
     Args:
-        path: PNG file with one channel.
+        path: file of one channel, as label files have it.
         shape: required (height, width).
 
     Raises:
         ValueError: the file is unreadable, has colours or another size, or is 0 everywhere.
     """
-    mode, mask, _ = _read_png(path)
-    if mode not in ONE_CHANNEL_MODES:
+    picture = label_pictures.read(path)
+    if picture.mode != "P" and not label_pictures.is_grey(picture):
         raise ValueError(
             "A mask must have one channel: 0 outside the region, anything else inside. "
-            f"Received: {path} with channels {mode}."
+            f"Received: {path} with channels {picture.mode} that differ."
         )
+    mask = label_pictures.ids(picture)
     if mask.shape != tuple(shape):
         raise ValueError(
             f"A mask must have the size of its label map or photograph. Received: {path} of height "
@@ -105,51 +122,19 @@ def read_mask(path, shape):
     return mask != 0
 
 
-def _read_png(path):
-    """Reads mode, pixels and palette (RGB [256, 3] for mode P, else None) of a PNG file."""
-    try:
-        with Image.open(path, formats=["PNG"]) as image:
-            image.load()
-            palette = None
-            if image.mode == "P":
-                palette = np.zeros((256, 3), np.uint8)  # decoders show missing entries as black
-                entries = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
-                palette[: len(entries)] = entries
-            return image.mode, np.asarray(image), palette
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"Cannot be read as a PNG file: {path} ({error})") from error
-
-
-def _ids(path, mode, pixels):
-    if mode not in ONE_CHANNEL_MODES:
-        raise ValueError(
-            "A label PNG must have one channel that holds raw ids. "
-            f"Received: {path} with channels {mode}. Save class numbers, not colours."
-        )
-    if mode == "L":
-        # Pillow stretches grey of 2 or 4 bits to 0…255; the ids are the values in the file.
-        pixels = pixels // {2: 85, 4: 17}.get(_bit_depth(path), 1)
-    return pixels.astype(np.int32) if mode in ("1", "I") else pixels
-
-
-def _bit_depth(path):
-    with open(path, "rb") as file:
-        return images.png_bit_depth(file.read(25))
-
-
 # === Model ids ===
 
 
-def read_label_map(path, label_space, label_format="auto"):
-    """Reads a label PNG as model ids, integers [H, W].
+def read_label_map(source, label_space, label_format="auto", name=None):
+    """Reads a label file as model ids, integers [H, W].
 
     Args:
-        path: PNG file of raw ids (one channel, or the indices of a palette) or of colours (RGB,
-            opaque RGBA, or the colours of a palette).
+        source: path, or bytes of the file, of raw ids or of colours; see `label_pictures`.
         label_space: `LabelSpace`.
-        label_format: "ids" or "colors". "auto" reads ids from files with one channel or a palette
-            and colours from others. It refuses a palette file whose indices and colours stand for
-            different classes.
+        label_format: "ids" or "colors". "auto" reads ids from grey files. From files with a palette
+            or with RGB it reads what all its pixels have: ids or colours of classes. It refuses a
+            file whose ids and colours stand for different classes.
+        name: of the file, for errors; default: the path.
 
     Raises:
         ValueError: the file is unreadable, has other channels, or has values or colours of no
@@ -159,21 +144,65 @@ def read_label_map(path, label_space, label_format="auto"):
         raise ValueError(
             f"`label_format` must be one of {', '.join(FORMATS)}. Received: {label_format!r}."
         )
-    mode, pixels, palette = _read_png(path)
-    if label_format == "colors" or (label_format == "auto" and mode in ("RGB", "RGBA")):
-        return colours_to_model_ids(_colours(path, mode, pixels, palette), label_space, path)
-    label_map = label_space.to_model_ids(_ids(path, mode, pixels), str(path))
-    if label_format == "auto" and palette is not None:
-        _check_palette(path, label_map, pixels, palette, label_space)
-    return label_map
+    if label_space.dataset == "cityscapes":
+        _check_cityscapes(name or source)
+    picture = label_pictures.read(source, name)
+    if label_format == "colors":
+        return colours_to_model_ids(label_pictures.colours(picture), label_space, picture.name)
+    if label_format == "ids" or not picture.may_hold_colours:
+        return label_space.to_model_ids(label_pictures.ids(picture), picture.name)
+    return _ids_or_colours(picture, label_space)
+
+
+def _check_cityscapes(source):
+    match = not isinstance(source, bytes) and _CITYSCAPES_OTHERS.fullmatch(Path(source).name)
+    if match:
+        raise ValueError(
+            f"{source} does not hold the label ids of Cityscapes, as its name says ({match[2]}). "
+            f"Take {match[1]}_labelIds.png."
+        )
+
+
+def _ids_or_colours(picture, label_space):
+    """Model ids of a file that may hold ids or colours; a doubt is refused."""
+    readings, errors = [], []
+    for read in (_by_id, _by_colour):
+        try:
+            readings.append(read(picture, label_space))
+        except ValueError as error:
+            errors.append(error)
+    if not readings:
+        holds_ids = picture.mode == "P" or label_pictures.is_grey(picture)
+        raise errors[0] if holds_ids else errors[1]
+    # Of classes that share a colour, the colour means the first, and the ids are as good as it.
+    shown = [label_space.colorize(reading) for reading in readings]
+    if (shown[0] != shown[-1]).any():
+        raise ValueError(
+            f"{picture.name} can be read as class ids and as colours of the palette, and these "
+            "stand for different classes. Choose which of them to use: --label_format=ids or "
+            "--label_format=colors."
+        )
+    return readings[0]
+
+
+def _by_id(picture, label_space):
+    return label_space.to_model_ids(label_pictures.ids(picture), picture.name)
+
+
+def _by_colour(picture, label_space):
+    if picture.palette is None:
+        return colours_to_model_ids(label_pictures.colours(picture), label_space, picture.name)
+    used = np.unique(picture.pixels)
+    classes = np.zeros(256, label_space.dtype)
+    classes[used] = colours_to_model_ids(picture.palette[used][None], label_space, picture.name)
+    return classes[picture.pixels]
 
 
 def colours_to_model_ids(colours, label_space, source):
     """Converts palette colours to model ids. Colours must match exactly.
 
     Args:
-        colours: uint8 [H, W, 3]. If classes share a colour, it stands for the first of them in
-            model-id order.
+        colours: uint8 [H, W, 3]. If classes share a colour, it stands for the first of them.
         label_space: `LabelSpace`.
         source: file that the error names.
 
@@ -181,7 +210,7 @@ def colours_to_model_ids(colours, label_space, source):
         integers [H, W] of the label space's type.
 
     Raises:
-        ValueError: colours of no class. The error lists the ten most frequent with their pixels.
+        WrongValues: colours of no class. The error lists the ten most frequent with their pixels.
     """
     known, ids = _colour_table(label_space)
     values, inverse, counts = np.unique(_packed(colours), return_inverse=True, return_counts=True)
@@ -189,17 +218,22 @@ def colours_to_model_ids(colours, label_space, source):
     unknown = known[place] != values
     if unknown.any():
         order = np.argsort(-counts[unknown], kind="stable")
-        raise ValueError(_unknown_colours(values[unknown][order], counts[unknown][order], source))
+        values, counts = values[unknown][order], counts[unknown][order]
+        raise WrongValues(
+            _unknown_colours(values, counts, source), (f"#{v:06x}" for v in values[:_MOST_COLOURS])
+        )
     return ids[place][inverse].reshape(colours.shape[:2]).astype(label_space.dtype)
 
 
 def _colour_table(label_space):
-    """Returns the packed colours of the palette, ascending, and the first class of each."""
-    return np.unique(_packed(np.array(label_space.palette, np.uint8)), return_index=True)
+    """The packed colours that stand for a class, ascending, and the first class of each."""
+    colours, ids = label_space.known_colors()
+    packed, first = np.unique(_packed(colours), return_index=True)
+    return packed, ids[first]
 
 
 def _packed(colours):
-    return np.asarray(colours).astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
+    return colours.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
 
 
 def _unknown_colours(values, counts, source):
@@ -209,37 +243,10 @@ def _unknown_colours(values, counts, source):
     more = f" and {len(values) - 10} more" if len(values) > 10 else ""
     return (
         f"{source}: {len(values)} colours are not in the data set's palette: {listed}{more}. "
-        "Colours must match exactly (no antialiasing, no JPEG). config.json of the model has the "
-        "palette under label_space. Correct the colours, or save class ids."
+        "Colours must match exactly (no antialiasing, no JPEG). The palette is in config.json of "
+        "the model (label_space), or in the file that prepare has as --classes. Correct the "
+        "colours, or save class ids."
     )
-
-
-def _colours(path, mode, pixels, palette):
-    """Returns the colours of a file, uint8 [H, W, 3]."""
-    if _bit_depth(path) == 16 or mode not in ("P", "RGB", "RGBA"):
-        raise ValueError(
-            "A label file of colours must be a palette, RGB or opaque RGBA PNG of 8 bits per "
-            "channel. "
-            f"Received: {path} with channels {mode} of {_bit_depth(path)} bits."
-        )
-    if mode == "P":
-        return palette[pixels]
-    if mode == "RGBA" and (pixels[..., 3] != 255).any():
-        raise ValueError(f"{path} is transparent in places; label colours must be opaque.")
-    return pixels[..., :3]
-
-
-def _check_palette(path, label_map, indices, palette, label_space):
-    """Refuses a palette file whose colours stand for other classes than its indices."""
-    used = np.unique(indices)
-    if not np.isin(_packed(palette[used]), _colour_table(label_space)[0]).all():
-        return  # not the palette of the data set: its colours have no meaning
-    if (label_space.colorize(label_map) != palette[indices]).any():
-        raise ValueError(
-            f"{path}: the indices of its palette stand for other classes than its colours, which "
-            "are all in the data set's palette. Choose which of them to use: --label_format=ids or "
-            "--label_format=colors."
-        )
 
 
 def write_label_map(path, label_map, label_space, text=None):

@@ -14,7 +14,7 @@ from absl import logging
 import oasis_tf
 from oasis_tf import systems
 from oasis_tf.data import damage, pipeline
-from oasis_tf.data.tfrecord import PreparedDataset
+from oasis_tf.data.tfrecord import load_for_model
 from oasis_tf.io.progress import progress_bar
 from oasis_tf.metrics import evaluator
 from oasis_tf.metrics.reports import evaluation_file
@@ -242,8 +242,7 @@ def evaluate_model(
     of_system, config = system.ability("evaluate"), system.config.load(model_dir)
     settings, capabilities = settings or config.evaluation, of_system.capabilities(config)
     check(names, settings, capabilities)
-    data_dir = _data_dir(data_dir, config, model_dir)
-    dataset = PreparedDataset.load(data_dir, skip_corrupt=skip_corrupt)
+    dataset = load_for_model(data_dir, config.data.data_dir, skip_corrupt=skip_corrupt)
     check_dataset(capabilities.label_space, dataset)
     if json_path:
         _check_writable(json_path)
@@ -292,12 +291,3 @@ def _keep(contents, *paths):
         )
     for problem in errors:
         logging.warning("%s The values are in the other file.", problem)
-
-
-def _data_dir(data_dir, config, model_dir):
-    if not (data_dir or config.data.data_dir):
-        raise ValueError(
-            f"{model_dir} was not trained here, so that it names no data set: give the prepared "
-            "one to measure on, --data_dir=DIR."
-        )
-    return data_dir or config.data.data_dir

@@ -5,10 +5,10 @@ import io
 import numpy as np
 from PIL import Image, ImageOps
 
-from oasis_tf.io import images
-from oasis_tf.io.label_files import GREY_MODES
+from oasis_tf.io import images, png_checksums
 
 PHOTOGRAPH_FORMATS = ("PNG", "JPEG", "WEBP")
+_GREY_MODES = ("1", "L", "I;16", "I")  # Pillow's, of PNG files
 
 
 def encode_png(values):
@@ -34,8 +34,12 @@ def decode_ids(contents, name, max_pixels):
         ValueError: no such PNG, or one that is too large.
     """
     image = _decoded(contents, name, ("PNG",), max_pixels)
+    try:
+        png_checksums.check(contents)
+    except ValueError as error:
+        raise ValueError(f"{name} is damaged: {error}.") from error
     depth = images.png_bit_depth(contents)
-    if image.mode not in GREY_MODES or depth not in (8, 16):
+    if image.mode not in _GREY_MODES or depth not in (8, 16):
         raise ValueError(
             f"{name} must be a grey PNG of 8 or 16 bits that holds integers. "
             f"Received: channels {image.mode}, {depth} bits."
@@ -44,19 +48,19 @@ def decode_ids(contents, name, max_pixels):
 
 
 def decode_image(contents, name, max_pixels):
-    """Colours of a PNG, JPEG or WebP file as it is, uint8 [H, W, 3].
+    """Colours of a PNG, JPEG or WebP file as it lies, uint8 [H, W, 3], without its transparency.
 
     Raises:
         ValueError: no such file, or one that is too large.
     """
-    return _colours(_decoded(contents, name, PHOTOGRAPH_FORMATS, max_pixels))
+    return images.colours(_decoded(contents, name, PHOTOGRAPH_FORMATS, max_pixels), name)
 
 
 def decode_photograph(contents, name, height, width, max_pixels):
     """A photograph brought to a size: its middle of the right proportions, resampled.
 
     Args:
-        contents: bytes of a PNG, JPEG or WebP file of any size, turned as its EXIF data say.
+        contents: bytes of a PNG, JPEG or WebP file of any size, read as `images.photograph` says.
         name: what the file is, for errors.
         height, width: wanted size.
         max_pixels: most pixels that are decoded.
@@ -65,10 +69,10 @@ def decode_photograph(contents, name, height, width, max_pixels):
         uint8 [height, width, 3], and (height, width) of the file after turning.
 
     Raises:
-        ValueError: no such file, or one that is too large.
+        ValueError: no such file, one that is too large, or one that is no opaque photograph.
     """
     image = _decoded(contents, name, PHOTOGRAPH_FORMATS, max_pixels)
-    image = Image.fromarray(_colours(ImageOps.exif_transpose(image)))
+    image = Image.fromarray(images.photograph(image, name))
     fitted = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
     return np.asarray(fitted), (image.height, image.width)
 
@@ -85,7 +89,11 @@ def check_pixels(contents, name, formats, max_pixels):
 def _opened(contents, name, formats, max_pixels):
     try:
         image = Image.open(io.BytesIO(contents), formats=formats)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise ValueError(
+            f"{name} may have {max_pixels:,} pixels at most. Make it smaller."
+        ) from error
+    except (OSError, SyntaxError) as error:
         raise _unreadable(name, formats) from error
     if image.width * image.height > max_pixels:
         raise ValueError(
@@ -109,11 +117,3 @@ def _unreadable(name, formats):
     *others, last = formats
     kinds = f"{', '.join(others)} or {last}" if others else last
     return ValueError(f"{name} cannot be read as {kinds}. The file is damaged or of another kind.")
-
-
-def _colours(image):
-    """uint8 [H, W, 3]; 16 bits of grey lose their lower 8, which `convert` would clip instead."""
-    if image.mode.startswith("I"):
-        grey = np.clip(np.asarray(image).astype(np.int32) >> 8, 0, 255).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=-1)
-    return np.asarray(image.convert("RGB"))

@@ -54,12 +54,12 @@ def test_published_ids():
         coco.to_model_ids(np.array([182]), "x")
 
 
-def test_cityscapes_maps_all_other_values_to_unknown():
+def test_cityscapes_has_the_label_ids_and_no_other_values():
     space = published_label_space("cityscapes")
-    raw = np.arange(256).astype(np.uint8)
-    expected = np.where(raw < 34, raw, 0)
-    np.testing.assert_array_equal(space.to_model_ids(raw, "x"), expected)
-    np.testing.assert_array_equal(space.to_model_ids(np.array([-1, 70000]), "x"), [0, 0])
+    np.testing.assert_array_equal(space.to_model_ids(np.arange(34), "x"), np.arange(34))
+    for wrong in (34, 255, 26001, -1, 70000):  # of train ids and instance ids, among others
+        with pytest.raises(ValueError, match=rf"x: label values {wrong} are.*_labelIds\.png"):
+            space.to_model_ids(np.array([7, wrong]), "x")
     # The class that no file can hold becomes unknown, not a value outside 8 bits.
     np.testing.assert_array_equal(space.to_raw_ids(np.arange(35)), [*range(34), 0])
     assert space.to_raw_ids(np.arange(35)).dtype == np.uint8
@@ -152,6 +152,8 @@ def test_json_and_pickle_round_trip(dataset):
 
 def test_json_with_other_fields_is_refused():
     values = published_label_space("shapes").to_json()
+    old = values | {"others_are_unknown": True}  # of Cityscapes, once
+    assert LabelSpace.from_json(old) == published_label_space("shapes")
     with pytest.raises(ValueError, match="has the fields"):
         LabelSpace.from_json(values | {"colour": 1})
     del values["raw_ids"]
@@ -166,7 +168,9 @@ def test_json_with_other_fields_is_refused():
         ({"raw_ids": (1, 1)}, "differ"),
         ({"raw_ids": (0, 65536)}, "65535"),
         ({"has_unknown": True}, 'named "unknown"'),
-        ({"others_are_unknown": True}, "needs an unknown label"),
+        ({"further_raw_ids": ((1, 0),)}, "differ"),
+        ({"further_raw_ids": ((7, 2),)}, r"of model ids 0…1. Received: \[2\]"),
+        ({"further_colors": ((7, 7, 7, -1),)}, "of model ids 0…1"),
     ],
 )
 def test_contradicting_attributes(change, message):

@@ -3,15 +3,18 @@
 import io
 import os
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from oasis_tf.data import reading
 from oasis_tf.data.datasets import folder_label_space, lvis_label_space
 from oasis_tf.data.examples import AnnotatedImage, FilePair, ShapesScene, instance_mask
 from oasis_tf.data.shapes import scene
+from oasis_tf.io.images import read_photograph
 
 
 @pytest.fixture
@@ -70,21 +73,94 @@ def test_labels_of_palette_files_are_the_indices(pair):
     image = Image.fromarray(raw, "P")
     image.putpalette([7, 200, 13] * 256)
     image.save(pair.label_path)
-    assert pair.check() is None
+    assert pair.check(folder_label_space(4)) == []
     np.testing.assert_array_equal(decoded(pair.encode(folder_label_space(4)).label), raw)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
-def test_colour_labels_are_refused(pair, mode):
-    Image.open(pair.label_path).convert(mode).save(pair.label_path)
-    assert f"a.png holds colours (mode {mode}), not class ids. Convert it" in pair.check()
-    with pytest.raises(ValueError, match=f"a.png with channels {mode}"):
+def test_labels_in_equal_channels_are_ids_and_in_others_colours(pair, mode):
+    picture = Image.open(pair.label_path)
+    picture.convert(mode).save(pair.label_path)
+    assert pair.check(folder_label_space(4)) == []
+    np.testing.assert_array_equal(decoded(pair.encode(folder_label_space(4)).label), picture)
+    Image.new("RGB", picture.size, (1, 1, 2)).save(pair.label_path)
+    with pytest.raises(ValueError, match="a.png holds colours, such as #010102.*--classes=FILE"):
         pair.encode(folder_label_space(4))
+
+
+TURNED = Image.Exif()
+TURNED[0x0112] = 6  # stored lying on its left side
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+def test_turned_images_are_stored_upright(tmp_path, pair, suffix):
+    upright = np.asarray(Image.open(pair.image_path))
+    options = {"lossless": True} if suffix == "webp" else {}
+    path = tmp_path / f"b.{suffix}"
+    Image.fromarray(np.rot90(upright).copy()).save(path, exif=TURNED, **options)
+    turned = FilePair("a", str(path), pair.label_path)
+    assert turned.check(folder_label_space(4)) == []
+    example = turned.encode(folder_label_space(4))
+    stored = Image.open(io.BytesIO(example.image))
+    assert 0x0112 not in stored.getexif() and example.image_format == "png"
+    np.testing.assert_array_equal(stored, read_photograph(path))
+    assert (example.height, example.width) == (10, 12)
+
+
+def test_exif_data_behind_the_pixels_of_a_png(pair):
+    image = Image.open(pair.image_path)
+    data = TURNED.tobytes().removeprefix(b"Exif\0\0")
+    chunk = b"eXIf" + data
+    chunk = len(data).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+    contents = io.BytesIO()
+    image.transpose(Image.Transpose.ROTATE_90).save(contents, "PNG")
+    path = Path(pair.image_path).with_suffix(".image.png")
+    path.write_bytes(contents.getvalue()[:-12] + chunk + contents.getvalue()[-12:])
+    late = FilePair("a", str(path), pair.label_path)
+    assert late.check(folder_label_space(4)) == []
+    stored = Image.open(io.BytesIO(late.encode(folder_label_space(4)).image))
+    np.testing.assert_array_equal(stored, image)
+
+
+def test_images_without_a_rule_are_refused(tmp_path, pair):
+    for values in (np.zeros((10, 12), np.float32), np.zeros((10, 12), np.int32)):
+        Image.fromarray(values).save(tmp_path / "b.tif")
+        wrong = FilePair("a", str(tmp_path / "b.tif"), pair.label_path)
+        (problem,) = wrong.check(folder_label_space(4))
+        assert "b.tif holds" in str(problem)
+    Image.new("RGBA", (12, 10), (0, 0, 0, 9)).save(tmp_path / "b.png")
+    with pytest.raises(ValueError, match=r"b\.png is transparent.*remove the pair"):
+        FilePair("a", str(tmp_path / "b.png"), pair.label_path).encode(folder_label_space(4))
+    Image.open(pair.image_path).save(tmp_path / "b.png")
+    contents = bytearray((tmp_path / "b.png").read_bytes())
+    contents[-16] ^= 1  # in the checksum of the pixels
+    (tmp_path / "b.png").write_bytes(contents)
+    with pytest.raises(ValueError, match=r"b\.png is damaged: the checksum of its chunk at byte"):
+        FilePair("a", str(tmp_path / "b.png"), pair.label_path).encode(folder_label_space(4))
+
+
+def test_what_is_stored_is_what_all_decoders_read(tmp_path, pair):
+    grey = Image.open(pair.image_path).convert("L")
+    pictures = {
+        "grey16.png": Image.fromarray(np.asarray(grey).astype(np.uint16) * 256 + 77),
+        "palette.png": Image.open(pair.image_path).quantize(16),
+        "bits.png": grey.convert("1"),
+        "opaque.png": grey.convert("LA"),
+        "grey.jpg": grey,
+        "cmyk.jpg": Image.open(pair.image_path).convert("CMYK"),
+    }
+    for name, picture in pictures.items():
+        picture.save(tmp_path / name)
+        example = FilePair("a", str(tmp_path / name), pair.label_path).encode(folder_label_space(4))
+        in_training = reading.decode_image(example.image).numpy().astype(int)
+        difference = np.abs(in_training - read_photograph(tmp_path / name)).max()
+        assert difference <= name.endswith(".jpg"), name  # two builds of one library may round
 
 
 def test_sizes_must_agree(pair):
     Image.fromarray(np.zeros((10, 11), np.uint8)).save(pair.label_path)
-    assert f"a.jpg is 12×10 but {pair.label_path} is 11×10 (width×height)" in pair.check()
+    (problem,) = pair.check(folder_label_space(4))
+    assert f"a.jpg is 12×10 but {pair.label_path} is 11×10 (width×height, turned" in str(problem)
     with pytest.raises(ValueError, match="a.jpg is 12×10 but .*a.png is 11×10"):
         pair.encode(folder_label_space(4))
 
@@ -92,15 +168,26 @@ def test_sizes_must_agree(pair):
 def test_unreadable_files_are_named(pair):
     for path in map(Path, (pair.image_path, pair.label_path)):
         contents = path.read_bytes()
-        path.write_bytes(b"no image at all")
-        assert f"{path} is not a readable image" in pair.check()
-        with pytest.raises(ValueError, match=path.name):
-            pair.encode(folder_label_space(4))
-        path.write_bytes(contents[: len(contents) * 2 // 3])
-        with pytest.raises(ValueError, match=path.name):
-            pair.encode(folder_label_space(4))
+        for broken in (b"no image at all", contents[: len(contents) * 2 // 3], None):
+            if broken is None:
+                path.unlink()
+            else:
+                path.write_bytes(broken)
+            (problem,) = pair.check(folder_label_space(4))
+            assert str(path) in str(problem)
+            with pytest.raises((ValueError, OSError), match=path.name):
+                pair.encode(folder_label_space(4))
         path.write_bytes(contents)
-    assert pair.check() is None
+    assert pair.check(folder_label_space(4)) == []
+
+
+def test_all_problems_of_a_pair_are_told(pair):
+    Path(pair.image_path).write_bytes(b"no image at all")
+    image, values = pair.check(folder_label_space(2))
+    assert "a.jpg" in str(image) and values.values == ("2", "3")
+    Image.new("RGB", (11, 10)).save(pair.image_path)
+    values, sizes = pair.check(folder_label_space(2))
+    assert values.values == ("2", "3") and "is 11×10 but" in str(sizes)
 
 
 def test_wrong_values_name_the_label_file(pair):
@@ -151,13 +238,18 @@ def test_small_instances_cover_large_ones(tmp_path, write_pairs):
     instances = ((16.0, 1, 1, SQUARE), (10.0, 2, 2, COLUMN))
     for order in (instances, instances[::-1]):
         image = AnnotatedImage("a", str(tmp_path / "a.jpg"), (10, 12), order)
-        assert image.check() is None
+        assert image.check(space) == []
         labels = decoded(image.encode(space).label)
         assert (labels[:, 3] == 2).all() and labels[1, 2] == 1 and labels[0, 0] == 0
     wrong = AnnotatedImage("a", str(tmp_path / "a.jpg"), (10, 13), instances)
-    assert "a.jpg is 12×10 but its annotation is 13×10" in wrong.check()
+    (problem,) = wrong.check(space)
+    assert "a.jpg is 12×10 but its annotation is 13×10" in str(problem)
     with pytest.raises(ValueError, match="its annotation is 13×10"):
         wrong.encode(space)
+    for segmentation in ({}, None, [], [[1.0, "x"]]):
+        wrong = AnnotatedImage("a", str(tmp_path / "a.jpg"), (10, 12), ((1.0, 5, 1, segmentation),))
+        (problem,) = wrong.check(space)
+        assert "Annotation 5 of " in str(problem)
 
 
 def test_missing_pycocotools_names_the_extra(monkeypatch):

@@ -93,7 +93,7 @@ def test_killed_at_every_moment(run_program, stride):
 
         assert run(prepare, f"{os.getcwd()}/whole") == (0, "")
         whole = contents("whole")
-        assert len(whole) == 4 + 1 + 3
+        assert len(whole) == 4 + 2 + 3
         moment, outcomes = 1, []
         while True:
             root = f"{os.getcwd()}/killed{moment}"
@@ -143,7 +143,7 @@ def test_full_disk(run_program, own_mounts):
         assert run(prepare, "whole") == (0, "")
         whole = contents("whole")
         os.mkdir("disk")
-        for kibibytes in (8, 48, 80, 104, 200):
+        for kibibytes in (8, 48, 80, 104, 500):
             mount(f"size={kibibytes}k")
             status, error = run(prepare, "disk")
             assert status == 0
@@ -176,8 +176,8 @@ from oasis_tf.data.examples import EncodedExample
 class Source:
     key: str
 
-    def check(self):
-        return None
+    def check(self, label_space):
+        return []
 
     def encode(self, space):
         image = hashlib.shake_128(self.key.encode()).digest(100_000)

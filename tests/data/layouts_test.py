@@ -56,7 +56,63 @@ def test_unpaired_files_are_all_counted_and_ten_named(tmp_path, write_pairs):
     assert f"no label map in {tmp_path}/l for 12 of them" in text
     assert f"{tmp_path}/i/09.jpg and 2 more" in text and "10.jpg" not in text
     assert f"no image in {tmp_path}/i for 1 of them ({tmp_path}/l/14.png)" in text
-    assert "add or remove" in text
+    assert "Add or remove" in text
+
+
+def test_unpaired_files_of_both_splits_are_told_at_once(tmp_path, write_pairs):
+    for split in ("train", "val"):
+        write_pairs(tmp_path / split / "images", tmp_path / split / "labels", ["a", "b"])
+        (tmp_path / split / "labels/b.png").unlink()
+    with pytest.raises(ValueError, match=r"both splits.*\n.*train/images/b.jpg.*\n.*val/images/b"):
+        find_examples("folder", str(tmp_path), num_classes=4)
+
+
+def test_suffixes_hold_for_both_splits(tmp_path, write_pairs):
+    for split in ("train", "val"):
+        write_pairs(tmp_path / split, tmp_path / split, ["a", "b"], label_suffix="_L.png")
+    folders = {"image_dir": "train", "label_dir": "train"}
+    folders |= {"val_image_dir": "val", "val_label_dir": "val"}
+    with pytest.raises(ValueError, match="train/a_L.png.*--label_suffix=_L.png(.|\n)*val/a_L.png"):
+        find_examples("folder", str(tmp_path), num_classes=4, **folders)
+    suffixes = {"image_suffix": ".jpg", "label_suffix": "_L.png"}
+    splits, _ = find_examples("folder", str(tmp_path), num_classes=4, **folders, **suffixes)
+    assert keys(splits) == {"train": ["a", "b"], "val": ["a", "b"]}
+    assert splits["val"][1].label_path == str(tmp_path / "val/b_L.png")
+
+
+# === A fraction for validation ===
+
+
+def test_examples_keep_their_split_when_others_come_or_go(tmp_path, write_pairs):
+    write_pairs(tmp_path / "i", tmp_path / "l", [f"{k:03}" for k in range(100)])
+    options = {"num_classes": 4, "image_dir": "i", "label_dir": "l", "val_fraction": 0.2}
+    splits, _ = find_examples("folder", str(tmp_path), **options)
+    whole = keys(splits)
+    assert 10 < len(whole["val"]) < 30 and sorted(whole["train"] + whole["val"]) == [
+        f"{k:03}" for k in range(100)
+    ]
+    other, _ = find_examples("folder", str(tmp_path), seed=1, **options)
+    assert keys(other)["val"] != whole["val"]
+    half = [source for split in splits.values() for source in split if int(source.key) % 2]
+    assert keys(layouts.split_off(half, 0.2))["val"] == [k for k in whole["val"] if int(k) % 2]
+    more = keys(layouts.split_off(splits["train"] + splits["val"], 0.4))["val"]
+    assert set(whole["val"]) < set(more)
+
+
+def test_neither_split_is_empty(tmp_path, write_pairs):
+    write_pairs(tmp_path / "i", tmp_path / "l", ["a", "b", "c"])
+    pairs = layouts.pair_folders(str(tmp_path / "i"), str(tmp_path / "l"))
+    for fraction, sizes in ((1e-9, (2, 1)), (1 - 1e-9, (1, 2))):
+        splits = layouts.split_off(pairs, fraction)
+        assert (len(splits["train"]), len(splits["val"])) == sizes
+    for fraction, seed, sources in (
+        (0, 0, pairs),
+        (1, 0, pairs),
+        (0.5, -1, pairs),
+        (0.5, 0, pairs[:1]),
+    ):
+        with pytest.raises(ValueError, match=f"--val_fraction={fraction}, --seed={seed} and"):
+            layouts.split_off(sources, fraction, seed)
 
 
 def test_empty_and_missing_folders(tmp_path, write_pairs):
@@ -64,7 +120,7 @@ def test_empty_and_missing_folders(tmp_path, write_pairs):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="empty holds no images"):
         layouts.pair_folders(str(tmp_path / "empty"), str(tmp_path / "l"))
-    with pytest.raises(ValueError, match="empty holds no label PNGs"):
+    with pytest.raises(ValueError, match="empty holds no label files"):
         layouts.pair_folders(str(tmp_path / "i"), str(tmp_path / "empty"))
     with pytest.raises(ValueError, match="absent is not a folder"):
         layouts.pair_folders(str(tmp_path / "absent"), str(tmp_path / "l"))
@@ -211,6 +267,40 @@ def test_lvis(lvis_dir):
     assert keys(find_examples("lvis", str(lvis_dir))[0]) == keys(splits)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://x.org/../2.jpg",
+        "../..",
+        "http://x.org/a//",
+        "C:\\a/..\\2.jpg",
+        "a/2\0.jpg",
+        "c:2.jpg",
+    ],
+)
+def test_lvis_images_lie_in_the_source(lvis_dir, url):
+    (lvis_dir.parent / "2.jpg").touch()
+    edit_annotations(lvis_dir, "val", lambda values: values["images"][0].update(coco_url=url))
+    with pytest.raises(
+        ValueError, match=r"lvis_v1_val.json names .* plain names .*: coco_url of 1"
+    ):
+        find_examples("lvis", str(lvis_dir))
+
+
+def test_lvis_folders_may_be_links_to_other_places(lvis_dir):
+    (lvis_dir / "train2017").rename(lvis_dir.parent / "train2017")
+    (lvis_dir / "train2017").symlink_to(lvis_dir.parent / "train2017")
+    splits, _ = find_examples("lvis", str(lvis_dir))
+    assert keys(splits)["val"] == ["train2017/000000000002"]
+
+
+@pytest.mark.parametrize("text", ['{"images": []}', "[]", '{"images": [', "\0" * 9])
+def test_lvis_files_that_are_none(lvis_dir, text):
+    (lvis_dir / "lvis_v1_val.json").write_text(text)
+    with pytest.raises(ValueError, match="lvis_v1_val.json (is not a file of LVIS|must be text)"):
+        find_examples("lvis", str(lvis_dir))
+
+
 def test_lvis_missing_files(lvis_dir):
     (lvis_dir / "train2017/000000000002.jpg").unlink()
     with pytest.raises(ValueError, match="lvis_v1_val.json annotates are missing: 1 of them.*002"):
@@ -259,6 +349,12 @@ def test_shapes():
         ("folder", {}, "--dataset=folder needs --num_classes"),
         ("folder", {"num_classes": 2, "scene_list": "x"}, "takes --image_dir.*Received: --scene_"),
         ("folder", {"num_classes": 2, "image_dir": "i"}, "--image_dir and --label_dir must be"),
+        ("folder", {"num_classes": 2, "seed": 3}, "--seed only with --val_fraction"),
+        (
+            "folder",
+            {"num_classes": 2, "val_image_dir": "i", "val_label_dir": "l", "val_fraction": 0.1},
+            "--val_fraction makes .* there are validation folders",
+        ),
         ("folder", {"num_classes": 2, "val_image_dir": "i"}, "--val_image_dir and --val_label_dir"),
         ("ade_outdoors", {}, "needs --scene_list"),
         ("ade20k", {"num_classes": 2}, "takes only --source. Received: --num_classes"),

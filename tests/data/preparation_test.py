@@ -12,6 +12,7 @@ from oasis_tf.data import preparation, tfrecord, workers
 from oasis_tf.data.datasets import folder_label_space
 from oasis_tf.data.examples import FilePair
 from oasis_tf.data.layouts import find_examples
+from oasis_tf.data.overview import contact_sheet
 from oasis_tf.data.preparation import prepare
 from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.io import files, json_files
@@ -80,7 +81,7 @@ def test_all_examples_are_written(work, source):
     assert prepared.label_space == SPACE
     assert [prepared.num_examples(split) for split in ("train", "val")] == [25, 3]
     assert [shard.num_examples for shard in prepared.splits["train"].shards] == [8, 8, 9]
-    pixels = np.zeros(4, int)
+    pixels, images = np.zeros(4, int), np.zeros(4, int)
     seen = set()
     for fields in records(prepared, "train"):
         key = fields["key"].numpy().decode()
@@ -91,8 +92,12 @@ def test_all_examples_are_written(work, source):
         labels = tf.io.decode_png(fields["label"])[..., 0].numpy()
         np.testing.assert_array_equal(labels, (raw + 1) % 4)
         pixels += np.bincount(labels.ravel(), minlength=4)
+        images += np.isin(range(4), labels)
     assert seen == set(NAMES)
     assert prepared.splits["train"].class_pixels == tuple(pixels)
+    assert prepared.splits["train"].class_images == tuple(images)
+    sheet = np.asarray(Image.open(f"{prepared.data_dir}/contact_sheet.png"))
+    np.testing.assert_array_equal(sheet, contact_sheet(prepared))
     assert prepared.class_frequency == pytest.approx(pixels / pixels.sum())
 
 
@@ -108,6 +113,7 @@ def test_shards_do_not_depend_on_the_number_of_workers(work, tmp_path):
     two = work(tmp_path / "two", num_workers=2)
     assert contents(one.data_dir) == contents(two.data_dir)
     assert sorted(contents(one.data_dir)) == [
+        "contact_sheet.png",
         "dataset.json",
         *(f"train-0000{k}-of-00003.tfrecord" for k in range(3)),
         *(f"val-0000{k}-of-00003.tfrecord" for k in range(3)),
@@ -201,7 +207,7 @@ def test_prepared_data_is_replaced_only_when_asked(work, write_pairs, source):
         work()
     write_pairs(source / "train/images", source / "train/labels", ["new"])
     assert work(num_shards=2, overwrite=True).num_examples("train") == 26
-    assert len(contents(data_dir)) == 5
+    assert len(contents(data_dir)) == 6
 
 
 def test_interrupted_overwriting_leaves_no_data_set(work, stop_after):
@@ -306,7 +312,7 @@ def test_label_files_of_an_interrupted_run(work, tmp_path, monkeypatch):
 def test_label_files_need_a_validation_split(tmp_path, source):
     splits, _ = find_examples("folder", str(source), num_classes=4, unknown_label=3)
     del splits["val"]
-    with pytest.raises(ValueError, match="--label_files=l is for .*--val_image_dir"):
+    with pytest.raises(ValueError, match="--label_files=l is for .*--val_image_dir.*--val_frac"):
         prepare(splits, SPACE, str(tmp_path / "output"), label_files="l")
     assert not (tmp_path / "output").exists()
 
@@ -314,37 +320,48 @@ def test_label_files_need_a_validation_split(tmp_path, source):
 # === Invalid sources ===
 
 
-def test_all_invalid_headers_are_counted_and_ten_named(work, source, tmp_path):
-    for name in NAMES[:12]:
+def test_all_invalid_files_are_counted_and_ten_named(work, source, tmp_path):
+    for name in NAMES[:11]:
         (source / f"train/images/{name}.jpg").write_bytes(b"")
+    (source / "train/images/11.jpg").unlink()
+    (source / "train/images/11.jpg").symlink_to("nowhere")
     with pytest.raises(ValueError) as error:
         work()
     lines = str(error.value).splitlines()
     assert lines[0] == "12 of 28 examples cannot be used:" and lines[-1] == "and 2 more"
-    assert len(lines) == 12 and all("is not a readable image" in line for line in lines[1:-1])
+    assert len(lines) == 12
+    for name, line in zip(NAMES, lines[1:-1], strict=False):
+        assert f"train/images/{name}.jpg" in line and "annot be read as an image" in line
     assert not (tmp_path / "output").exists()
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
-def test_wrong_label_values_stop_and_name_the_file(work, source, tmp_path, num_workers):
-    labels = np.full((10, 12), 77, np.uint8)
-    tf.io.write_file(str(source / "val/labels/y.png"), tf.io.encode_png(labels[..., None]))
-    with pytest.raises(ValueError, match="val/labels/y.png: label values 77 are outside"):
+def test_wrong_files_and_values_of_both_splits_are_told_at_once(
+    work, source, tmp_path, num_workers
+):
+    for k, path in enumerate(("train/labels/03", "train/labels/11", "val/labels/y")):
+        Image.fromarray(np.full((10, 12), (77, 40, 77)[k], np.uint8)).save(source / f"{path}.png")
+    Image.new("L", (11, 10)).save(source / "train/labels/05.png")
+    with open(source / "val/images/x.jpg", "r+b") as file:
+        file.truncate(300)
+    with pytest.raises(ValueError) as error:
         work(num_workers=num_workers)
-    assert "dataset.json" not in contents(tmp_path / "output")
-
-
-def test_a_corrected_source_continues(work, source, tmp_path):
-    path = source / "val/labels/y.png"
-    good = path.read_bytes()
-    tf.io.write_file(str(path), tf.io.encode_png(np.full((10, 12, 1), 77, np.uint8)))
-    with pytest.raises(ValueError, match="77"):
-        work()
-    inodes = {path: path.stat().st_ino for path in (tmp_path / "output").glob("train*")}
-    path.write_bytes(good)
-    work()
-    assert len(inodes) == 3
-    assert all(path.stat().st_ino == inode for path, inode in inodes.items())
+    title, *lines, last = str(error.value).splitlines()
+    assert title == "5 of 28 examples cannot be used:"
+    for line, expected in zip(
+        lines,
+        (
+            "train/images/05.jpg is 12×10 but",
+            "train/labels/03.png: label values 77 are outside",
+            "train/labels/11.png: label values 40 are outside",
+            "val/labels/y.png: label values 77 are outside",
+            "val/images/x.jpg (",
+        ),
+        strict=True,
+    ):
+        assert expected in line
+    assert last == "Values of no class in all of these files: 40 (in 1), 77 (in 2)."
+    assert not (tmp_path / "output").exists()
 
 
 def test_numbers_are_checked(work):

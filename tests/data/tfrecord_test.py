@@ -158,6 +158,18 @@ def test_missing_and_short_shards(data_dir):
     assert PreparedDataset.load(data_dir, skip_corrupt=True).num_examples("val") == 5
 
 
+def test_the_data_set_of_a_model(data_dir, tmp_path):
+    load = tfrecord.load_for_model
+    assert load(data_dir, "gone") == load(None, data_dir) == PreparedDataset.load(data_dir)
+    with pytest.raises(FileNotFoundError, match="gone is not a prepared.*give its new --data_dir"):
+        load(None, str(tmp_path / "gone"))
+    with pytest.raises(FileNotFoundError) as error:
+        load(str(tmp_path / "gone"), data_dir)
+    assert "has moved" not in str(error.value)
+    with pytest.raises(ValueError, match="names no data set.*--data_dir=DIR"):
+        load(None, None)
+
+
 def test_starts_of_records(tmp_path):
     """Stored lengths lead from one whole record to the next."""
     path, contents = str(tmp_path / "x.tfrecord"), [b"", b"abc", bytes(1000)]

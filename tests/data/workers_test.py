@@ -16,14 +16,16 @@ from oasis_tf.data.examples import ShapesScene
 
 @pytest.fixture
 def run_script(tmp_path):
-    """A function that runs Python text as a program."""
+    """A function that runs Python text as a program; its module `tasks` is another text."""
 
-    def run(text):
+    def run(text, tasks="", standard_input=False):
         path = tmp_path / "program.py"
         path.write_text(textwrap.dedent(text))
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        (tmp_path / "tasks.py").write_text(textwrap.dedent(tasks))
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
         return subprocess.run(
-            [sys.executable, str(path)],
+            [sys.executable, "-" if standard_input else str(path)],
+            input=path.read_text() if standard_input else None,
             env=environment,
             capture_output=True,
             text=True,
@@ -48,53 +50,79 @@ def test_encoding_equals_that_of_this_process():
 def test_order_bound_and_no_tensorflow(run_script):
     done = run_script(
         """
-        import sys, time
+        from tasks import task
         from oasis_tf.data import workers
         from oasis_tf.data.datasets import folder_label_space
+
+        taken = 0
+
+        def items():
+            global taken
+            for item in range(30):
+                taken = item
+                yield item
+
+        with workers.pool(2, folder_label_space(2)) as ordered_map:
+            for expected, (item, modules) in enumerate(ordered_map(task, items())):
+                assert item == expected and not modules, (item, modules)
+                assert taken <= item + 6  # three per worker
+        print("ok")
+        """,
+        """
+        import sys, time
 
         def task(item):
             time.sleep(0.01 * (item % 3 == 0))
             return item, [name for name in ("tensorflow", "keras") if name in sys.modules]
-
-        if __name__ == "__main__":
-            taken = 0
-
-            def items():
-                global taken
-                for item in range(30):
-                    taken = item
-                    yield item
-
-            with workers.pool(2, folder_label_space(2)) as ordered_map:
-                for expected, (item, modules) in enumerate(ordered_map(task, items())):
-                    assert item == expected and not modules, (item, modules)
-                    assert taken <= item + 6  # three per worker
-            print("ok")
-        """
+        """,
     )
     assert done.stdout == "ok\n", done.stderr
+
+
+@pytest.mark.parametrize("standard_input", [False, True])
+def test_workers_do_not_need_the_main_script(run_script, standard_input):
+    """It has no main guard, or is no file."""
+    done = run_script(
+        """
+        from oasis_tf.data import workers
+        from oasis_tf.data.datasets import folder_label_space
+        from oasis_tf.data.examples import ShapesScene
+
+        print("main")
+        with workers.pool(2, folder_label_space(12)) as ordered_map:
+            found = list(ordered_map(workers.check, [[ShapesScene("k", 0, 0, 16, 16)]] * 9))
+        print(found == [[[]]] * 9)
+        import sys
+        print(sys.modules["__main__"].found is found)
+        """,
+        standard_input=standard_input,
+    )
+    assert done.stdout == "main\nTrue\nTrue\n", done.stderr
+    assert not done.stderr
 
 
 def test_errors_reach_the_caller_and_a_killed_worker_is_explained(run_script):
     done = run_script(
         """
-        import os
+        from tasks import task
         from oasis_tf.data import workers
         from oasis_tf.data.datasets import folder_label_space
+
+        for item in ("file", "die"):
+            try:
+                with workers.pool(2, folder_label_space(2)) as ordered_map:
+                    list(ordered_map(task, [item]))
+            except (ValueError, OSError) as error:
+                print(type(error).__name__, error)
+        """,
+        """
+        import os
 
         def task(item):
             if item == "die":
                 os._exit(9)
             raise ValueError(f"bad {item}")
-
-        if __name__ == "__main__":
-            for item in ("file", "die"):
-                try:
-                    with workers.pool(2, folder_label_space(2)) as ordered_map:
-                        list(ordered_map(task, [item]))
-                except (ValueError, OSError) as error:
-                    print(type(error).__name__, error)
-        """
+        """,
     )
     first, second = done.stdout.splitlines()
     assert first == "ValueError bad file"
@@ -105,17 +133,20 @@ def test_workers_end_with_a_killed_main_process(run_script):
     done = run_script(
         """
         import os, signal
+        from tasks import task
         from oasis_tf.data import workers
         from oasis_tf.data.datasets import folder_label_space
 
+        with workers.pool(2, folder_label_space(2)) as ordered_map:
+            print(*set(ordered_map(task, range(20))), flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        """,
+        """
+        import os
+
         def task(_):
             return os.getpid()
-
-        if __name__ == "__main__":
-            with workers.pool(2, folder_label_space(2)) as ordered_map:
-                print(*set(ordered_map(task, range(20))), flush=True)
-                os.kill(os.getpid(), signal.SIGKILL)
-        """
+        """,
     )
     processes = list(map(int, done.stdout.split()))
     assert processes and done.returncode == -9

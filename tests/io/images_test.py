@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from oasis_tf.io import images
+from oasis_tf.io import images, label_files
 
 
 def test_every_8_bit_value_survives_the_round_trip():
@@ -105,6 +105,78 @@ def test_animations_of_other_kinds_are_refused(tmp_path, monkeypatch):
         images.check_animation("a.webp")
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp"])
+def test_every_orientation_in_every_format(tmp_path, orientation, suffix):
+    upright = np.zeros((16, 32, 3), np.uint8)
+    upright[:8, :16], upright[:8, 16:], upright[8:, :16] = 250, 170, 90
+    stored = {  # what must be done to `upright` so that this orientation undoes it
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright),
+        7: np.rot90(upright, 2).transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif, quality=100)
+    read = images.read_photograph(path).astype(int)
+    assert read.shape == upright.shape and np.abs(read - upright).max() < 12
+    with Image.open(path) as opened:
+        assert images.upright_size(opened) == (32, 16)
+
+
+def test_damaged_exif_data_turn_nothing(tmp_path):
+    pixels = np.zeros((6, 8, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", exif=b"Exif\0\0garbage that is no TIFF")
+    np.testing.assert_array_equal(images.read_photograph(tmp_path / "a.jpg"), pixels)
+
+
+RAMP = np.linspace(0, 65535, 64).astype(np.uint16)[None].repeat(2, 0)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_the_upper_8_bits_of_16(tmp_path, suffix):
+    Image.fromarray(RAMP).save(tmp_path / f"a{suffix}")
+    read = images.read_photograph(tmp_path / f"a{suffix}")
+    np.testing.assert_array_equal(read, (RAMP >> 8)[..., None].repeat(3, -1))
+
+
+def test_16_bits_of_tiff_with_big_ends_and_with_white_as_zero(tmp_path):
+    swapped = Image.frombytes("I;16B", RAMP.shape[::-1], RAMP.astype(">u2").tobytes())
+    swapped.save(tmp_path / "a.tif")
+    np.testing.assert_array_equal(images.read_photograph(tmp_path / "a.tif")[..., 0], RAMP >> 8)
+    Image.fromarray(RAMP).save(tmp_path / "b.tif", tiffinfo={262: 0})
+    read = images.read_photograph(tmp_path / "b.tif")
+    np.testing.assert_array_equal(read[..., 0], 255 - (RAMP >> 8))
+
+
+@pytest.mark.parametrize(("dtype", "what"), [(np.int32, "integers of 32 bits"), (np.float32, "fl")])
+def test_values_without_a_known_white_are_refused(tmp_path, dtype, what):
+    Image.fromarray(RAMP.astype(dtype)).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match=rf"a\.tif holds {what}.*Scale it to 8 bits"):
+        images.read_photograph(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr"])
+def test_other_channels_become_rgb(tmp_path, mode):
+    picture = Image.new("RGB", (4, 4), (255, 255, 255)).convert(mode)
+    picture.save(tmp_path / "a.tif")
+    assert (images.read_photograph(tmp_path / "a.tif") == 255).all()
+
+
+def test_the_limit_of_pixels_says_what_to_do(tmp_path, monkeypatch):
+    Image.new("1", (64, 64)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
+    for read in (images.read_photograph, label_files.read_label_file):
+        with pytest.raises(ValueError, match=r"a\.png has more than 4,000 pixels.*into tiles"):
+            read(tmp_path / "a.png")
+
+
 def test_photographs_are_read_upright_and_opaque(tmp_path):
     pixels = np.random.default_rng(4).integers(0, 256, (6, 8, 3), np.uint8)
     turned = Image.Exif()
@@ -119,6 +191,9 @@ def test_photographs_are_read_upright_and_opaque(tmp_path):
     Image.new("RGBA", (4, 4), (1, 2, 3, 100)).save(tmp_path / "clear.png")
     with pytest.raises(ValueError, match=r"clear\.png is transparent"):
         images.read_photograph(tmp_path / "clear.png")
+    Image.new("P", (4, 4)).save(tmp_path / "glass.png", transparency=0)
+    with pytest.raises(ValueError, match=r"glass\.png is transparent"):
+        images.read_photograph(tmp_path / "glass.png")
     (tmp_path / "text.jpg").write_text("no image")
     with pytest.raises(ValueError, match=r"Cannot be read as an image: .*text\.jpg"):
         images.read_photograph(tmp_path / "text.jpg")

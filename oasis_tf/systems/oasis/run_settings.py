@@ -33,18 +33,13 @@ def resolve_run(given: Mapping[str, Any], previous: Config | None) -> Config:
     """
     if previous is not None:
         previous.model.check_discriminator("be trained")
-    data_dir = given.get("data_dir") or (previous and previous.data.data_dir)
-    if not data_dir:
+    data_dir, trained_on = given.get("data_dir"), previous and previous.data.data_dir
+    if not (data_dir or trained_on):
         raise ValueError("`data_dir` must be given: --data_dir=DIR of a prepared data set.")
-    from oasis_tf.data.tfrecord import PreparedDataset  # here: it loads TensorFlow
+    from oasis_tf.data.tfrecord import load_for_model  # here: it loads TensorFlow
 
     skip_corrupt = given.get("skip_corrupt", previous is not None and previous.data.skip_corrupt)
-    try:
-        dataset = PreparedDataset.load(data_dir, skip_corrupt=skip_corrupt)
-    except (ValueError, OSError) as error:
-        if "data_dir" in given:
-            raise
-        raise ValueError(f"{error} If the data set has moved, give its new --data_dir.") from error
+    dataset = load_for_model(data_dir, trained_on, skip_corrupt=skip_corrupt)
     return resolve(
         given,
         label_space=dataset.label_space,

@@ -52,6 +52,5 @@ def facts(label_space):
     """The classes for a page, a dict for JSON."""
     return {
         "dataset": label_space.dataset,
-        "others_are_unknown": label_space.others_are_unknown,
         "classes": label_space.classes(),
     }

@@ -3,6 +3,7 @@
 import os
 
 from oasis_tf.io import label_files
+from oasis_tf.io.problems import Problems
 
 MOST = 24
 _MOST_SKIPPED = 4  # neighbours are often frames of one film, but skipped records are read too
@@ -21,15 +22,14 @@ def from_folder(path, label_space, height, width):
     Raises:
         ValueError: no such files, or values that are no class.
     """
-    return [
-        (
-            os.path.splitext(os.path.basename(file))[0],
-            label_files.resize_label_map(
-                label_files.read_label_map(file, label_space), height, width
-            ),
-        )
-        for file in label_files.find_label_files(path)[:MOST]
-    ]
+    found, problems = [], Problems()
+    for file in label_files.find_label_files(path)[:MOST]:
+        with problems.noted():
+            label_map = label_files.read_label_map(file, label_space)
+            name = os.path.splitext(os.path.basename(file))[0]
+            found.append((name, label_files.resize_label_map(label_map, height, width)))
+    problems.raise_if_any(f"{problems.count} of the label files cannot be used")
+    return found
 
 
 def from_data(data_dir, label_space, height, width):

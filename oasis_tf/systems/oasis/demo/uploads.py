@@ -1,9 +1,6 @@
 """Uploaded files, brought to the size and the classes of the model."""
 
-import os
-import tempfile
-
-from oasis_tf.io import label_files
+from oasis_tf.io import label_files, label_pictures
 from oasis_tf.web.pictures import check_pixels, decode_photograph, encode_png
 
 LABELS, PHOTOGRAPH = "The label map", "The photograph"
@@ -12,29 +9,20 @@ MAX_PHOTOGRAPH_PIXELS = 50_000_000  # of the largest that phones take
 
 
 def label_map(contents, label_space, height, width):
-    """A label PNG as a PNG of model ids at a size, nearest neighbour.
+    """A label file as a PNG of model ids at a size, nearest neighbour.
 
     Args:
-        contents: bytes of a PNG as `label_files.read_label_map` reads them.
+        contents: bytes of a file as `label_files.read_label_map` reads them.
 
     Returns:
         bytes, and (height, width) of the file.
 
     Raises:
-        ValueError: not a label PNG of these classes, or one that is too large.
+        ValueError: not a label file of these classes, or one that is too large.
     """
-    check_pixels(contents, LABELS, ("PNG",), MAX_LABEL_PIXELS)
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "labels.png")
-        with open(path, "wb") as file:
-            file.write(contents)
-        try:
-            model_ids = label_files.read_label_map(path, label_space)
-        except ValueError as error:
-            raise ValueError(str(error).replace(path, LABELS)) from error
-        # On damaged files, decoders raise exceptions of any kind.
-        except Exception as error:
-            raise ValueError(f"{LABELS} cannot be read as PNG. The file is damaged.") from error
+    label_pictures.size(contents, LABELS)
+    check_pixels(contents, LABELS, label_pictures.FILE_FORMATS, MAX_LABEL_PIXELS)
+    model_ids = label_files.read_label_map(contents, label_space, name=LABELS)
     resized = label_files.resize_label_map(model_ids, height, width)
     return encode_png(resized), model_ids.shape
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from oasis_tf.data import preparation, random_access
 from oasis_tf.data.examples import EncodedExample
-from oasis_tf.data.tfrecord import METADATA_FILE, PreparedDataset
+from oasis_tf.data.tfrecord import METADATA_FILE, PreparedDataset, load_for_model
 from oasis_tf.io.images import encode_png
 from oasis_tf.systems.oasis import editing
 from oasis_tf.systems.oasis.synthesis import outputs
@@ -75,7 +75,7 @@ def plan_augmentation(
     if num_samples > 1:
         config.model.check_noise("generate several images of a label map (--num_samples)")
     sizing = Sizing.chosen(config, size, height, width)
-    dataset = PreparedDataset.load(data_dir or config.data.data_dir)
+    dataset = load_for_model(data_dir, config.data.data_dir)
     dataset.check_classes(config.label_space)
     if os.path.realpath(dataset.data_dir) == os.path.realpath(output_dir):
         raise ValueError(
@@ -163,8 +163,8 @@ class _Twin:
     seed: int
     generation: _Generation
 
-    def check(self):
-        return None
+    def check(self, label_space):
+        return []
 
     def encode(self, label_space):
         label_map = self.generation.sizing.label_map(self.place.read_label()[1])

@@ -7,9 +7,10 @@ import os
 import numpy as np
 
 from oasis_tf.data import random_access
-from oasis_tf.data.tfrecord import PreparedDataset
+from oasis_tf.data.tfrecord import load_for_model
 from oasis_tf.io import images, output_paths
 from oasis_tf.io.files import file_sha256
+from oasis_tf.io.problems import Problems
 from oasis_tf.io.progress import progress_bar
 from oasis_tf.systems.oasis import losses, noise
 from oasis_tf.systems.oasis.models.oasis import to_float_image
@@ -145,7 +146,8 @@ def plan_labelmix(
         pairs = scenes.find_scenes(labels, from_images)
         found = [FileScene(pair, files, label_format) for pair in pairs]
     else:
-        found = _records(data_dir or config.data.data_dir, config, sizing, num_scenes)
+        prepared = load_for_model(data_dir, config.data.data_dir)
+        found = _records(prepared, config, sizing, num_scenes)
     plan = LabelMixPlan(
         tuple(found),
         tuple(range(seed, seed + num_samples)),
@@ -160,12 +162,16 @@ def plan_labelmix(
     output_paths.check_outputs(
         plan.outputs(), inputs, overwrite=overwrite, skip_existing=skip_existing
     )
-    note = sizing.says([_checked_size(one, sizing) for one in found])
+    sizes, problems = [], Problems()
+    for one in found:
+        with problems.noted():
+            sizes.append(_checked_size(one, sizing))
+    problems.raise_if_any(f"{problems.count} of {len(found)} inputs cannot be used")
+    note = sizing.says(sizes)
     return dataclasses.replace(plan, notes=(note,) if note else ())
 
 
-def _records(data_dir, config, sizing, num_scenes):
-    prepared = PreparedDataset.load(data_dir)
+def _records(prepared, config, sizing, num_scenes):
     prepared.check_classes(config.label_space)
     places = random_access.record_places(prepared, "val")[:num_scenes]
     return [RecordScene(place.fields()[0].replace("/", "_"), place, sizing) for place in places]

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from oasis_tf.io import images, output_paths
+from oasis_tf.io.problems import Problems
 from oasis_tf.systems.oasis.model_settings import missing_encoder
 from oasis_tf.systems.oasis.synthesis import outputs, scenes
 from oasis_tf.systems.oasis.synthesis.input_files import InputFiles
@@ -179,9 +180,11 @@ def _find_styles(config, style, edit):
             "--style sets the noise of a whole image. Leave out --resample_classes, --region and "
             "--interpolate."
         )
-    found = tuple(scenes.find_photographs(style).values())
+    found, problems = tuple(scenes.find_photographs(style).values()), Problems()
     for path in found:
-        images.read_photograph(path)
+        with problems.noted():
+            images.read_photograph(path)
+    problems.raise_if_any(f"{problems.count} of {len(found)} styles cannot be used")
     return found
 
 
@@ -208,16 +211,20 @@ def _check_outputs(plan, overwrite):
 
 def _check_inputs(plan, label_space):
     """Reads every input; gives sentences for the user."""
-    untouched, known = [], 0
+    untouched, known, problems = [], 0, Problems()
     for scene in plan.scenes:
-        if scene.label_path is not None:
-            known += 1
-            region = plan.variation.region(plan.files.label_map(scene), None)
-            if region is not None and not region.any():
-                untouched.append(scene.stem)
-        mask = plan.files.mask(scene)
-        if mask is not None and not mask.any():
-            raise ValueError(f"Nothing is left of the mask at the size of the output: {scene}.")
+        with problems.noted():
+            if scene.label_path is None:
+                plan.files.photograph_size(scene)
+            else:
+                known += 1
+                region = plan.variation.region(plan.files.label_map(scene), None)
+                if region is not None and not region.any():
+                    untouched.append(scene.stem)
+            mask = plan.files.mask(scene)
+            if mask is not None and not mask.any():
+                raise ValueError(f"Nothing is left of the mask at the size of the output: {scene}.")
+    problems.raise_if_any(f"{problems.count} of {len(plan.scenes)} inputs cannot be used")
     classes = ", ".join(label_space.class_names[c] for c in plan.variation.classes)
     if untouched and len(untouched) == known:
         raise ValueError(f"No label map has a pixel of {classes}: nothing would change.")

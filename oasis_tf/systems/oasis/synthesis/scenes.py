@@ -156,7 +156,7 @@ def find_scenes(labels=None, photographs=None, region=None):
         ValueError: nothing there, stems that occur twice or lack a counterpart.
     """
     found = {
-        "label_path": labels and _by_stem(labels, (".png",), "label PNGs"),
+        "label_path": labels and _by_stem(label_files.find_label_files(labels)),
         "photo_path": photographs and find_photographs(photographs),
     }
     found = {name: paths for name, paths in found.items() if paths}
@@ -164,7 +164,7 @@ def find_scenes(labels=None, photographs=None, region=None):
         raise ValueError("Name label files (--labels) or photographs (--from_images).")
     stems = _common_stems(*found.values())
     if region and os.path.isdir(region):
-        masks = _by_stem(region, (".png",), "masks")
+        masks = _by_stem(label_files.find_label_files(region, "masks"))
         _refuse_missing([stem for stem in stems if stem not in masks], f"mask in {region}")
     else:
         masks = dict.fromkeys(stems, region or None)
@@ -176,11 +176,12 @@ def find_scenes(labels=None, photographs=None, region=None):
 
 def find_photographs(path):
     """Photographs by their stems: of a file, or of a folder with its subfolders."""
-    return _by_stem(path, label_files.IMAGE_SUFFIXES, "photographs")
+    found = label_files.find_files(path, label_files.IMAGE_SUFFIXES, "photographs")
+    return _by_stem(found)
 
 
-def _by_stem(path, suffixes, what):
-    return {Path(file).stem: file for file in label_files.find_files(path, suffixes, what)}
+def _by_stem(paths):
+    return {Path(path).stem: path for path in paths}
 
 
 def _common_stems(first, *others):

@@ -111,7 +111,7 @@ def test_model(client):
     assert [one["name"] for one in facts["classes"]] == list(SPACE.class_names)
     assert facts["classes"][3] == {"id": 3, "name": "water", "color": [30, 80, 190], "raw_id": 3}
     assert (facts["height"], facts["width"], facts["noise_channels"]) == (64, 64, 4)
-    assert (facts["origin"], facts["others_are_unknown"]) == ("step 2", False)
+    assert facts["origin"] == "step 2"
     assert facts["backend"] == {"kind": "rest", "url": "v1/models/oasis", "own": True}
     assert facts["examples"] == [{"name": "scene", "url": "api/examples/0"}]
     np.testing.assert_array_equal(pixels(client.get("/api/examples/0").content), label_map())
@@ -273,6 +273,7 @@ def test_label_files(client):
     palette = Image.fromarray(ids)
     palette.putpalette([value for colour in SPACE.palette for value in colour])
     files = [png(ids), png(ids, np.uint16), file_of(palette), png(SPACE.colorize(ids))]
+    files += [png(np.dstack([ids] * 3)), file_of(Image.fromarray(ids), "BMP")]
     for contents in files:
         answer = hand_in(client, "/api/labels", contents)
         want = resize_label_map(ids, 64, 64)
@@ -283,12 +284,13 @@ def test_label_files(client):
 @pytest.mark.parametrize(
     ("contents", "words"),
     [
-        (b"GIF89a garbage", "The label map cannot be read as PNG"),
+        (b"GIF89a garbage", "Cannot be read as a PNG, BMP or TIFF file: The label map"),
         (png(np.zeros((64, 64)))[:60], "The label map"),
-        (file_of(Image.new("RGB", (64, 64)), "JPEG"), "The label map cannot be read as PNG"),
+        (file_of(Image.new("RGB", (64, 64)), "JPEG"), "The label map is a JPEG file"),
+        (png(np.zeros((64, 64)))[:-12], "The label map (it ends before its last chunk)"),
         (png(np.full((64, 64), 200)), "The label map: label values 200 are outside the classes"),
         (png(np.full((64, 64), 60000), np.uint16), "The label map: label values 60000"),
-        (png(np.full((64, 64, 3), 1)), "#010101"),
+        (png(np.full((64, 64, 3), [1, 1, 2])), "#010102"),
         (png(np.zeros((5000, 5000))), "16,777,216 pixels at most"),
     ],
     ids=ids,
@@ -333,7 +335,8 @@ def test_photographs_are_turned_and_lose_depth(client):
         (file_of(Image.new("RGB", (64, 64)), "GIF"), "cannot be read"),
         (file_of(Image.new("RGB", (64, 64)), "JPEG")[:300], "cannot be read"),
         (file_of(Image.new("1", (8000, 8000))), "50,000,000 pixels at most"),
-        (file_of(Image.new("1", (20000, 20000))), "cannot be read"),
+        (file_of(Image.new("1", (20000, 20000))), "50,000,000 pixels at most"),
+        (file_of(Image.new("RGBA", (64, 64), (9, 9, 9, 254))), "transparent in places"),
     ],
     ids=ids,
 )
@@ -412,7 +415,7 @@ def test_every_shortcut_is_connected():
 def test_command_refuses_without_a_trace(run_module, model_dir, tmp_path):
     done = run_module("oasis_tf.demo", f"--model_dir={model_dir}", f"--examples={tmp_path}")
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
-    assert "The folder holds no PNG files" in done.stderr
+    assert "The folder holds no .png, .bmp, .tif, .tiff files" in done.stderr
 
 
 def test_kinds_of_all_signatures_can_be_read(signatures):

@@ -29,6 +29,15 @@ def test_from_folder(tmp_path):
         np.testing.assert_array_equal(found[k][1], want)
 
 
+def test_all_wrong_files_of_a_folder_are_told(tmp_path):
+    for k in range(3):
+        Image.new("L", (8, 8), 90 + k).save(tmp_path / f"{k}.png")
+    with pytest.raises(
+        ValueError, match="3 of the label files(.|\n)*0.png(.|\n)*2.png.* values 92"
+    ):
+        examples.from_folder(str(tmp_path), SPACE, 32, 64)
+
+
 def test_from_data_is_spread_over_the_split(data_dir):
     found = examples.from_data(data_dir, SPACE, 64, 64)
     assert [name for name, _ in found] == [f"val_{k:02}" for k in range(0, 48, 2)]

@@ -302,6 +302,8 @@ def label_files():
     palette = Image.fromarray(ids)
     palette.putpalette([value for colour in SPACE.palette for value in colour])
     colours = Image.fromarray(SPACE.colorize(ids))
+    other = Image.fromarray(ids + 40)
+    other.putpalette([9] * 120 + [value for colour in SPACE.palette for value in colour])
     few = Image.fromarray(np.minimum(ids, 3))
     few.putpalette([0] * 12)
     return {
@@ -312,6 +314,9 @@ def label_files():
         "bits": (Image.fromarray(ids > 1), ids > 1),
         "colours": (colours, ids),
         "opaque": (colours.convert("RGBA"), ids),
+        "equal": (Image.fromarray(np.dstack([ids] * 3)), ids),
+        "grey_opaque": (Image.fromarray(ids).convert("LA"), ids),
+        "other_indices": (other, ids),
     }
 
 
@@ -326,6 +331,8 @@ def test_label_files_in_the_page(litert_page):
 def test_refused_label_files_in_the_page(litert_page):
     wrong = Image.fromarray(np.full((64, 64), 99, np.uint8))
     colours = Image.new("RGB", (64, 64), (1, 2, 3))
+    flipped = bytearray(file_of(Image.fromarray(np.eye(64, dtype=np.uint8))))
+    flipped[-16] ^= 1  # in the checksum of the pixels' chunk
     glass = Image.new("RGBA", (64, 64), (*SPACE.palette[0], 9))
     refused = [
         (b"garbage", "cannot be read as PNG"),
@@ -335,7 +342,8 @@ def test_refused_label_files_in_the_page(litert_page):
         (file_of(wrong), "label values 99 are no classes"),
         (file_of(colours), "colours #010203 are no classes"),
         (file_of(glass), "must be opaque"),
-        (file_of(Image.new("LA", (64, 64))), "must hold integers, or colours of 8 bits"),
+        (file_of(Image.new("LA", (64, 64))), "must be opaque"),
+        (bytes(flipped), "The file is damaged"),
         (file_of(Image.new("1", (5000, 5000))), "16,777,216 pixels at most"),
     ]
     before = labels(litert_page)

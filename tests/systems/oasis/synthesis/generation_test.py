@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from oasis_tf.data.datasets import folder_label_space
-from oasis_tf.io import images, label_files
+from oasis_tf.io import images, label_pictures
 from oasis_tf.systems.oasis import noise
 from oasis_tf.systems.oasis.config import Config, DataConfig, ModelConfig, TrainingConfig
 from oasis_tf.systems.oasis.synthesis import generation, input_files, segmentation
@@ -87,6 +87,20 @@ def read(path):
 
 def plan_of(labels, tmp_path, **options):
     return generation.plan_synthesis(CONFIG, labels, tmp_path / "out", **options)
+
+
+def test_all_wrong_inputs_are_told_at_once(labels, tmp_path):
+    Image.new("L", (8, 8), 90).save(labels / "a.png")
+    (labels / "c.png").write_bytes(b"text")
+    with pytest.raises(
+        ValueError, match="2 of 3 inputs cannot be used(.|\n)*a.png.*90(.|\n)*c.png"
+    ):
+        plan_of(labels, tmp_path)
+    for name in "ab":
+        (labels / f"{name}.png").write_bytes(b"text")
+    with pytest.raises(ValueError, match="3 of 3 inputs cannot(.|\n)*a.png(.|\n)*b.png"):
+        plan_of(None, tmp_path, from_images=labels)
+    assert not (tmp_path / "out").exists()
 
 
 def test_every_label_file_is_generated_with_every_seed(labels, tmp_path):
@@ -303,7 +317,7 @@ def test_classes_that_no_label_map_has_are_refused(labels, tmp_path):
         ({"resample_classes": ["class_1"], "region": "m.png"}, "both name what"),
         ({"interpolate": 1}, "at least 2 frames.*interpolate=1"),
         ({"animations": ("gif",)}, r"--animation.* give --interpolate=K"),
-        ({"region": "missing.png"}, r"Cannot be read as a PNG file: missing\.png"),
+        ({"region": "missing.png"}, r"Cannot be read as a PNG, .*: missing\.png"),
         ({"overwrite": True, "skip_existing": True}, "Give one"),
         ({"size": "native", "height": 64, "width": 64}, "native keeps the size"),
         ({"size": "half"}, "must be crop or native. Received: size=half"),
@@ -321,7 +335,7 @@ def test_bad_edits_are_refused(labels, tmp_path, options, message):
     [
         (np.zeros((32, 64), np.uint8), "no pixel that is not 0"),
         (np.ones((64, 64), np.uint8), "64 x 64 for 32 x 64"),
-        (np.ones((32, 64, 3), np.uint8), "one channel.*channels RGB"),
+        (np.eye(3, dtype=np.uint8)[np.ones((32, 64), int)], "one channel.*channels RGB"),
     ],
 )
 def test_bad_masks_are_refused(labels, tmp_path, mask, message):
@@ -340,13 +354,13 @@ def test_one_mask_must_fit_every_label_map(labels, tmp_path):
 
 
 def test_a_label_file_is_decoded_once_if_it_can_be_kept(labels, tmp_path, monkeypatch):
-    decoded, read_png = [], label_files._read_png
+    decoded, read = [], label_pictures.read
 
-    def recorded(path):
+    def recorded(path, name):
         decoded.append(os.path.basename(path))
-        return read_png(path)
+        return read(path, name)
 
-    monkeypatch.setattr(label_files, "_read_png", recorded)
+    monkeypatch.setattr(label_pictures, "read", recorded)
 
     def images_of(folder):
         options = {"num_samples": 2, "resample_classes": ["class_0"]}

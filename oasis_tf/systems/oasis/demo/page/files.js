@@ -12,14 +12,16 @@ const packed = ([red, green, blue]) => (red << 16) | (green << 8) | blue;
 /** Map from what a file holds, raw ids or packed colours, to model ids. */
 function tableOf(classes, colours) {
   const table = new Map();
-  for (const { id, color, raw_id: raw } of classes) {
-    const value = colours ? packed(color) : raw;
-    if (!table.has(value)) table.set(value, id); // of classes of one colour the first is meant
+  const add = (value, id) => table.has(value) || table.set(value, id); // the first of a colour
+  for (const { id, color, raw_id: raw } of classes) add(colours ? packed(color) : raw, id);
+  for (const { id, further_colors: more = [], further_raw_ids: raw = [] } of classes) {
+    for (const value of colours ? more.map(packed) : raw) add(value, id);
   }
   return table;
 }
 
-function toModelIds({ values, colours }, { classes, others_are_unknown: known }) {
+/** Model ids of raw ids or packed colours, and the values that are of no class. */
+function looked(values, colours, classes) {
   const table = tableOf(classes, colours);
   const strange = new Set();
   const ids = Uint16Array.from(values, (value) => {
@@ -27,12 +29,41 @@ function toModelIds({ values, colours }, { classes, others_are_unknown: known })
     if (id === undefined) strange.add(value);
     return id ?? 0;
   });
-  if (strange.size && (colours || !known)) {
+  return { ids, strange, colours };
+}
+
+/** What a file may hold, as `looked` gives it: ids, or three equal channels of them; colours. */
+function readings({ values, colours, palette }, classes) {
+  const found = [];
+  if (!colours) found.push(looked(values, false, classes));
+  else if (values.every((value) => value === (value & 255) * 0x010101)) {
+    found.push(looked(values.map((value) => value & 255), false, classes));
+  }
+  if (colours) found.push(looked(values, true, classes));
+  else if (palette) {
+    found.push(looked(Uint32Array.from(values, (index) => palette[index] ?? 0), true, classes));
+  }
+  return found;
+}
+
+/** Model ids of a file: what all its pixels have, ids or colours of classes; a doubt is refused. */
+function toModelIds(decoded, { classes }) {
+  const found = readings(decoded, classes);
+  const [sound, other] = found.filter(({ strange }) => !strange.size);
+  const shown = classes.map(({ color }) => packed(color)); // classes may share a colour
+  if (other && sound.ids.some((id, i) => shown[id] !== shown[other.ids[i]])) {
+    throw new Failure(
+      "The label map can be read as class ids and as colours, which stand for different classes. " +
+        "Save its class ids in grey.",
+    );
+  }
+  if (!sound) {
+    const { strange, colours } = found[0];
     const listed = [...strange].slice(0, MOST_LISTED).map(colours ? hex : String).join(", ");
     const what = colours ? "colours" : "label values";
     throw new Failure(`The label map: ${what} ${listed} are no classes of ${classes.length}.`);
   }
-  return ids;
+  return sound.ids;
 }
 
 /** Nearest neighbour of pixel centres, as in training. */
@@ -71,5 +102,9 @@ export async function readPhotograph(file, { width, height }) {
   const [x, y] = [(bitmap.width - w) / 2, (bitmap.height - h) / 2];
   context.drawImage(bitmap, x, y, w, h, 0, 0, width, height);
   bitmap.close();
+  const { data } = context.getImageData(0, 0, width, height);
+  if (data.some((value, i) => i % 4 === 3 && value < 255)) {
+    throw new Failure("The photograph is transparent in places; it must be opaque.");
+  }
   return new Promise((resolve) => canvas.toBlob(resolve));
 }

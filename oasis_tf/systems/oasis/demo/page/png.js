@@ -118,48 +118,61 @@ function* samples(bytes, bits, count) {
   }
 }
 
+function* packedColours(bytes) {
+  for (let i = 0; i + 2 < bytes.length; i += 3) {
+    yield (bytes[i] << 16) | (bytes[i + 1] << 8) | bytes[i + 2];
+  }
+}
+
 function readChunks(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length < 33 || SIGNATURE.some((value, i) => bytes[i] !== value)) {
     throw new Error("The file is damaged or of another kind.");
   }
   const parts = [];
-  for (let at = 8; at + 12 <= bytes.length; at += 12 + view.getUint32(at)) {
-    const type = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
-    if (type === "IDAT") parts.push(bytes.subarray(at + 8, at + 8 + view.getUint32(at)));
+  const palette = [];
+  for (let at = 8, type; type !== "IEND"; at += 12 + view.getUint32(at)) {
+    const end = at + 8 + (at + 12 <= bytes.length ? view.getUint32(at) : Infinity);
+    if (end + 4 > bytes.length || crc32(bytes.subarray(at + 4, end)) !== view.getUint32(end)) {
+      throw new Error("The file is damaged.");
+    }
+    type = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
+    if (type === "PLTE") palette.push(...packedColours(bytes.subarray(at + 8, end)));
+    if (type === "IDAT") parts.push(bytes.subarray(at + 8, end));
   }
   const [width, height] = [view.getUint32(16), view.getUint32(20)];
   const [bits, kind, interlaced] = [bytes[24], bytes[25], bytes[28]];
-  return { width, height, bits, kind, interlaced, parts };
+  return { width, height, bits, kind, interlaced, parts, palette };
 }
 
 /**
- * Reads a PNG: { width, height, values, colours: whether these are 0xRRGGBB, of a file with colours,
- * or integers: grey of 1 to 16 bits, or the indices of a palette }. Refuses more than `most` pixels,
- * transparency, and files that come in several passes.
+ * Reads a PNG: { width, height, values, colours, palette }. The values are 0xRRGGBB (`colours` is
+ * true), or integers: grey of 1 to 16 bits, or indices of `palette`, an array of 0xRRGGBB. Refuses
+ * wrong checksums, more than `most` pixels, transparency, and files that come in several passes.
  */
 export async function decodePng(bytes, most = Infinity) {
-  const { width, height, bits, kind, interlaced, parts } = readChunks(bytes);
+  const { width, height, bits, kind, interlaced, parts, palette } = readChunks(bytes);
   const channels = CHANNELS[kind];
   if (width * height > most) throw new Error(`It may have ${most.toLocaleString("en")} pixels at most.`);
   if (interlaced) throw new Error("Save it without interlacing.");
-  if (!channels || kind === GREY_ALPHA || (channels > 1 && bits !== 8)) {
+  if (!channels || (channels > 1 && bits !== 8)) {
     throw new Error("It must hold integers, or colours of 8 bits a channel.");
   }
   const stride = Math.ceil((width * channels * bits) / 8);
   const raw = await through(new DecompressionStream("deflate"), new Blob(parts)).catch(() => null);
   if (raw?.length !== height * (stride + 1)) throw new Error("The file is damaged.");
   const plain = unfilter(raw, height, stride, Math.max(1, (channels * bits) >> 3));
-  const values = channels > 1 ? new Uint32Array(width * height) : new Uint16Array(width * height);
+  const values = channels > 2 ? new Uint32Array(width * height) : new Uint16Array(width * height);
   for (let y = 0, i = 0; y < height; y++) {
     const row = plain.subarray(y * stride, (y + 1) * stride);
     if (channels === 1) for (const value of samples(row, bits, width)) values[i++] = value;
-    else for (let x = 0; x < width; x++) values[i++] = colourAt(row, x * channels, channels);
+    else for (let x = 0; x < width; x++) values[i++] = pixelAt(row, x * channels, channels);
   }
-  return { width, height, values, colours: channels > 1 };
+  return { width, height, values, colours: channels > 2, palette: kind === PALETTE && palette };
 }
 
-function colourAt(row, at, channels) {
-  if (channels === 4 && row[at + 3] !== 255) throw new Error("Label colours must be opaque.");
+function pixelAt(row, at, channels) {
+  if (channels % 2 === 0 && row[at + channels - 1] !== 255) throw new Error("It must be opaque.");
+  if (channels === 2) return row[at];
   return (row[at] << 16) | (row[at + 1] << 8) | row[at + 2];
 }
