@@ -9,6 +9,8 @@ images and the published values (thesis, section 4.3.5). Writes all values to --
 
 from absl import flags
 
+from oasis_tf import pretrained
+
 
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
@@ -47,7 +49,7 @@ def main(argv):
 
     plan = augmentation_report.plan(
         args.data_dir,
-        args.model_dirs,
+        [pretrained.find(path) for path in args.model_dirs],
         network=args.network,
         backbone_weights=args.backbone_weights,
         steps=args.steps,

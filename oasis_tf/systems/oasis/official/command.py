@@ -12,6 +12,7 @@ With it, the model can also segment and be trained further. PyTorch is needed:
 
 from absl import flags
 
+from oasis_tf import pretrained
 from oasis_tf.data.datasets import DATASETS
 from oasis_tf.settings import setting_flags
 from oasis_tf.systems.oasis.config import Config
@@ -84,8 +85,9 @@ def main(argv):
             f"{'neither' if args.checkpoint is None else 'both'}."
         )
     if args.to_official:
-        paths = conversion.plan_official(args.model_dir, args.to_official)
-        conversion.write_official(args.model_dir, paths)
+        model_dir = pretrained.find(args.model_dir)
+        paths = conversion.plan_official(model_dir, args.to_official)
+        conversion.write_official(model_dir, paths)
         print(f"Wrote {', '.join(paths.values())}")
         return
     plan = conversion.plan_conversion(

@@ -5,7 +5,7 @@ import os
 
 from oasis_tf.cli import flagfiles
 from oasis_tf.data import datasets
-from oasis_tf.io import files, pth_files
+from oasis_tf.io import files, output_paths, pth_files
 from oasis_tf.settings import setting_flags
 from oasis_tf.systems.oasis import config as config_lib
 from oasis_tf.systems.oasis import run_settings
@@ -77,7 +77,7 @@ def plan_conversion(
             settings; or PyTorch is not installed.
         OSError: a file cannot be read, or `model_dir` is not empty.
     """
-    _check_empty(model_dir)
+    output_paths.check_new_folder(model_dir)
     paths = {"generator_ema": checkpoint, "generator": generator or checkpoint}
     paths |= {"discriminator": discriminator} if discriminator else {}
     for path in paths.values():
@@ -99,14 +99,6 @@ def plan_conversion(
     published = _published_settings(dataset or label_space.dataset)
     config = run_settings.converted(published | settings | inferred, label_space=label_space)
     return ConversionPlan(config, state_dicts, paths, os.fspath(model_dir))
-
-
-def _check_empty(model_dir):
-    if os.path.exists(model_dir) and (not os.path.isdir(model_dir) or os.listdir(model_dir)):
-        raise FileExistsError(
-            f"The model directory must be new or empty. Received: {model_dir}, which is neither. "
-            "Give another --model_dir."
-        )
 
 
 def _named_label_space(dataset, data_dir):

@@ -31,7 +31,7 @@ _SWITCHES = ("overwrite", "skip_existing", "segment_only", "labelmix", "augment"
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
-    flags.DEFINE_string("model_dir", None, "Model directory.", required=True, **where)
+    common_flags.define_model_dir_flag(flag_values)
     flags.DEFINE_string(
         "output", None, "Folder for the outputs, made when needed.", required=True, **where
     )
