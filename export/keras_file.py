@@ -11,6 +11,7 @@ installed, and gets the bits of the model's own network:
 
     generator = keras.models.load_model("FILE.keras")
     image = generator(label_map, noise)
+    print(generator.label_space.class_names)
 """
 
 import os

@@ -3,7 +3,6 @@
 How it is trained is in ``iteration.py``, what Keras' methods do in ``keras_methods.py``.
 """
 
-import json
 import types
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from oasis_tf.data.classes import class_ids
-from oasis_tf.data.datasets import LabelSpace, folder_label_space
+from oasis_tf.data.datasets import folder_label_space
 from oasis_tf.io.image_arrays import checked_images
 from oasis_tf.randomness import as_seeds, sample_seeds
 from oasis_tf.systems.oasis import losses, noise
@@ -35,6 +34,7 @@ from oasis_tf.systems.oasis.models.iteration import (
 from oasis_tf.systems.oasis.models.iteration import METRICS as METRICS
 from oasis_tf.systems.oasis.models.keras_methods import KerasMethods
 from oasis_tf.systems.oasis.models.multi_scale import scales_of
+from oasis_tf.systems.oasis.models.named_classes import as_json, from_json
 from oasis_tf.systems.oasis.objectives import SegmentationObjective
 from oasis_tf.systems.oasis.objectives.objective import as_scales
 from oasis_tf.training.averages import average_of
@@ -501,7 +501,7 @@ class OASIS(KerasMethods, Iteration, keras.Model):
             "lambda_feature_matching": self.lambda_feature_matching,
             "lambda_vgg": self.lambda_vgg,
             "lambda_kld": self.lambda_kld,
-            "label_space": self.label_space and _plain(self.label_space.to_json()),
+            "label_space": as_json(self.label_space),
         }
 
     @classmethod
@@ -510,14 +510,8 @@ class OASIS(KerasMethods, Iteration, keras.Model):
             name: config[name] and keras.saving.deserialize_keras_object(config[name])
             for name in ("generator", "discriminator", "objective", "encoder")
         }
-        if config.get("label_space"):  # files of earlier releases have none
-            parts["label_space"] = LabelSpace.from_json(config["label_space"])
+        parts["label_space"] = from_json(config.get("label_space"))  # older files have none
         return cls(**(config | parts))
-
-
-def _plain(values):
-    """Values as JSON has them: Keras would write tuples as objects."""
-    return json.loads(json.dumps(values))
 
 
 def _repeated(label_map, seed, num_samples):
