@@ -9,6 +9,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+from oasis_tf import pretrained
 from oasis_tf.data.datasets import LabelSpace
 from oasis_tf.io import files
 
@@ -43,12 +44,12 @@ def write(folder, config):
 
 
 def read(path):
-    """`ServedLabels` of a labels.json, of a config.json, or of a folder with either.
+    """`ServedLabels` of a labels.json, of a config.json, of a folder with either, or of a shipped model.
 
     Raises:
         ValueError: no such file, or a damaged one.
     """
-    path = found = Path(path)
+    path = found = Path(pretrained.find(path))
     if path.is_dir():
         places = [path / "config.json", path / PLACE]
         found = next((place for place in places if place.is_file()), None)

@@ -80,7 +80,7 @@ class KerasMethods:
         """
         data = CheckedData()
         x, y = data(x, y)
-        if isinstance(validation_data, tuple):
+        if isinstance(validation_data, tuple | list):
             validation_data = (*data(*validation_data[:2]), *validation_data[2:])
         elif validation_data is not None:
             validation_data, _ = data(validation_data)

@@ -517,9 +517,10 @@ class OASIS(KerasMethods, Iteration, keras.Model):
 def _repeated(label_map, seed, num_samples):
     """Label maps and seeds of all images, where there are several of a map."""
     seeds = sample_seeds(seed, num_samples)
-    single = label_map.ndim == 2 or len(label_map) == 1
-    if seeds is None or (num_samples is None and not single):
+    if seeds is None or label_map.ndim not in (2, 3):
         return label_map, seed
+    if num_samples is None and label_map.ndim == 3 and len(label_map) != 1:
+        return label_map, seed  # a seed for each map
     label_maps = label_map[None] if label_map.ndim == 2 else label_map
     return label_maps.repeat(len(seeds), axis=0), np.tile(seeds, len(label_maps))
 

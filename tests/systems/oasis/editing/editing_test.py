@@ -172,8 +172,8 @@ def test_a_class_that_is_not_there_changes_nothing():
 def test_classes_by_name():
     label_map = np.array([[0, 1], [2, 1]])
     space, field = published_label_space("shapes"), editing.image_noise(2, 2, 1, CHANNELS)
-    for given, ids in ((["hill", "grass"], [1, 2]), ("Hill", [1]), ([1, "grass"], [1, 2])):
-        named = editing.resample_classes(field, label_map, given, 8, label_space=space)
+    for names, ids in ((["hill", "grass"], [1, 2]), ("Hill", [1]), ([1, "grass"], [1, 2])):
+        named = editing.resample_classes(field, label_map, names, 8, label_space=space)
         check_same(named, editing.resample_classes(field, label_map, ids, 8))
     named = editing.class_noise(label_map, {"hill": 7}, CHANNELS, field, label_space=space)
     check_same(named, editing.class_noise(label_map, {1: 7}, CHANNELS, field))
