@@ -44,7 +44,7 @@ def write(folder, config):
 
 
 def read(path):
-    """`ServedLabels` of a labels.json, of a config.json, of a folder with either, or of a shipped model.
+    """`ServedLabels` of labels.json, of config.json, of a folder with either, of a shipped model.
 
     Raises:
         ValueError: no such file, or a damaged one.

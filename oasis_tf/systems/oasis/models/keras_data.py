@@ -51,7 +51,7 @@ class CheckedData:
             return dataset
 
         def checked(image, *rest):
-            with tf.control_dependencies([tf.numpy_function(self._look, [image], [])]):
+            with tf.control_dependencies([tf.numpy_function(self._look, [image], tf.bool)]):
                 return tf.identity(image), *rest
 
         return dataset.map(checked)
@@ -62,6 +62,7 @@ class CheckedData:
         except ValueError as error:
             self._error = error
             raise
+        return True
 
 
 class _CheckedPyDataset(keras.utils.PyDataset):
