@@ -85,7 +85,7 @@ class Iteration:
     def train_step(self, data):
         """One iteration with the draws of this step; returns what `iteration` returns."""
         image, label_map = checked_batch(data)
-        if None not in image.shape:
+        if None not in tuple(image.shape[1:3]):
             self.trained_size = tuple(image.shape[1:3])
         step = self.step.value
         logs = self.iteration(
