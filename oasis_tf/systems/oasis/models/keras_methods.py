@@ -10,10 +10,11 @@ from oasis_tf.io.image_arrays import checked_images
 from oasis_tf.systems.oasis import noise as draws
 from oasis_tf.systems.oasis.models.iteration import checked_batch, to_float_image
 from oasis_tf.systems.oasis.models.keras_data import CheckedData
+from oasis_tf.systems.oasis.models.named_classes import as_json, from_json
 
 
 class KerasMethods:
-    """``fit``, ``evaluate``, ``predict``, calls and ``export`` of ``OASIS``.
+    """``fit``, ``evaluate``, ``predict``, calls and ``.keras`` files of ``OASIS``.
 
     Data are batches ``(image, label_map)``, photographs as in ``OASIS.segment``.
     """
@@ -39,25 +40,6 @@ class KerasMethods:
         self._means = types.SimpleNamespace(
             **{name: keras.metrics.Mean(name=name) for name in self.metric_names}
         )
-
-    def get_compile_config(self):
-        """What ``compile_from_config`` takes."""
-        if not self.compiled:
-            return {}
-        discriminator_optimizer = keras.saving.serialize_keras_object(self.discriminator_optimizer)
-        return super().get_compile_config() | {"discriminator_optimizer": discriminator_optimizer}
-
-    def compile_from_config(self, config):
-        """Compiles a model that was loaded from a ``.keras`` file.
-
-        Files of earlier releases lack an optimizer, and the weights of VGG-19 are in no file: such
-        a model is loaded uncompiled.
-        """
-        if "discriminator_optimizer" not in config or self.lambda_vgg:
-            return
-        config = keras.saving.deserialize_keras_object(config)
-        optimizers = config.pop("optimizer"), config.pop("discriminator_optimizer")
-        self.compile(*optimizers, **config)
 
     # === Losses ===
 
@@ -191,3 +173,54 @@ class KerasMethods:
             "model.save_model_dir(DIR), then python -m export.savedmodel --model_dir=DIR "
             "--output=FOLDER; export.tflite and export.keras_file take it, too."
         )
+
+    # === Files ===
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "generator": keras.saving.serialize_keras_object(self.generator),
+            "discriminator": self.discriminator
+            and keras.saving.serialize_keras_object(self.discriminator),
+            "has_unknown": self.has_unknown,
+            "lambda_labelmix": self.lambda_labelmix,
+            "ema_decay": self.ema_decay,
+            "seed": self.seed,
+            "objective": keras.saving.serialize_keras_object(self.objective),
+            "encoder": self.encoder and keras.saving.serialize_keras_object(self.encoder),
+            "noise": self.noise_kind,
+            "consistency": self.consistency,
+            "labelmix_bits": self.labelmix_bits,
+            "lambda_feature_matching": self.lambda_feature_matching,
+            "lambda_vgg": self.lambda_vgg,
+            "lambda_kld": self.lambda_kld,
+            "label_space": as_json(self.label_space),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        parts = {
+            name: config[name] and keras.saving.deserialize_keras_object(config[name])
+            for name in ("generator", "discriminator", "objective", "encoder")
+        }
+        parts["label_space"] = from_json(config.get("label_space"))  # older files have none
+        return cls(**(config | parts))
+
+    def get_compile_config(self):
+        """What ``compile_from_config`` takes."""
+        if not self.compiled:
+            return {}
+        discriminator_optimizer = keras.saving.serialize_keras_object(self.discriminator_optimizer)
+        return super().get_compile_config() | {"discriminator_optimizer": discriminator_optimizer}
+
+    def compile_from_config(self, config):
+        """Compiles a model that was loaded from a ``.keras`` file.
+
+        Files of earlier releases lack an optimizer, and the weights of VGG-19 are in no file: such
+        a model is loaded uncompiled.
+        """
+        if "discriminator_optimizer" not in config or self.lambda_vgg:
+            return
+        config = keras.saving.deserialize_keras_object(config)
+        optimizers = config.pop("optimizer"), config.pop("discriminator_optimizer")
+        self.compile(*optimizers, **config)

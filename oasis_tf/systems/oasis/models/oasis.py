@@ -34,7 +34,6 @@ from oasis_tf.systems.oasis.models.iteration import (
 from oasis_tf.systems.oasis.models.iteration import METRICS as METRICS
 from oasis_tf.systems.oasis.models.keras_methods import KerasMethods
 from oasis_tf.systems.oasis.models.multi_scale import scales_of
-from oasis_tf.systems.oasis.models.named_classes import as_json, from_json
 from oasis_tf.systems.oasis.objectives import SegmentationObjective
 from oasis_tf.systems.oasis.objectives.objective import as_scales
 from oasis_tf.training.averages import average_of
@@ -480,38 +479,6 @@ class OASIS(KerasMethods, Iteration, keras.Model):
                 f"`label_map` must hold model ids 0..{self.num_classes - 1}. "
                 f"Received: values from {low} to {high}."
             )
-
-    # === Config ===
-
-    def get_config(self):
-        return {
-            "name": self.name,
-            "generator": keras.saving.serialize_keras_object(self.generator),
-            "discriminator": self.discriminator
-            and keras.saving.serialize_keras_object(self.discriminator),
-            "has_unknown": self.has_unknown,
-            "lambda_labelmix": self.lambda_labelmix,
-            "ema_decay": self.ema_decay,
-            "seed": self.seed,
-            "objective": keras.saving.serialize_keras_object(self.objective),
-            "encoder": self.encoder and keras.saving.serialize_keras_object(self.encoder),
-            "noise": self.noise_kind,
-            "consistency": self.consistency,
-            "labelmix_bits": self.labelmix_bits,
-            "lambda_feature_matching": self.lambda_feature_matching,
-            "lambda_vgg": self.lambda_vgg,
-            "lambda_kld": self.lambda_kld,
-            "label_space": as_json(self.label_space),
-        }
-
-    @classmethod
-    def from_config(cls, config):
-        parts = {
-            name: config[name] and keras.saving.deserialize_keras_object(config[name])
-            for name in ("generator", "discriminator", "objective", "encoder")
-        }
-        parts["label_space"] = from_json(config.get("label_space"))  # older files have none
-        return cls(**(config | parts))
 
 
 def _repeated(label_map, seed, num_samples):
