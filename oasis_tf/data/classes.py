@@ -53,7 +53,7 @@ def _named(name, label_space):
         return by_name[name.lower()]
     if name.isdecimal() and int(name) in label_space.raw_ids:
         return label_space.raw_ids.index(int(name))
-    near = difflib.get_close_matches(name.lower(), by_name, n=5, cutoff=0.5) or list(by_name)[:10]
+    near = difflib.get_close_matches(name.lower(), by_name, n=5, cutoff=0.5) or names[:10]
     raise ValueError(
         f"No class is named {name!r} (nor has this raw id). The model has {len(by_name)} classes, "
         f"among them: {', '.join(near)}."
