@@ -17,6 +17,7 @@ setup(
         "export.litert_js": ["LICENSE", "package.json", "package-lock.json"],
         "oasis_tf.configs": ["*.flags", "ablations/*.flags"],
         "oasis_tf.data": ["class_names/*.txt"],
+        "oasis_tf.pretrained": ["[!_]*/*", "[!_]*/checkpoints/*/*", "[!_]*/examples/*"],
         "oasis_tf.systems.oasis.demo": ["page/*"],
     },
 )

@@ -11,6 +11,7 @@ installed, and gets the bits of the model's own network:
 
     generator = keras.models.load_model("FILE.keras")
     image = generator(label_map, noise)
+    print(generator.label_space.class_names)
 """
 
 import os
@@ -27,7 +28,7 @@ from oasis_tf.settings import path_flags
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
-    path_flags.define_path("model_dir", None, "Model directory.", required=True, **where)
+    common_flags.define_model_dir_flag(flag_values)
     common_flags.define_checkpoint_flag(flag_values)
     path_flags.define_path(
         "output", None, "File to write, of suffix .keras.", required=True, **where

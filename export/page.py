@@ -12,7 +12,7 @@ To try a page: `python -m http.server --directory=SITE`.
 
 from absl import flags
 
-from oasis_tf.cli import runner
+from oasis_tf.cli import common_flags, runner
 from oasis_tf.settings import path_flags
 
 
@@ -48,8 +48,8 @@ def define_flags(flag_values):
         "as visitors' browsers reach it.",
         **where,
     )
-    path_flags.define_path(
-        "model_dir", None, "Directory of the model that --serving_url names (config.json).", **where
+    common_flags.define_model_dir_flag(
+        flag_values, "Directory of the model that --serving_url names (config.json).", False
     )
     path_flags.define_path(
         "examples",

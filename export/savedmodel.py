@@ -29,7 +29,7 @@ MAX_PIXELS = 4096 * 4096
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
-    path_flags.define_path("model_dir", None, "Model directory.", required=True, **where)
+    common_flags.define_model_dir_flag(flag_values)
     common_flags.define_checkpoint_flag(flag_values)
     path_flags.define_path(
         "output",

@@ -5,7 +5,7 @@ that needs it is first touched.
 
     oasis_tf.load(model_dir)    the model of a model directory, of whichever system
     oasis_tf.OASIS              the model class of the system `oasis`
-    oasis_tf.editing, oasis_tf.models, oasis_tf.convert
+    oasis_tf.editing, oasis_tf.images, oasis_tf.models, oasis_tf.convert
 """
 
 import importlib
@@ -22,6 +22,7 @@ _PUBLIC = {
     "OASIS": ("oasis_tf.systems.oasis.models.oasis", "OASIS"),
     "convert": ("oasis_tf.convert", None),
     "editing": ("oasis_tf.editing", None),
+    "images": ("oasis_tf.io.images", None),
     "load": ("oasis_tf.systems", "load"),
     "models": ("oasis_tf.models", None),
 }

@@ -8,4 +8,4 @@
 from oasis_tf.cli import system_runner
 
 if __name__ == "__main__":
-    system_runner.run_ability("augment_segmentation")
+    system_runner.run_ability("augment_segmentation", reads_model=True)

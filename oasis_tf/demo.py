@@ -20,7 +20,7 @@ from oasis_tf.settings import path_flags
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
-    path_flags.define_path("model_dir", None, "Model directory.", required=True, **where)
+    common_flags.define_model_dir_flag(flag_values)
     common_flags.define_checkpoint_flag(flag_values)
     flags.DEFINE_string(
         "serving_url",

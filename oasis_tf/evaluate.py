@@ -23,7 +23,7 @@ import dataclasses
 
 from absl import flags
 
-from oasis_tf import systems
+from oasis_tf import pretrained, systems
 from oasis_tf.cli import common_flags, runner
 from oasis_tf.metrics.settings import EvaluationConfig
 from oasis_tf.settings import path_flags, setting_flags
@@ -32,7 +32,7 @@ from oasis_tf.settings import path_flags, setting_flags
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
-    path_flags.define_path("model_dir", None, "Model directory.", **where)
+    common_flags.define_model_dir_flag(flag_values, required=False)
     path_flags.define_path(
         "data_dir", None, "Prepared data set; default: the one trained on.", **where
     )
@@ -90,10 +90,16 @@ def main(argv):
         seed=args.seed,
         batch_size=args.batch_size,
         skip_corrupt=args.skip_corrupt,
-        json_path=args.json,
+        json_path=args.json or _beside(args.model_dir),
         plots=args.plots,
         show=lambda contents: print(table.table(contents), flush=True),
     )
+
+
+def _beside(model_dir):
+    """The file for the values of a shipped model, which is not written into; None for others."""
+    name = pretrained.name_of(model_dir)
+    return f"{name}.json" if name else None
 
 
 if __name__ == "__main__":

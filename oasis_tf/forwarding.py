@@ -1,6 +1,6 @@
-"""Former places of public modules: `oasis_tf.models` and `oasis_tf.editing` keep importing.
+"""Public names of modules that lie elsewhere: `oasis_tf.models`, `oasis_tf.editing`, `.images`.
 
-An import of a former name, or of a module below it, gives the module at its present place. The
+An import of such a name, or of a module below it, gives the module at its present place. The
 CHANGELOG lists the names that moved.
 """
 
@@ -12,6 +12,7 @@ import sys
 FORMER_NAMES = {
     "oasis_tf.models": "oasis_tf.systems.oasis.models",
     "oasis_tf.editing": "oasis_tf.systems.oasis.editing",
+    "oasis_tf.images": "oasis_tf.io.images",
 }
 
 

@@ -5,6 +5,7 @@ drawn for the rows of the global batch, so that it does not depend on the number
 """
 
 import hashlib
+import operator
 
 import numpy as np
 import tensorflow as tf
@@ -110,3 +111,26 @@ def as_seeds(seed, batch):
             f"{batch} images."
         )
     return seeds
+
+
+def sample_seeds(seed, num_samples=None):
+    """Seeds of several samples of one thing, int64 [K]; or None for one sample.
+
+    Args:
+        seed: int; or a list of K seeds.
+        num_samples: int K >= 1, for the seeds ``seed``, ``seed + 1``, ...; or None.
+
+    Raises:
+        ValueError: no sample, or both a list of seeds and ``num_samples``.
+    """
+    seeds = np.asarray(seed, dtype=np.int64)
+    if num_samples is None:
+        return seeds if seeds.ndim else None
+    if seeds.ndim:
+        raise ValueError(
+            "`num_samples` counts seeds from one on. Give it with an int as `seed`, or give a list "
+            f"of seeds alone. Received: num_samples={num_samples}, {seeds.size} seeds."
+        )
+    if operator.index(num_samples) < 1:
+        raise ValueError(f"`num_samples` must be at least 1. Received: num_samples={num_samples}.")
+    return seeds + np.arange(num_samples)

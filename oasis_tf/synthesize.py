@@ -8,4 +8,4 @@ The input of a model, and so the other flags, depend on its system; `--help` lis
 from oasis_tf.cli import system_runner
 
 if __name__ == "__main__":
-    system_runner.run_ability("synthesize")
+    system_runner.run_ability("synthesize", reads_model=True)

@@ -19,6 +19,7 @@ def test_public_names():
     assert (convert.load_official, convert.to_official) == (load_official, to_official)
     assert oasis_tf.OASIS.__name__ == "OASIS" and callable(oasis_tf.load)
     assert editing.NoiseField and oasis_tf.editing is editing
+    assert oasis_tf.images.image_grid and importlib.import_module("oasis_tf.images").to_uint8
 
 
 @pytest.mark.parametrize("name", ["models", "models.generator", "editing"])

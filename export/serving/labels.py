@@ -8,6 +8,7 @@ needed to turn one into the other in `assets.extra/labels.json`, which servers p
 import dataclasses
 from pathlib import Path
 
+from oasis_tf import pretrained
 from oasis_tf.data.datasets import LabelSpace
 from oasis_tf.io import json_files
 
@@ -41,12 +42,12 @@ def write(folder, config):
 
 
 def read(path):
-    """`ServedLabels` of a labels.json, of a config.json, or of a folder with either.
+    """`ServedLabels` of labels.json, of config.json, of a folder with either, of a shipped model.
 
     Raises:
         ValueError: no such file, or a damaged one.
     """
-    path = found = Path(path)
+    path = found = Path(pretrained.find(path))
     if path.is_dir():
         places = [path / "config.json", path / PLACE]
         found = next((place for place in places if place.is_file()), None)

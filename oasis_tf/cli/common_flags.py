@@ -2,6 +2,33 @@
 
 from absl import flags
 
+from oasis_tf import pretrained
+from oasis_tf.settings.path_flags import PathParser
+
+
+class _ModelParser(PathParser):
+    """Takes a model directory, or the name of a shipped model."""
+
+    syntactic_help = "a model directory, or a shipped model"
+
+    def parse(self, argument: str) -> str:
+        return pretrained.find(argument)
+
+
+def define_model_dir_flag(
+    flag_values: flags.FlagValues, help_text: str = "Model directory.", required: bool = True
+) -> None:
+    """Defines --model_dir for commands that only read it: names of shipped models are taken."""
+    flags.DEFINE(
+        _ModelParser(),
+        "model_dir",
+        None,
+        help_text,
+        flag_values,
+        flags.ArgumentSerializer(),
+        required=required,
+    )
+
 
 def define_checkpoint_flag(flag_values: flags.FlagValues) -> None:
     """Defines --checkpoint for commands that use a trained model; `checkpoint` reads it."""

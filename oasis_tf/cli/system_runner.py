@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from oasis_tf import systems
+from oasis_tf import pretrained, systems
 from oasis_tf.cli import runner
 from oasis_tf.cli.flagfiles import expand_flagfiles
 from oasis_tf.io.paths import local_path
@@ -22,10 +22,11 @@ from oasis_tf.systems.system import System
 DefineFlags = Callable[[System, flags.FlagValues], None]
 
 
-def run_ability(ability: str) -> None:
+def run_ability(ability: str, reads_model: bool = False) -> None:
     """Runs the command of an ability of the chosen system, and exits; see `runner.run`.
 
-    The module of the ability has `define_flags(flag_values)` and `main(argv)`.
+    The module of the ability has `define_flags(flag_values)` and `main(argv)`. A command that only
+    reads models (`reads_model`) also takes the names of shipped ones.
     """
 
     def define_flags(system: System, flag_values: flags.FlagValues) -> None:
@@ -34,13 +35,14 @@ def run_ability(ability: str) -> None:
     def main(argv: list[str], system: System) -> None:
         system.ability(ability).main(argv)
 
-    run(main, define_flags, systems.with_ability(ability))
+    run(main, define_flags, systems.with_ability(ability), reads_model)
 
 
 def run(
     main: Callable[[list[str], System], None],
     define_flags: DefineFlags,
     names: Sequence[str] = systems.NAMES,
+    reads_model: bool = False,
 ) -> None:
     """Runs a command for the system that the command line chooses, and exits; see `runner.run`.
 
@@ -48,13 +50,14 @@ def run(
         main: called with a list of the program name, and the system, after the flags are parsed.
         define_flags: defines the flags that the command has with a system.
         names: systems whose flags `--help` lists.
+        reads_model: whether --model_dir may name a shipped model.
     """
     try:
         arguments = expand_flagfiles(sys.argv[1:])
         if runner.HELP_FLAGS.intersection(arguments):
             _print_help(define_flags, names)
             sys.exit(0)
-        system = chosen_system(arguments)
+        system = chosen_system(arguments, reads_model)
         _check_flags(arguments, system, define_flags, names)
     except (ValueError, OSError) as error:
         runner.fail(error)
@@ -64,11 +67,12 @@ def run(
     )
 
 
-def chosen_system(arguments: Sequence[str]) -> System:
+def chosen_system(arguments: Sequence[str], reads_model: bool = False) -> System:
     """Returns the system that a command line chooses.
 
     Args:
         arguments: the command line without the program name, with flagfiles expanded.
+        reads_model: as in `run`.
 
     Raises:
         ValueError: there is no such system, or the model directory is of another one.
@@ -76,6 +80,8 @@ def chosen_system(arguments: Sequence[str]) -> System:
     given = _value(arguments, "system")
     model_dirs = _value(arguments, "model_dir") or _value(arguments, "model_dirs") or ""
     model_dir = local_path(model_dirs.split(",")[0])
+    if model_dir and reads_model:
+        model_dir = pretrained.find(model_dir)
     if not model_dir or not os.path.exists(os.path.join(model_dir, CONFIG_FILE)):
         return systems.get(given or systems.DEFAULT)
     found = systems.of_model_dir(model_dir)

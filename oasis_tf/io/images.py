@@ -1,6 +1,7 @@
 """Reads and writes images: photographs, PNG files, contact sheets, animations."""
 
 import io
+import math
 import os
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError, features
 
 from oasis_tf.io import files
+from oasis_tf.io.image_arrays import checked_images
 
 GAP = 2
 ANIMATIONS = ("gif", "webp")
@@ -28,7 +30,20 @@ _QUARTER_TURNS = (5, 6, 7, 8)
 
 
 def to_uint8(image):
-    """Converts images in [-1, 1] to uint8 of the same shape, rounded to the nearest value."""
+    """Converts images to uint8 of the same shape.
+
+    Floats in [-1, 1] are rounded to the nearest value. Those beyond are clipped, for resampling
+    may leave the range a little.
+
+    Raises:
+        ValueError: floats beyond 2 in size, which are of another range; integers outside 0...255,
+            which otherwise stay as they are.
+    """
+    image = np.asarray(image)
+    if image.dtype.kind in "iu":
+        return checked_images(image)
+    if image.size and np.abs(image).max() > 2:
+        return checked_images(image)  # refuses them
     return np.clip(np.round((np.asarray(image) + 1.0) * 127.5), 0, 255).astype(np.uint8)
 
 
@@ -258,6 +273,36 @@ def contact_sheet(rows):
             top, left = i * height, j * width
             sheet[top : top + len(tile), left : left + tile.shape[1]] = tile
     return sheet[:-GAP, :-GAP]
+
+
+def image_grid(images, columns=None):
+    """Arranges images in a grid, row by row, with white gaps of 2 pixels.
+
+    Args:
+        images: PIL images, or arrays [H, W, 3] as `to_uint8` takes them: a list, or [B, H, W, 3].
+        columns: int; default: the smallest square that holds all.
+
+    Returns:
+        `PIL.Image.Image`, RGB.
+
+    Raises:
+        ValueError: no images, images of other shapes, no columns.
+    """
+    tiles = [
+        np.asarray(image.convert("RGB")) if isinstance(image, Image.Image) else to_uint8(image)
+        for image in images
+    ]
+    shapes = [tile.shape for tile in tiles]
+    if not tiles or any(len(shape) != 3 or shape[-1] != 3 for shape in shapes):
+        raise ValueError(
+            "`images` must be at least one image [H, W, 3]: a list, or an array [B, H, W, 3]. "
+            f"Received: {len(tiles)} of the shapes {sorted(set(shapes))}."
+        )
+    columns = math.ceil(math.sqrt(len(tiles))) if columns is None else columns
+    if columns < 1:
+        raise ValueError(f"`columns` must be at least 1. Received: columns={columns}.")
+    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
+    return Image.fromarray(contact_sheet(rows))
 
 
 def check_animation(path):

@@ -52,3 +52,12 @@ def check_folder(path):
     if os.path.exists(path) and not os.path.isdir(path):
         raise NotADirectoryError(f"The output must be a folder. Received the file {path}")
     check_writable(path)
+
+
+def check_new_folder(path):
+    """Raises FileExistsError unless a folder to write is new or empty."""
+    if os.path.lexists(path) and (not os.path.isdir(path) or os.listdir(path)):
+        raise FileExistsError(
+            f"The model directory must be new or empty. Received: {path}, which is neither. Give "
+            "another one."
+        )

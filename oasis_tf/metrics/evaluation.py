@@ -12,7 +12,7 @@ import tensorflow as tf
 from absl import logging
 
 import oasis_tf
-from oasis_tf import systems
+from oasis_tf import pretrained, systems
 from oasis_tf.data import damage, pipeline
 from oasis_tf.data.tfrecord import load_for_model
 from oasis_tf.io.progress import progress_bar
@@ -238,6 +238,7 @@ def evaluate_model(
             model directory cannot, but `json_path` can, that is a warning.)
     """
     check_names(names)
+    model_dir = pretrained.find(model_dir)
     system = systems.of_model_dir(model_dir)
     of_system, config = system.ability("evaluate"), system.config.load(model_dir)
     settings, capabilities = settings or config.evaluation, of_system.capabilities(config)
@@ -261,7 +262,9 @@ def evaluate_model(
     contents = make_report(context, found, seed=seed, seconds=time.monotonic() - start)
     if show:
         show(contents)
-    _keep(contents, evaluation_file.default_path(model_dir, context.step), json_path)
+    shipped = pretrained.name_of(model_dir)  # nothing is written into the package
+    own = None if shipped else evaluation_file.default_path(model_dir, context.step)
+    _keep(contents, own, json_path)
     if plots:
         write_all(plots, contents, found)
     return contents

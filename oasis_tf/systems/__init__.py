@@ -9,7 +9,7 @@ import importlib
 import os
 from typing import Any
 
-from oasis_tf.io.paths import local_path
+from oasis_tf import pretrained
 from oasis_tf.settings import run_config
 from oasis_tf.systems.system import System
 
@@ -32,13 +32,17 @@ def get(name: str) -> System:
 
 
 def of_model_dir(model_dir: str | os.PathLike[str]) -> System:
-    """Returns the system of the model in a model directory.
+    """Returns the system of the model in a model directory, or of a shipped model.
 
     Raises:
         FileNotFoundError: this is not a model directory.
         ValueError: config.json is damaged, or names a system that this release does not have.
     """
-    name = run_config.system_name(model_dir)
+    try:
+        name = run_config.system_name(pretrained.find(model_dir))
+    except FileNotFoundError as error:
+        shipped = ", ".join(pretrained.names()) or "none"
+        raise FileNotFoundError(f"{error} Shipped with this package: {shipped}.") from error
     if name not in _ROOMS:
         path = os.path.join(model_dir, run_config.CONFIG_FILE)
         raise ValueError(
@@ -57,13 +61,13 @@ def load(model_dir: str | os.PathLike[str], checkpoint: int | str | None = None)
     """Loads the model of a model directory, of any system, ready for use.
 
     Args:
-        model_dir: directory that `python -m oasis_tf.train` or `convert` wrote; a local path, `~`
-            is the home folder.
+        model_dir: directory that `python -m oasis_tf.train` or `convert` wrote, or the name of a
+            model that comes with the package (see `oasis_tf.pretrained`). A local path, `~` is the
+            home folder.
         checkpoint: a step, or "best", which the evaluations during training chose; default: the
             newest.
 
     Raises:
         ValueError, FileNotFoundError: this is not a model directory, or it has no whole checkpoint.
     """
-    model_dir = local_path(model_dir)
-    return of_model_dir(model_dir).load(model_dir, checkpoint)
+    return of_model_dir(model_dir).load(pretrained.find(model_dir), checkpoint)

@@ -27,6 +27,7 @@ def test_networks_come_back_bit_for_bit(shallow_model, tmp_path):
     keras_file.export(shallow_model, path, "discriminator")
     discriminator = keras.models.load_model(path)
     np.testing.assert_array_equal(discriminator(PHOTO), shallow_model.discriminator(PHOTO))
+    assert discriminator.label_space == shallow_model.label_space is not None
 
 
 def test_a_model_without_a_discriminator(shallow_plain_model, tmp_path):

@@ -84,11 +84,17 @@ def state_variables(model):
 
     The step, all networks and the averages; of a compiled model both optimizers too.
     """
+    state = network_variables(model)
+    for optimizer in (model.generator_optimizer, model.discriminator_optimizer):
+        state |= {variable.path: variable for variable in optimizer.variables} if optimizer else {}
+    return state
+
+
+def network_variables(model):
+    """The step and every variable of the networks and averages, by the names of checkpoints."""
     state = {"step": model.step}
     for name, network in networks(model).items():
         state |= {f"{name}/{key}": variable for key, variable in named_weights(network).items()}
-    for optimizer in (model.generator_optimizer, model.discriminator_optimizer):
-        state |= {variable.path: variable for variable in optimizer.variables} if optimizer else {}
     return state
 
 

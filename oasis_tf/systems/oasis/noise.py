@@ -5,13 +5,22 @@ Noise for training belongs to the rows of the global batch, whatever the number 
 
 import tensorflow as tf
 
-from oasis_tf.randomness import bits, make_key, normal, normal_by_seed, normal_rows, uniform
+from oasis_tf.randomness import (
+    bits,
+    make_key,
+    named_stream,
+    normal,
+    normal_by_seed,
+    normal_rows,
+    uniform,
+)
 
 # What a draw within a step is for; each gets a stream of its own.
 GENERATOR_STEP, DISCRIMINATOR_STEP, LABELMIX, STATISTICS = range(4)
 # What the vectors of `numbered_noise` belong to.
 CLASSES, SEGMENTS, PIXELS = range(4, 7)
 COIN, LATENT, CUTMIX = range(7, 10)  # draws within a step too
+VALIDATION = named_stream("oasis/validation")  # draws of `evaluate`, the same for every batch
 
 # Noise while training: one vector per image, per class of every image, per pixel; or, by a coin for
 # every step, per image or per class.

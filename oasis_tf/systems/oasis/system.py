@@ -28,6 +28,7 @@ class OASISSystem(System):
         "tflite": f"{_ROOM}.serving.litert_networks",
         "keras_file": f"{_ROOM}.serving.keras_networks",
         "page": f"{_ROOM}.demo.static",
+        "pretrained": f"{_ROOM}.packing",
     }
 
     def resolve(self, given: Mapping[str, Any], previous: Config | None) -> Config:

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from oasis_tf import pretrained
 from oasis_tf.systems.oasis.config import Config
 from oasis_tf.systems.oasis.demo import contract, examples, uploads
 from oasis_tf.systems.oasis.demo.served import ServedSignatures
@@ -30,8 +31,8 @@ def application(model_dir, *, checkpoint=None, serving_url=None, example_path=No
         model_dir: model directory.
         checkpoint: as in `OASIS.load`.
         serving_url: of the model in TensorFlow Serving; then only config.json is read here.
-        example_path: label PNG or folder of them to begin with; default: validation labels of the
-            data trained on, if they are still there.
+        example_path: label PNG or folder of them to begin with; default: those in the folder
+            `examples` of the model directory, or validation labels of the data trained on.
         host: as in `server.application`.
 
     Raises:
@@ -40,6 +41,7 @@ def application(model_dir, *, checkpoint=None, serving_url=None, example_path=No
     """
     config = Config.load(model_dir)
     size = config.data.crop_height, config.data.crop_width
+    example_path = example_path or pretrained.examples(model_dir)
     if example_path:
         found = examples.from_folder(example_path, config.label_space, *size)
     else:

@@ -10,7 +10,8 @@ is much faster where vectors repeat.
 
 A seed is an int64. Its vector is that of ``OASIS.generate(label_map, seed)``, so resampling the
 whole image gives the image of the new seed. Where one seed gives many vectors, one for every class,
-segment or pixel, they are rows of ``noise.numbered_noise``. Class ids are model ids.
+segment or pixel, they are rows of ``noise.numbered_noise``. Classes are model ids; or names, with
+the label space that has them: ``label_space=model.label_space``.
 """
 
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from oasis_tf.data.classes import class_ids
 from oasis_tf.systems.oasis import noise
 from oasis_tf.systems.oasis.editing.noise_fields import NoiseField as NoiseField
 from oasis_tf.systems.oasis.editing.noise_fields import (
@@ -40,7 +42,7 @@ def image_noise(height, width, seed, noise_channels):
     return NoiseField.constant((height, width), vector)
 
 
-def class_noise(label_map, seed, noise_channels, base=None):
+def class_noise(label_map, seed, noise_channels, base=None, *, label_space=None):
     """One vector for every class.
 
     Args:
@@ -49,6 +51,7 @@ def class_noise(label_map, seed, noise_channels, base=None):
             the vector of its own seed. Classes that the map does not contain change nothing.
         noise_channels: int Z.
         base: ``NoiseField`` for the classes that a dict leaves out.
+        label_space: ``LabelSpace``, for a dict with class names.
 
     Raises:
         ValueError: a dict that leaves out classes of the map without a base, an int seed with a
@@ -57,7 +60,7 @@ def class_noise(label_map, seed, noise_channels, base=None):
     label_map = _label_map(label_map)
     check_channels(noise_channels)
     if isinstance(seed, dict):
-        return _seeded_classes(label_map, seed, noise_channels, base)
+        return _seeded_classes(label_map, seed, noise_channels, base, label_space)
     if base is not None:
         raise ValueError(
             "`base` is the noise of classes without a seed, and one seed is for all classes. "
@@ -68,8 +71,8 @@ def class_noise(label_map, seed, noise_channels, base=None):
     )
 
 
-def _seeded_classes(label_map, seeds, noise_channels, base):
-    classes = _classes(seeds)
+def _seeded_classes(label_map, seeds, noise_channels, base, label_space):
+    classes = _classes(seeds, label_space)
     given = _vectors_of(list(seeds.values()), noise_channels)
     missing = np.setdiff1d(label_map, classes)
     if base is None:
@@ -161,7 +164,7 @@ def resample(field, region, seed):
     return NoiseField(index, np.concatenate([field.vectors, vector]))
 
 
-def resample_classes(field, label_map, classes, seed):
+def resample_classes(field, label_map, classes, seed, *, label_space=None):
     """``resample`` in the region of some classes, with one vector for all of them.
 
     For one vector per class, or several seeds, use ``class_noise`` with ``field`` as its base. A
@@ -170,15 +173,17 @@ def resample_classes(field, label_map, classes, seed):
     Args:
         field: ``NoiseField``.
         label_map: int [H, W] in model ids.
-        classes: class ids, at least one.
+        classes: model ids or class names, at least one.
         seed: int.
+        label_space: ``LabelSpace`` that has the names.
 
     Raises:
-        ValueError: no classes, ids that are no class ids, a label map of another size.
+        ValueError: no classes, ids or names of no class, names without a label space, a label map
+            of another size.
     """
     label_map = _label_map(label_map)
     check_size(field, label_map.shape, "label map")
-    return resample(field, np.isin(label_map, _classes(classes)), seed)
+    return resample(field, np.isin(label_map, _classes(classes, label_space)), seed)
 
 
 def interpolate(first, second, share, *, spherical=False, region=None):
@@ -279,11 +284,18 @@ def _label_map(label_map):
     return label_map.astype(np.int64)
 
 
-def _classes(classes):
-    classes = list(classes)
+def _classes(classes, label_space):
+    classes = [classes] if isinstance(classes, str) else list(classes)
+    if label_space is not None:
+        return class_ids(classes, label_space)
     if not classes:
         raise ValueError("Name at least one class. Received: none.")
     for class_id in classes:
+        if isinstance(class_id, str):
+            raise ValueError(
+                "Class names need the label space that has them: give "
+                f"label_space=model.label_space, or model ids. Received: {class_id!r}."
+            )
         if not _is_int(class_id) or class_id < 0:
             raise ValueError(
                 f"A class must be a model id, an integer from 0. Received: {class_id!r}."

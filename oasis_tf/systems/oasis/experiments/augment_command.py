@@ -9,6 +9,7 @@ images and the published values (thesis, section 4.3.5). Writes all values to --
 
 from absl import flags
 
+from oasis_tf import pretrained
 from oasis_tf.settings import path_flags
 
 
@@ -51,7 +52,7 @@ def main(argv):
 
     plan = augmentation_report.plan(
         args.data_dir,
-        args.model_dirs,
+        [pretrained.find(path) for path in args.model_dirs],
         network=args.network,
         backbone_weights=args.backbone_weights,
         steps=args.steps,

@@ -14,6 +14,7 @@ from oasis_tf.layers.label_conv import LabelConv2D, downsample
 from oasis_tf.layers.remat import call_block
 from oasis_tf.layers.spade import SPADEResBlock
 from oasis_tf.systems.oasis.model_settings import GENERATOR_WIDTHS
+from oasis_tf.systems.oasis.models.named_classes import NamedClasses
 from oasis_tf.systems.oasis.models.shapes import check_divisible, check_rank
 
 
@@ -29,7 +30,7 @@ def _checked_upsamples(upsamples, blocks):
 
 
 @keras.saving.register_keras_serializable("oasis_tf")
-class Generator(keras.Model):
+class Generator(NamedClasses, keras.Model):
     """An image from a label map, and 3D noise or a latent vector.
 
     Nearest downsampling brings the label map and the noise to every resolution, where they modulate
@@ -258,7 +259,3 @@ class Generator(keras.Model):
             "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
             "name": self.name,
         }
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)

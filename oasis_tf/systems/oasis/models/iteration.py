@@ -34,10 +34,37 @@ CONSISTENCIES = ("none", "cutmix", "labelmix")
 
 
 def to_float_image(image, dtype="float32"):
-    """uint8 [..., 3] in 0..255 to float in [-1, 1]; a float image is taken to be in [-1, 1]."""
-    if keras.backend.standardize_dtype(image.dtype) == "uint8":
+    """Integers [..., 3] in 0..255 to float in [-1, 1]; floats are taken to be in [-1, 1].
+
+    Values are not looked at: ``checked_images`` does that before, where they are at hand.
+    """
+    if keras.backend.is_int_dtype(image.dtype):
         return ops.cast(image, dtype) / 127.5 - 1.0
     return ops.cast(image, dtype)
+
+
+def checked_batch(data):
+    """``(image, label_map)`` of a batch, with their types and axes checked.
+
+    Raises:
+        ValueError: something else, as a Keras user may have it: one-hot maps, sample weights.
+    """
+    parts = data if isinstance(data, tuple | list) else (data,)
+    if len(parts) != 2:
+        raise ValueError(
+            "A batch must be (image, label_map): no sample weights, nothing else. Received: "
+            f"{len(parts)} parts."
+        )
+    image, label_map = parts
+    if len(image.shape) != 4:
+        raise ValueError(f"`image` must be [B, H, W, 3]. Received: shape={tuple(image.shape)}.")
+    dtype = keras.backend.standardize_dtype(label_map.dtype)
+    if len(label_map.shape) != 3 or not keras.backend.is_int_dtype(dtype):
+        raise ValueError(
+            "`label_map` must be integers [B, H, W] in model ids, not one-hot. Received: "
+            f"dtype={dtype}, shape={tuple(label_map.shape)}."
+        )
+    return image, label_map
 
 
 class EncoderDraw(NamedTuple):
@@ -57,7 +84,9 @@ class Iteration:
 
     def train_step(self, data):
         """One iteration with the draws of this step; returns what `iteration` returns."""
-        image, label_map = data
+        image, label_map = checked_batch(data)
+        if None not in tuple(image.shape[1:3]):
+            self.trained_size = tuple(image.shape[1:3])
         step = self.step.value
         logs = self.iteration(
             to_float_image(image, self.variable_dtype),
@@ -89,6 +118,25 @@ class Iteration:
         logs = self._generator_step(image, label_map, targets, generator_noise)
         logs |= self._discriminator_step(image, label_map, targets, discriminator_noise, mixing)
         self._update_averages()
+        return {name: mean_over_replicas(logs[name]) for name in self.metric_names}
+
+    def losses_in_use(self, image, label_map):
+        """What ``iteration`` returns, of the averaged generator as it is used. Nothing changes.
+
+        Noise and mixing are drawn from the seed alone, the same for every batch.
+
+        Args:
+            image, label_map: as of `iteration`.
+        """
+        draw = self.noise_slice(label_map, 0, noise.VALIDATION)
+        targets = self.objective.targets(label_map, self.num_scales, self.variable_dtype)
+        latent = self.encoder and self.encoder_ema(image, training=False)
+        fake = _generated(self.generator_ema, label_map, draw, latent, training=False)
+        batch = fake, image, label_map, targets
+        logs = self._generator_terms(fake, latent, *batch[1:], training=False)
+        mixing = self.mixing_slice(label_map, 0)
+        logits, terms = self._discriminator_terms(*batch, mixing, training=False)
+        logs |= terms | self._accuracies(logits, targets)
         return {name: mean_over_replicas(logs[name]) for name in self.metric_names}
 
     @property
@@ -184,23 +232,28 @@ class Iteration:
         variables = self.generator_variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([v.value for v in variables])
-            fake, latent = self._training_images(image, label_map, draw)
-            terms = {}
-            if self.lambda_feature_matching:
-                (logits, of_fake), (_, of_real) = self._discriminate_both(
-                    fake, image, label_map, return_features=True
-                )
-                distance = losses.feature_matching_loss(of_fake, of_real)
-                terms["loss_feature_matching"] = self.lambda_feature_matching * distance
-            else:
-                logits = self._discriminate(fake, label_map)
-            if self.lambda_vgg:
-                terms["loss_vgg"] = self.lambda_vgg * self.perceptual_loss(fake, image)
-            if latent is not None:
-                terms["loss_kld"] = self.lambda_kld * losses.kld_loss(*latent)
-            loss = sum(terms.values(), start=self.objective.generator_loss(logits, targets))
-            scaled = replica_loss(loss, self.generator_optimizer)
+            images = self._training_images(image, label_map, draw)
+            terms = self._generator_terms(*images, image, label_map, targets)
+            scaled = replica_loss(terms["loss_g"], self.generator_optimizer)
         self._apply(tape, scaled, variables, self.generator_optimizer)
+        return terms
+
+    def _generator_terms(self, fake, latent, image, label_map, targets, training=True):
+        """``loss_g``, and its terms beside the adversarial one."""
+        terms = {}
+        if self.lambda_feature_matching:
+            (logits, of_fake), (_, of_real) = self._discriminate_both(
+                fake, image, label_map, training=training, return_features=True
+            )
+            distance = losses.feature_matching_loss(of_fake, of_real)
+            terms["loss_feature_matching"] = self.lambda_feature_matching * distance
+        else:
+            logits = self._discriminate(fake, label_map, training=training)
+        if self.lambda_vgg:
+            terms["loss_vgg"] = self.lambda_vgg * self.perceptual_loss(fake, image)
+        if latent is not None:
+            terms["loss_kld"] = self.lambda_kld * losses.kld_loss(*latent)
+        loss = sum(terms.values(), start=self.objective.generator_loss(logits, targets))
         return {"loss_g": loss} | terms
 
     def _discriminator_step(self, image, label_map, targets, draw, mixing):
@@ -208,27 +261,32 @@ class Iteration:
         variables = self.discriminator.trainable_variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([v.value for v in variables])
-            logits = self._discriminate_both(fake, image, label_map)
-            loss_fake, loss_real = self.objective.discriminator_losses(*logits, targets)
-            loss_mix = tf.zeros_like(loss_real)
-            if self.consistency != "none":
-                loss_mix = self._consistency_loss(image, fake, label_map, mixing, *logits)
-            loss = loss_fake + loss_real + loss_mix
-            scaled = replica_loss(loss, self.discriminator_optimizer)
+            logits, terms = self._discriminator_terms(fake, image, label_map, targets, mixing)
+            scaled = replica_loss(terms["loss_d"], self.discriminator_optimizer)
         self._apply(tape, scaled, variables, self.discriminator_optimizer)
-        accuracy_fake, accuracy_real = self.objective.accuracies(*logits, targets)
-        return {
+        return terms | self._accuracies(logits, targets)
+
+    def _discriminator_terms(self, fake, image, label_map, targets, mixing, training=True):
+        """D's logits of generated and of real images; ``loss_d`` and its terms."""
+        logits = self._discriminate_both(fake, image, label_map, training=training)
+        loss_fake, loss_real = self.objective.discriminator_losses(*logits, targets)
+        loss_mix = tf.zeros_like(loss_real)
+        if self.consistency != "none":
+            loss_mix = self._consistency_loss(image, fake, label_map, mixing, *logits, training)
+        return logits, {
             "loss_d_fake": loss_fake,
             "loss_d_real": loss_real,
             "loss_cutmix" if self.consistency == "cutmix" else "loss_labelmix": loss_mix,
-            "loss_d": loss,
-            "accuracy_real": accuracy_real,
-            "accuracy_fake": accuracy_fake,
+            "loss_d": loss_fake + loss_real + loss_mix,
         }
+
+    def _accuracies(self, logits, targets):
+        accuracy_fake, accuracy_real = self.objective.accuracies(*logits, targets)
+        return {"accuracy_real": accuracy_real, "accuracy_fake": accuracy_fake}
 
     def _discriminate(self, image, label_map, **mode):
         told = {"label_map": label_map} if self.discriminator.takes_label_map else {}
-        return self.discriminator(image, training=True, **told, **mode)
+        return self.discriminator(image, **told, **mode)
 
     def _discriminate_both(self, fake, image, label_map, **mode):
         """Answers on generated and on real images.
@@ -245,10 +303,11 @@ class Iteration:
             for part in (slice(None, batch), slice(batch, None))
         )
 
-    def _consistency_loss(self, image, fake, label_map, mixing, logits_fake, logits_real):
+    def _consistency_loss(self, image, fake, label_map, mixing, logits_fake, logits_real, training):
         """The weighted distance of D's logits of mixed images from its mixed logits (eq. 4)."""
         mask = self._mask(label_map, mixing, image.dtype)
-        logits_mix = self._discriminate(losses.mix(mask, image, fake), label_map)
+        mixed = losses.mix(mask, image, fake)
+        logits_mix = self._discriminate(mixed, label_map, training=training)
         masks = [downsample(mask, 2**scale) for scale in range(len(as_scales(logits_mix)))]
         distance = mean_over_scales(
             losses.labelmix_loss, logits_mix, masks, logits_real, logits_fake
@@ -271,11 +330,11 @@ class Iteration:
         update_averages(pairs, self.ema_decay)
 
 
-def _generated(generator, label_map, draw, latent):
+def _generated(generator, label_map, draw, latent, training=True):
     if latent is not None:
         draw = joined_noise(draw.noise, reparameterised(*latent, draw.epsilon))
     inputs = (label_map,) if draw is None else (label_map, draw)
-    return generator(*inputs, training=True)
+    return generator(*inputs, training=training)
 
 
 def joined_noise(noise, latent):

@@ -6,6 +6,7 @@ import keras
 
 from oasis_tf.layers.label_conv import downsample
 from oasis_tf.layers.resampling import smooth_half
+from oasis_tf.systems.oasis.models.named_classes import NamedClasses
 from oasis_tf.systems.oasis.models.shapes import check_divisible
 
 
@@ -15,7 +16,7 @@ def scales_of(discriminator):
 
 
 @keras.saving.register_keras_serializable("oasis_tf")
-class MultiScale(keras.Model):
+class MultiScale(NamedClasses, keras.Model):
     """Discriminators with separate weights at scales 1, 1/2, ... (Wang et al. 2018).
 
     From scale to scale the image is averaged over 3x3 windows around every second pixel; pixels
@@ -125,7 +126,7 @@ class MultiScale(keras.Model):
     @classmethod
     def from_config(cls, config):
         networks = map(keras.saving.deserialize_keras_object, config["discriminators"])
-        return cls(**config | {"discriminators": list(networks)})
+        return super().from_config(config | {"discriminators": list(networks)})
 
 
 def _check_same(discriminators):

@@ -1,16 +1,20 @@
 """OASIS: the parts of a model, and what it can be used for (ICLR 2021, sec. 3).
 
-How it is trained is in ``iteration.py``.
+How it is trained is in ``iteration.py``, what Keras' methods do in ``keras_methods.py``.
 """
 
+import types
 from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from oasis_tf.data.classes import class_ids
+from oasis_tf.data.datasets import folder_label_space
 from oasis_tf.environment import check_backend
-from oasis_tf.randomness import as_seeds
+from oasis_tf.io.image_arrays import checked_images
+from oasis_tf.randomness import as_seeds, sample_seeds
 from oasis_tf.systems.oasis import losses, noise
 from oasis_tf.systems.oasis.editing.noise_fields import NoiseField, as_fields, batch_noise
 from oasis_tf.systems.oasis.inference.generator_engine import InferenceEngine
@@ -29,6 +33,7 @@ from oasis_tf.systems.oasis.models.iteration import (
     to_float_image,
 )
 from oasis_tf.systems.oasis.models.iteration import METRICS as METRICS
+from oasis_tf.systems.oasis.models.keras_methods import KerasMethods
 from oasis_tf.systems.oasis.models.multi_scale import scales_of
 from oasis_tf.systems.oasis.objectives import SegmentationObjective
 from oasis_tf.systems.oasis.objectives.objective import as_scales
@@ -52,7 +57,7 @@ class LabelMix(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("oasis_tf")
-class OASIS(Iteration, keras.Model):
+class OASIS(KerasMethods, Iteration, keras.Model):
     """Generator, discriminator, averaged generator and the training iteration that joins them.
 
     The parts may be those of OASIS, of SPADE or of any ablation between them.
@@ -74,9 +79,13 @@ class OASIS(Iteration, keras.Model):
         lambda_feature_matching, lambda_vgg: float >= 0, default 0, weights of further losses of G.
         lambda_kld: float >= 0, default 0.05, weight of the encoder's KL divergence.
         perceptual_loss: function (fake, real) -> scalar, for ``lambda_vgg`` above 0.
+        label_space: ``LabelSpace``, the names, colours and raw ids of the classes; or None.
 
-    ``train_step`` takes ``(image, label_map)``: uint8 [B, H, W, 3] (or float in [-1, 1]) and int
-    [B, H, W]; it works in ``fit`` and in the training loop of ``oasis_tf.training``.
+    ``train_step`` takes ``(image, label_map)``: photographs [B, H, W, 3] and int [B, H, W]; it
+    works in ``fit`` and in the training loop of ``oasis_tf.training``.
+
+    *Photographs* are integers of any width in 0...255, or floats in [-1, 1], wherever they are
+    taken; anything else is refused.
 
     Raises:
         ValueError: parts that do not go together.
@@ -100,6 +109,7 @@ class OASIS(Iteration, keras.Model):
         lambda_vgg=0.0,
         lambda_kld=0.05,
         perceptual_loss=None,
+        label_space=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -107,6 +117,11 @@ class OASIS(Iteration, keras.Model):
             raise ValueError(
                 "Generator and discriminator must have the same number of classes. Received: "
                 f"{generator.num_classes} and {discriminator.num_classes}."
+            )
+        if label_space is not None and label_space.num_classes != generator.num_classes:
+            raise ValueError(
+                "`label_space` must have the classes of the networks. Received: "
+                f"{label_space.num_classes} classes for networks of {generator.num_classes}."
             )
         if consistency not in CONSISTENCIES:
             raise ValueError(
@@ -138,7 +153,10 @@ class OASIS(Iteration, keras.Model):
             trainable=False,
             aggregation="only_first_replica",
         )
-        self.config = self.label_space = None  # set by `load`
+        self.label_space = label_space
+        self.config = None  # set by `load`
+        self.trained_size = None  # (height, width), set by `train_step`
+        self._means = types.SimpleNamespace()  # set by `compile`
         self._engine = None  # made by `inference_engine`
         self._segmentation_engine = None  # made by `segmentation_engine`
         self.generator_optimizer = self.discriminator_optimizer = None  # set by `compile`
@@ -189,38 +207,73 @@ class OASIS(Iteration, keras.Model):
         encoder = [] if self.encoder is None else self.encoder.trainable_variables
         return [*self.generator.trainable_variables, *encoder]
 
-    def compile(self, generator_optimizer, discriminator_optimizer, **kwargs):
-        """Sets one optimizer per network; further arguments as in ``keras.Model.compile``."""
-        self._need_discriminator("be trained")
-        if self.lambda_vgg and self.perceptual_loss is None:
-            raise ValueError(
-                "Training with `lambda_vgg` needs a `perceptual_loss`. Received: "
-                f"lambda_vgg={self.lambda_vgg}, perceptual_loss=None."
-            )
-        super().compile(optimizer=generator_optimizer, **kwargs)
-        self.generator_optimizer = generator_optimizer
-        self.discriminator_optimizer = discriminator_optimizer
-        generator_optimizer.build(self.generator_variables)
-        discriminator_optimizer.build(self.discriminator.trainable_variables)
+    def class_ids(self, classes):
+        """Model ids of classes: of names, or of ids, which are checked.
+
+        Args:
+            classes: a class name, a model id, or several.
+
+        Returns:
+            list of ints.
+
+        Raises:
+            ValueError: a name of no class (the message lists the nearest), an id outside 0..N-1.
+        """
+        return class_ids(classes, self.known_label_space())
+
+    def known_label_space(self):
+        """The ``label_space``; without one, numbered classes whose raw ids are the model ids."""
+        if self.label_space is not None:
+            return self.label_space
+        return folder_label_space(self.num_classes, 0 if self.has_unknown else None)
+
+    # === Files ===
+
+    def save_model_dir(self, path, *, height=None, width=None):
+        """Writes a model directory, which ``load`` and all commands take.
+
+        Args:
+            path: str, of a folder that does not exist or is empty; it is whole or not there.
+            height, width: ints, size of the images that the model is for; default: of those it was
+                trained on, otherwise 256.
+
+        Raises:
+            ValueError: parts that no configuration describes, sizes that do not divide.
+            OSError: the folder is not empty, or cannot be written.
+        """
+        from oasis_tf.systems.oasis.saving import save_model_dir  # here: it builds this class
+
+        save_model_dir(self, path, height, width)
 
     # === Use ===
 
-    def generate(self, label_map, seed=0, noise=None):
+    def generate(self, label_map, seed=0, noise=None, num_samples=None):
         """Images for label maps by the averaged generator, on its ``inference_engine``.
 
         Args:
             label_map: int [B, H, W] or [H, W] in model ids, sides divisible by 32.
-            seed: int or [B]. Each image depends only on its own seed. Unused if ``noise`` is given.
+            seed: int or [B]; for a single map ([H, W] or [1, H, W]) also a list of K seeds, which
+                give K images. Each image depends only on its own seed. Unused if ``noise`` is
+                given.
             noise: float [B, Z] (global) or [B, H, W, Z] (local); or ``editing.NoiseField`` (the
                 same for all images), or a list of B of them. Default: sampled from ``seed``.
+            num_samples: int K, images of every map, of the seeds ``seed``, ``seed + 1``, ...
 
         Returns:
-            float32 array [B, H, W, 3] in [-1, 1]; [H, W, 3] for a single map.
+            float32 array [B, H, W, 3] in [-1, 1]; [H, W, 3] for a single map [H, W]; with
+            ``num_samples``, or several seeds for a single map, [B * K, H, W, 3], map by map.
 
         Raises:
             ValueError: sizes, class ids, seeds or noise that do not fit.
         """
         label_map = np.asarray(label_map)
+        if noise is None:
+            label_map, seed = _repeated(label_map, seed, num_samples)
+        elif num_samples is not None:
+            raise ValueError(
+                "`num_samples` counts seeds, and `noise` takes their place. Give one of them. "
+                f"Received: num_samples={num_samples} and noise."
+            )
         if label_map.ndim == 2:
             return self.generate(label_map[None], seed, _noise_of_one(noise))[0]
         self._check_label_map(label_map)
@@ -228,6 +281,40 @@ class OASIS(Iteration, keras.Model):
             noise = self.sample_noise(seed, len(label_map))
         noise = batch_noise(noise, label_map.shape, self.generator.vector_channels)
         return self.inference_engine()(label_map, noise).numpy().astype(np.float32)
+
+    def generate_images(self, labels, num_samples=1, seed=0, **options):
+        """PIL images from label files, pictures or arrays, as the data set has them.
+
+        Args:
+            labels: one or a list of: path of a label file or a folder of them, PIL image, array of
+                raw ids [H, W] or [B, H, W], array of colours uint8 [H, W, 3] or [B, H, W, 3]. The
+                label space turns raw ids and colours into model ids, as ``synthesize`` does.
+            num_samples: int K, images of each, of the seeds ``seed``, ``seed + 1``, ...
+            seed: int, default 0; or a list of seeds, without ``num_samples``.
+            size: "native" (default): images have the size of their label map; sides that do not
+                divide are padded, and the images are cropped. "crop": resized to the training crop.
+            height, width: ints, size to resize to instead.
+            label_format: "auto" (default), "ids" or "colors", as ``--label_format``.
+
+        Returns:
+            list of ``PIL.Image.Image``, label map by label map.
+
+        Raises:
+            ValueError, OSError: files or values that are no label map of the model's classes.
+        """
+        from oasis_tf.systems.oasis.pictures import generate_images  # here: it stands on this room
+
+        return generate_images(self, labels, num_samples, seed, **options)
+
+    def read_label_map(self, labels, label_format="auto"):
+        """A label file, picture or array as ``generate_images`` takes it: int [H, W] in model ids.
+
+        Raises:
+            ValueError, OSError: not a single label map of the model's classes.
+        """
+        from oasis_tf.systems.oasis.pictures import read_label_map
+
+        return read_label_map(self, labels, label_format)
 
     def inference_engine(self):
         """The ``InferenceEngine`` of the averaged generator, with its present weights.
@@ -256,7 +343,7 @@ class OASIS(Iteration, keras.Model):
         """Noise with which ``generate`` gives images the style of others, by the encoder.
 
         Args:
-            image: float [B, H, W, 3] or [H, W, 3] in [-1, 1] (or uint8), of any size.
+            image: photographs [B, H, W, 3] or [H, W, 3] of any size.
             seed: int or [B], of the sample from the encoder's distribution, and of the 3D noise
                 beside it.
 
@@ -268,7 +355,7 @@ class OASIS(Iteration, keras.Model):
         """
         if self.encoder is None:
             raise missing_encoder("generate in the style of an image")
-        image = np.asarray(image)
+        image = checked_images(image)
         if image.ndim == 3:
             return self.encode(image[None], seed)[0]
         drawn = self.sample_noise(seed, len(image))
@@ -282,15 +369,16 @@ class OASIS(Iteration, keras.Model):
         """Label maps of images by the discriminator: argmax over the known classes.
 
         Args:
-            image: float [B, H, W, 3] or [H, W, 3] in [-1, 1] (or uint8), sides divisible by 64.
+            image: photographs [B, H, W, 3] or [H, W, 3], sides divisible by 64.
 
         Returns:
             int32 array [B, H, W] (or [H, W]) in model ids; never the unknown class.
 
         Raises:
-            ValueError: the model has no discriminator, or one that does not segment.
+            ValueError: the model has no discriminator, or one that does not segment; photographs of
+                another range or size.
         """
-        image = np.asarray(image)
+        image = checked_images(image)
         if image.ndim == 3:
             return self.segment(image[None])[0]
         label_map, _ = self.segmentation_engine()(to_float_image(image, self.variable_dtype))
@@ -311,31 +399,36 @@ class OASIS(Iteration, keras.Model):
         return self._segmentation_engine
 
     def class_logits(self, image):
-        """Logits [B, H, W, N + 1] of images as in ``segment``; channel 0 is "fake"."""
+        """Logits [B, H, W, N + 1] of photographs [B, H, W, 3]; channel 0 is "fake".
+
+        Within a graph the range of photographs is not checked.
+        """
         self._need_segments("segment")
+        if not (tf.is_symbolic_tensor(image) or isinstance(image, keras.KerasTensor)):
+            image = checked_images(image)
         image = to_float_image(image, self.variable_dtype)
         return as_scales(self.discriminator(image, training=False))[0]
 
-    def recreate(self, image, seed=0, noise=None):
+    def recreate(self, image, seed=0, noise=None, num_samples=None):
         """Images of the scenes in photographs: ``segment``, then ``generate``.
 
         Args:
             image: as in ``segment``.
-            seed, noise: as in ``generate``.
+            seed, noise, num_samples: as in ``generate``.
 
         Returns:
-            float32 array [B, H, W, 3] in [-1, 1]; [H, W, 3] for a single image.
+            float32 array as of ``generate``.
 
         Raises:
             ValueError: as ``segment`` and ``generate``.
         """
-        return self.generate(self.segment(image), seed, noise)
+        return self.generate(self.segment(image), seed, noise, num_samples)
 
     def labelmix(self, image, label_map, seed=0):
         """LabelMix of images and generated ones: each class is all real or all generated.
 
         Args:
-            image: float [B, H, W, 3] or [H, W, 3] in [-1, 1] (or uint8).
+            image: photographs [B, H, W, 3] or [H, W, 3].
             label_map: int [B, H, W] or [H, W] in model ids, sides divisible by 32.
             seed: int or [B], of the noise and of one fair bit per class. Each image depends only
                 on its own seed.
@@ -346,7 +439,7 @@ class OASIS(Iteration, keras.Model):
         Raises:
             ValueError: images and label maps that do not fit, and as ``generate``.
         """
-        image, label_map = np.asarray(image), np.asarray(label_map)
+        image, label_map = checked_images(image), np.asarray(label_map)
         if image.shape != (*label_map.shape, 3):
             raise ValueError(
                 "Images must be [B, H, W, 3] or [H, W, 3] like their label maps. "
@@ -390,40 +483,16 @@ class OASIS(Iteration, keras.Model):
                 f"Received: values from {low} to {high}."
             )
 
-    # === Config ===
 
-    def get_config(self):
-        return {
-            "name": self.name,
-            "generator": keras.saving.serialize_keras_object(self.generator),
-            "discriminator": self.discriminator
-            and keras.saving.serialize_keras_object(self.discriminator),
-            "has_unknown": self.has_unknown,
-            "lambda_labelmix": self.lambda_labelmix,
-            "ema_decay": self.ema_decay,
-            "seed": self.seed,
-            "objective": keras.saving.serialize_keras_object(self.objective),
-            "encoder": self.encoder and keras.saving.serialize_keras_object(self.encoder),
-            "noise": self.noise_kind,
-            "consistency": self.consistency,
-            "labelmix_bits": self.labelmix_bits,
-            "lambda_feature_matching": self.lambda_feature_matching,
-            "lambda_vgg": self.lambda_vgg,
-            "lambda_kld": self.lambda_kld,
-        }
-
-    @classmethod
-    def from_config(cls, config):
-        parts = {
-            name: config[name] and keras.saving.deserialize_keras_object(config[name])
-            for name in ("generator", "discriminator", "objective", "encoder")
-        }
-        return cls(**(config | parts))
-
-    def call(self, label_map, noise=None, training=False):
-        """The averaged generator's image, so that Keras can call the pair as one model."""
-        inputs = (label_map,) if noise is None else (label_map, noise)
-        return self.generator_ema(*inputs, training=False)
+def _repeated(label_map, seed, num_samples):
+    """Label maps and seeds of all images, where there are several of a map."""
+    seeds = sample_seeds(seed, num_samples)
+    if seeds is None or label_map.ndim not in (2, 3):
+        return label_map, seed
+    if num_samples is None and label_map.ndim == 3 and len(label_map) != 1:
+        return label_map, seed  # a seed for each map
+    label_maps = label_map[None] if label_map.ndim == 2 else label_map
+    return label_maps.repeat(len(seeds), axis=0), np.tile(seeds, len(label_maps))
 
 
 def _noise_of_one(noise):

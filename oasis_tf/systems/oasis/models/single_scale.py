@@ -3,10 +3,11 @@
 import keras
 from keras import ops
 
+from oasis_tf.systems.oasis.models.named_classes import NamedClasses
 from oasis_tf.systems.oasis.models.shapes import check_divisible, check_rank
 
 
-class SingleScaleDiscriminator(keras.Model):
+class SingleScaleDiscriminator(NamedClasses, keras.Model):
     """Computes a chain of feature maps, and logits from the last one.
 
     Subclasses set ``num_classes``, ``takes_label_map`` and ``size_multiple``. They define
@@ -80,10 +81,6 @@ class SingleScaleDiscriminator(keras.Model):
             "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
             "name": self.name,
         }
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)
 
 
 def output_shapes(blocks, shape):

@@ -14,6 +14,7 @@ trained further. PyTorch is needed: `pip install "oasis-tf[convert]"`.
 
 from absl import flags
 
+from oasis_tf import pretrained
 from oasis_tf.data.datasets import DATASETS
 from oasis_tf.settings import path_flags, setting_flags
 from oasis_tf.systems.oasis.config import Config
@@ -107,8 +108,9 @@ def main(argv):
             f"{'neither' if args.checkpoint is None else 'both'}."
         )
     if args.to_official:
-        paths = conversion.plan_official(args.model_dir, args.to_official)
-        conversion.write_official(args.model_dir, paths)
+        model_dir = pretrained.find(args.model_dir)
+        paths = conversion.plan_official(model_dir, args.to_official)
+        conversion.write_official(model_dir, paths)
         print(f"Wrote {', '.join(paths.values())}")
         return
     plan = conversion.plan_conversion(

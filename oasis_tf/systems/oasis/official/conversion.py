@@ -12,7 +12,7 @@ from collections.abc import Callable
 from oasis_tf.cli import flagfiles
 from oasis_tf.data import datasets
 from oasis_tf.data.settings import DataConfig
-from oasis_tf.io import files, pth_files
+from oasis_tf.io import files, output_paths, pth_files
 from oasis_tf.io.write_errors import check_writable
 from oasis_tf.settings import setting_flags
 from oasis_tf.systems.oasis import config as config_lib
@@ -102,7 +102,7 @@ def plan_conversion(
             settings; or PyTorch is not installed.
         OSError: a file cannot be read, or `model_dir` is not empty.
     """
-    _check_empty(model_dir)
+    output_paths.check_new_folder(model_dir)
     check_writable(model_dir)
     paths = {"generator_ema": checkpoint, "generator": generator or checkpoint}
     paths |= {"discriminator": discriminator} if discriminator else {}
@@ -216,14 +216,6 @@ def _check_spade_files(generator, paths):
             if "encoder" not in paths
             else f"--encoder belongs to a generator that {needs}. Received: {source}, which "
             "starts from the label map. Leave --encoder out."
-        )
-
-
-def _check_empty(model_dir):
-    if os.path.exists(model_dir) and (not os.path.isdir(model_dir) or os.listdir(model_dir)):
-        raise FileExistsError(
-            f"The model directory must be new or empty. Received: {model_dir}, which is neither. "
-            "Give another --model_dir."
         )
 
 

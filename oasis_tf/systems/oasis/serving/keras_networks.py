@@ -1,4 +1,4 @@
-"""Networks of an `OASIS` that are written as Keras files."""
+"""Networks of an `OASIS` that are written as Keras files, with the label space in them."""
 
 
 def network(model, name):
@@ -11,9 +11,10 @@ def network(model, name):
     Raises:
         ValueError: another name, or a model without a discriminator.
     """
-    if name == "generator":
-        return model.generator_ema
-    if name != "discriminator":
+    if name not in ("generator", "discriminator"):
         raise ValueError(f"`network` must be generator or discriminator. Received: network={name}.")
-    model.config.model.check_discriminator("be written as a Keras file")
-    return model.discriminator
+    if name == "discriminator":
+        model.config.model.check_discriminator("be written as a Keras file")
+    network = model.generator_ema if name == "generator" else model.discriminator
+    network.label_space = model.label_space
+    return network

@@ -33,7 +33,7 @@ _SWITCHES = ("overwrite", "skip_existing", "segment_only", "labelmix", "augment"
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
     where = {"flag_values": flag_values}
-    path_flags.define_path("model_dir", None, "Model directory.", required=True, **where)
+    common_flags.define_model_dir_flag(flag_values)
     path_flags.define_path(
         "output", None, "Folder for the outputs, made when needed.", required=True, **where
     )

@@ -4,13 +4,14 @@ import dataclasses
 import os
 from pathlib import Path
 
+from oasis_tf.data.classes import class_ids
 from oasis_tf.io import images, output_paths
 from oasis_tf.io.problems import Problems
 from oasis_tf.systems.oasis.model_settings import missing_encoder
 from oasis_tf.systems.oasis.synthesis import outputs, scenes
 from oasis_tf.systems.oasis.synthesis.input_files import InputFiles
 from oasis_tf.systems.oasis.synthesis.scenes import Scene, Sizing
-from oasis_tf.systems.oasis.synthesis.variations import Variation, edit_name, find_classes
+from oasis_tf.systems.oasis.synthesis.variations import Variation, edit_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +129,9 @@ def plan_synthesis(
     _check_sources(config, labels, from_images)
     if resample_classes and region:
         raise ValueError("--resample_classes and --region both name what to resample. Give one.")
-    classes = find_classes(resample_classes, config.label_space)
+    classes = ()
+    if resample_classes:
+        classes = tuple(class_ids(resample_classes, config.label_space))
     edit = edit_name(classes, config.label_space) if classes else _region_name(region)
     styles = _find_styles(config, style, edit or interpolate)
     variation = Variation(seed, num_samples, classes, edit, interpolate, spherical, styles)

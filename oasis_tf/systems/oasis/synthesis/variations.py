@@ -7,7 +7,6 @@ base elsewhere.
 """
 
 import dataclasses
-import difflib
 import re
 from pathlib import Path
 
@@ -133,39 +132,7 @@ class Variation:
         )
 
 
-# === Classes by name ===
-
-
-def find_classes(names, label_space):
-    """Model ids of classes.
-
-    Args:
-        names: class names, or raw ids as text.
-        label_space: `LabelSpace`.
-
-    Returns:
-        tuple of ints.
-
-    Raises:
-        ValueError: a name of no class (the message lists the nearest), or a class named twice.
-    """
-    found = tuple(_find_class(name.strip(), label_space) for name in names)
-    if len(set(found)) < len(found):
-        raise ValueError(f"Name each class once. Received: {', '.join(names)}")
-    return found
-
-
-def _find_class(name, label_space):
-    by_name = {known.lower(): i for i, known in reversed(list(enumerate(label_space.class_names)))}
-    if name.lower() in by_name:
-        return by_name[name.lower()]
-    if name.isdecimal() and int(name) in label_space.raw_ids:
-        return label_space.raw_ids.index(int(name))
-    near = difflib.get_close_matches(name.lower(), by_name, n=5, cutoff=0.5) or list(by_name)[:10]
-    raise ValueError(
-        f"No class is named {name!r} (nor has this raw id). The model has {len(by_name)} classes, "
-        f"among them: {', '.join(near)}."
-    )
+# === Classes ===
 
 
 def edit_name(classes, label_space):

@@ -7,6 +7,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
+from oasis_tf.data.datasets import published_label_space
 from oasis_tf.systems.oasis import editing, noise
 from oasis_tf.systems.oasis.editing import NoiseField
 
@@ -168,6 +169,18 @@ def test_a_class_that_is_not_there_changes_nothing():
     check_same(editing.class_noise(label_map, {7: 1}, CHANNELS, field), field)
 
 
+def test_classes_by_name():
+    label_map = np.array([[0, 1], [2, 1]])
+    space, field = published_label_space("shapes"), editing.image_noise(2, 2, 1, CHANNELS)
+    for names, ids in ((["hill", "grass"], [1, 2]), ("Hill", [1]), ([1, "grass"], [1, 2])):
+        named = editing.resample_classes(field, label_map, names, 8, label_space=space)
+        check_same(named, editing.resample_classes(field, label_map, ids, 8))
+    named = editing.class_noise(label_map, {"hill": 7}, CHANNELS, field, label_space=space)
+    check_same(named, editing.class_noise(label_map, {1: 7}, CHANNELS, field))
+    with pytest.raises(ValueError, match="No class is named 'hil'.*among them: hill"):
+        editing.resample_classes(field, label_map, ["hil"], 8, label_space=space)
+
+
 # === Interpolation ===
 
 SHARES = some.floats(0, 1)
@@ -276,7 +289,9 @@ OTHER_CHANNELS = editing.image_noise(2, 2, 0, CHANNELS + 1)
         ("resample", (FIELD, MAP > 0, "7"), "seed must be an integer"),
         ("resample_classes", (FIELD, MAP, [], 0), "Name at least one class"),
         ("resample_classes", (FIELD, MAP, [-1], 0), "model id, an integer from 0. Received: -1"),
-        ("resample_classes", (FIELD, MAP, ["sky"], 0), "integer from 0. Received: 'sky'"),
+        ("resample_classes", (FIELD, MAP, ["sky"], 0), "label_space=model.label_space.*'sky'"),
+        ("resample_classes", (FIELD, MAP, "sky", 0), "label_space=model.label_space.*'sky'"),
+        ("class_noise", (MAP, {"sky": 1}, CHANNELS), "label_space=model.label_space.*'sky'"),
         ("resample_classes", (OTHER_SIZE, MAP, [0], 0), r"label map, \(2, 2\). Received: \(2, 3\)"),
         ("interpolate", (FIELD, OTHER_SIZE, 0), r"first field, \(2, 2\). Received: \(2, 3\)"),
         ("interpolate", (FIELD, OTHER_CHANNELS, 0), "one length. Received: 4 and 3"),

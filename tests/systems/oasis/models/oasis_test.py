@@ -189,6 +189,34 @@ def test_generate_gives_an_image_its_own_seed(model):
         np.testing.assert_allclose(alone, together[k], rtol=0, atol=1e-6)
 
 
+def test_several_images_of_a_map(model):
+    label_map = make_batch()[1]
+    want = model.generate(label_map[:1].repeat(3, 0), seed=[4, 5, 6])
+    for one in (label_map[0], label_map[:1]):
+        np.testing.assert_array_equal(model.generate(one, seed=[4, 5, 6]), want)
+        np.testing.assert_array_equal(model.generate(one, seed=4, num_samples=3), want)
+    np.testing.assert_array_equal(model.generate(label_map[0], seed=[4]), want[:1])
+    both = model.generate(label_map, seed=4, num_samples=2)
+    np.testing.assert_array_equal(both[:2], want[:2])
+    np.testing.assert_array_equal(both[2:], model.generate(label_map[1], seed=[4, 5]))
+    image = make_batch()[0]
+    recreated = model.recreate(image[0], seed=4, num_samples=2)
+    np.testing.assert_array_equal(recreated, model.generate(model.segment(image[0]), seed=[4, 5]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_samples": 0}, "num_samples=0"),
+        ({"num_samples": 2, "seed": [1, 2]}, "num_samples=2, 2 seeds"),
+        ({"num_samples": 2, "noise": np.ones(NOISE)}, "Give one of them"),
+    ],
+)
+def test_samples_that_contradict_are_refused(model, options, message):
+    with pytest.raises(ValueError, match=message):
+        model.generate(make_batch()[1][0], **options)
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int64"])
 def test_generate_takes_any_integers(model, dtype):
     label_map = make_batch()[1]

@@ -1,0 +1,60 @@
+"""Classes by name: one rule for commands and Python."""
+
+import difflib
+import operator
+
+
+def class_ids(classes, label_space):
+    """Model ids of classes.
+
+    Args:
+        classes: one class or several. Text is a class name (upper and lower case are alike), or
+            else a raw id in digits; an integer is a model id.
+        label_space: `LabelSpace`.
+
+    Returns:
+        list of ints.
+
+    Raises:
+        ValueError: no class, a name of no class (the message lists the nearest), an id outside the
+            classes, or a class given twice.
+    """
+    single = isinstance(classes, str) or not hasattr(classes, "__iter__")
+    classes = [classes] if single else list(classes)
+    if not classes:
+        raise ValueError("Name at least one class. Received: none.")
+    found = [_class_id(one, label_space) for one in classes]
+    if len(set(found)) < len(found):
+        raise ValueError(f"Name each class once. Received: {', '.join(map(str, classes))}")
+    return found
+
+
+def _class_id(given, label_space):
+    if isinstance(given, str):
+        return _named(given.strip(), label_space)
+    try:
+        model_id = operator.index(given)
+    except TypeError:
+        model_id = -1
+    if isinstance(given, bool) or not 0 <= model_id < label_space.num_classes:
+        raise ValueError(
+            "A class must be a class name or a model id, an integer in "
+            f"0..{label_space.num_classes - 1}. Received: {given!r}."
+        )
+    return model_id
+
+
+def _named(name, label_space):
+    names = label_space.class_names
+    if name in names:
+        return names.index(name)
+    by_name = {known.lower(): i for i, known in reversed(list(enumerate(names)))}
+    if name.lower() in by_name:
+        return by_name[name.lower()]
+    if name.isdecimal() and int(name) in label_space.raw_ids:
+        return label_space.raw_ids.index(int(name))
+    near = difflib.get_close_matches(name.lower(), by_name, n=5, cutoff=0.5) or names[:10]
+    raise ValueError(
+        f"No class is named {name!r} (nor has this raw id). The model has {len(by_name)} classes, "
+        f"among them: {', '.join(near)}."
+    )
