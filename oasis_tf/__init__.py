@@ -15,7 +15,7 @@ from oasis_tf import forwarding
 
 __version__ = "0.1.0"  # the only place: pyproject.toml reads it
 
-__all__ = ["OASIS", "__version__", "load"]
+__all__ = ["OASIS", "__version__", "convert", "editing", "load", "models"]
 
 # Public name -> module, and its attribute if it is not the module itself.
 _PUBLIC = {
@@ -36,3 +36,7 @@ def __getattr__(name: str) -> Any:
     module, attribute = _PUBLIC[name]
     found = importlib.import_module(module)
     return getattr(found, attribute) if attribute else found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,19 +2,20 @@
 
 If `--model_dir` holds a model, the system is that of the model. Otherwise `--system` chooses it, on
 the command line or in a flagfile. Only the flags of this system are defined. Another system's flag
-is refused, and the error names the systems that have it. `--help` lists the flags of all systems,
-in groups.
+is refused, and the error names the systems that have it. `--help` lists the essential flags first,
+then the flags of all systems, in groups.
 """
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from absl import flags
 
 from oasis_tf import systems
 from oasis_tf.cli import runner
 from oasis_tf.cli.flagfiles import expand_flagfiles
+from oasis_tf.settings import setting_flags
 from oasis_tf.settings.run_config import CONFIG_FILE
 from oasis_tf.systems.system import System
 
@@ -40,6 +41,7 @@ def run(
     main: Callable[[list[str], System], None],
     define_flags: DefineFlags,
     names: Sequence[str] = systems.NAMES,
+    essential: Collection[str] = (),
 ) -> None:
     """Runs a command for the system that the command line chooses, and exits; see `runner.run`.
 
@@ -47,11 +49,12 @@ def run(
         main: called with a list of the program name, and the system, after the flags are parsed.
         define_flags: defines the flags that the command has with a system.
         names: systems whose flags `--help` lists.
+        essential: flags that `--help` lists first.
     """
     try:
         arguments = expand_flagfiles(sys.argv[1:])
         if runner.HELP_FLAGS.intersection(arguments):
-            _print_help(define_flags, names)
+            _print_help(define_flags, names, essential)
             sys.exit(0)
         system = chosen_system(arguments)
         _check_flags(arguments, system, define_flags, names)
@@ -142,13 +145,32 @@ def _has(flag_values: flags.FlagValues, flag: str) -> bool:
     return flag in flag_values or flag.removeprefix("no") in flag_values
 
 
-def _print_help(define_flags: DefineFlags, names: Sequence[str]) -> None:
+def _print_help(
+    define_flags: DefineFlags, names: Sequence[str], essential: Collection[str]
+) -> None:
+    """Prints the flags of the command: the essential ones, those of each system, common ones."""
     print((sys.modules["__main__"].__doc__ or "").strip())
-    runner.define_own(runner.define_common_flags, flags.FLAGS)
-    print(flags.FLAGS.main_module_help())
+    common, first = _common_flags(), _flags_of(systems.get(names[0]), define_flags)
+    runner.define_common_flags(first)
+    _print_groups(first, {flag: "Essential flags" for flag in essential if flag in first})
+    _print_groups(common, {flag: "Every command" for flag in set(common) - set(essential)})
     for name in names:
         system = systems.get(name)
-        values, group = _flags_of(system, define_flags), f"--system={name}: {system.title}"
-        for flag in set(values):
-            values.register_key_flag_for_module(group, values[flag])
-        print(values.module_help(group))
+        print(f"\n--system={name}: {system.title}")
+        values, titles = _flags_of(system, define_flags), setting_flags.group_titles(system.config)
+        rest = sorted(set(values) - set(essential), key=lambda flag: flag in titles)
+        _print_groups(values, {flag: titles.get(flag, "Flags") for flag in rest})
+
+
+def _common_flags() -> flags.FlagValues:
+    flag_values = flags.FlagValues()
+    runner.define_common_flags(flag_values)
+    return flag_values
+
+
+def _print_groups(flag_values: flags.FlagValues, titles: Mapping[str, str]) -> None:
+    """Prints flags under their titles."""
+    for flag, title in titles.items():
+        flag_values.register_key_flag_for_module(title, flag_values[flag])
+    for title in dict.fromkeys(titles.values()):
+        print(flag_values.module_help(title))

@@ -1,4 +1,4 @@
-"""TensorBoard events, the pictures a run shows of itself, and the loggers it sends its values to."""
+"""TensorBoard events and pictures of a run, and the loggers that take its values, too."""
 
 import json
 import os

@@ -66,9 +66,7 @@ class Panels:
         }
         if model.encoder is not None:
             style = model.encode(self._image, seed=_SEED)
-            columns["in its style"] = images.to_uint8(
-                model.generate(self._label_map, noise=style)
-            )
+            columns["in its style"] = images.to_uint8(model.generate(self._label_map, noise=style))
         if model.segments:
             columns["D of real"] = color(result["segmentation"])
         return columns
