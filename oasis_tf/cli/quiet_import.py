@@ -1,9 +1,9 @@
-"""Keeps the lines to itself that TensorFlow's libraries log while they are loaded.
+"""Keeps back the lines that TensorFlow's libraries log while they are loaded and look for devices.
 
 They greet every command with the processor's abilities and with GPUs that are not there, and
 `TF_CPP_MIN_LOG_LEVEL` comes too late for them. Standard error passes through a small process while
-TensorFlow is imported. If the import fails, even by a crash, everything is shown; otherwise all but
-log lines of TensorFlow's libraries.
+TensorFlow is imported. If the import fails, even by a crash, everything is shown. Otherwise notes
+and warnings of the libraries are left out, and errors that say that there is no GPU.
 """
 
 import contextlib
@@ -22,8 +22,9 @@ text = b""
 while not text.endswith(b"\0") and (more := os.read(0, 65536)):
     text += more
 if text.endswith(b"\0"):
-    starts = rb"WARNING: All log messages before absl|[IWE]\d{4} \d\d:|\d{4}-\d\d-\d\d \d\d:|To enable "
-    text = re.sub(rb"(?m)^(" + starts + rb").*\n?", b"", text[:-1])
+    notes = rb"WARNING: All log messages before absl|[IW]\d{4} \d\d:|[-\d]+ [:.\d]+: [IW] |To enable "
+    absent = rb"UNKNOWN ERROR .303|CUDA_ERROR_NO_DEVICE|no CUDA-capable device|Unable to register cu"
+    text = re.sub(rb"(?m)^((" + notes + rb").*|.*(" + absent + rb").*)\n?", b"", text[:-1])
 os.write(2, text)
 """
 
@@ -50,6 +51,7 @@ class _Finder(importlib.abc.MetaPathFinder):
                     sys.meta_path.remove(self)
                 with _sieved_stderr():
                     load(module)
+                    module.config.list_physical_devices()  # GPUs that are not there are logged now
 
             spec.loader.exec_module = load_quietly
         return spec

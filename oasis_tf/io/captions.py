@@ -5,6 +5,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from oasis_tf.io.images import GAP
 
+HEIGHT = 18  # of a line of captions
 _SIZES = range(14, 6, -1)  # of text, in pixels, the largest that fits
 _INK, _PAPER = (0, 0, 0), (255, 255, 255)
 _LEGEND_SIZE, _SWATCH, _SPACE = 10, 9, 4
@@ -18,14 +19,13 @@ def with_captions(sheet, captions):
         captions: list of str.
 
     Returns:
-        uint8 [H + h, W, 3].
+        uint8 [HEIGHT + H, W, 3].
     """
     step = (sheet.shape[1] + GAP) // len(captions)
     fonts = [ImageFont.load_default(size) for size in _SIZES]
     fits = (f for f in fonts if max(map(f.getlength, captions)) <= step - GAP)
     font = next(fits, fonts[-1])
-    height = sum(font.getmetrics()) + GAP
-    line = Image.new("RGB", (sheet.shape[1], height), _PAPER)
+    line = Image.new("RGB", (sheet.shape[1], HEIGHT), _PAPER)
     draw = ImageDraw.Draw(line)
     for column, caption in enumerate(captions):
         middle = column * step + (step - GAP - font.getlength(caption)) / 2

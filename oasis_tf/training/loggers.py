@@ -109,7 +109,8 @@ class Mlflow:
     def log(self, values, step):
         names = {re.sub(r"[^\w/. -]", "_", name): name for name in values}  # MLflow allows no other
         values = {to: values[name] for to, name in names.items() if step > self._last.get(to, -1)}
-        self._mlflow.log_metrics(values, step=step)
+        if values:
+            self._mlflow.log_metrics(values, step=step)
 
     def close(self):
         self._mlflow.end_run()
