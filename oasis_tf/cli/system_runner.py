@@ -152,14 +152,14 @@ def _print_help(
     print((sys.modules["__main__"].__doc__ or "").strip())
     common, first = _common_flags(), _flags_of(systems.get(names[0]), define_flags)
     runner.define_common_flags(first)
-    _print_groups(first, {flag: "Essential flags" for flag in essential if flag in first})
-    _print_groups(common, {flag: "Every command" for flag in set(common) - set(essential)})
+    _print_groups(first, dict.fromkeys(essential, "Essential flags"))
+    _print_groups(common, {flag: "Every command" for flag in common if flag not in essential})
     for name in names:
         system = systems.get(name)
         print(f"\n--system={name}: {system.title}")
         values, titles = _flags_of(system, define_flags), setting_flags.group_titles(system.config)
-        rest = sorted(set(values) - set(essential), key=lambda flag: flag in titles)
-        _print_groups(values, {flag: titles.get(flag, "Flags") for flag in rest})
+        own = {flag: "Flags" for flag in sorted(values) if flag not in titles}
+        _print_groups(values, {k: v for k, v in (own | titles).items() if k not in essential})
 
 
 def _common_flags() -> flags.FlagValues:
@@ -170,6 +170,7 @@ def _common_flags() -> flags.FlagValues:
 
 def _print_groups(flag_values: flags.FlagValues, titles: Mapping[str, str]) -> None:
     """Prints flags under their titles."""
+    titles = {flag: title for flag, title in titles.items() if flag in flag_values}
     for flag, title in titles.items():
         flag_values.register_key_flag_for_module(title, flag_values[flag])
     for title in dict.fromkeys(titles.values()):
