@@ -22,9 +22,9 @@ text = b""
 while not text.endswith(b"\0") and (more := os.read(0, 65536)):
     text += more
 if text.endswith(b"\0"):
-    notes = rb"WARNING: All log messages before absl|[IW]\d{4} \d\d:|[-\d]+ [:.\d]+: [IW] |To enable "
-    absent = rb"UNKNOWN ERROR .303|CUDA_ERROR_NO_DEVICE|no CUDA-capable device|Unable to register cu"
-    text = re.sub(rb"(?m)^((" + notes + rb").*|.*(" + absent + rb").*)\n?", b"", text[:-1])
+    notes = rb"WARNING: All log messages before|[IW]\d{4} \d\d:|[-\d]+ [:.\d]+: [IW] |To enable "
+    none = rb"UNKNOWN ERROR .303|CUDA_ERROR_NO_DEVICE|no CUDA-capable device|Unable to register cu"
+    text = re.sub(rb"(?m)^((" + notes + rb").*|.*(" + none + rb").*)\n?", b"", text[:-1])
 os.write(2, text)
 """
 

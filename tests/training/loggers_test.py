@@ -50,13 +50,13 @@ def test_csv_has_a_column_for_every_name(tmp_path):
     """Also for names that come later."""
     logger = make("csv", tmp_path)
     logger.log({"loss/g": 0.5}, 2)
-    logger.log({"loss/g": 0.25, "rate, of \"it\"": 1e-4}, 4)
+    logger.log({"loss/g": 0.25, 'rate, of "it"': 1e-4}, 4)
     logger.log({"evaluation/fid": 3.0}, 4)
     logger.close()
     assert rows(tmp_path) == [
-        {"step": "2", "loss/g": "0.5", "rate, of \"it\"": "", "evaluation/fid": ""},
-        {"step": "4", "loss/g": "0.25", "rate, of \"it\"": "0.0001", "evaluation/fid": ""},
-        {"step": "4", "loss/g": "", "rate, of \"it\"": "", "evaluation/fid": "3.0"},
+        {"step": "2", "loss/g": "0.5", 'rate, of "it"': "", "evaluation/fid": ""},
+        {"step": "4", "loss/g": "0.25", 'rate, of "it"': "0.0001", "evaluation/fid": ""},
+        {"step": "4", "loss/g": "", 'rate, of "it"': "", "evaluation/fid": "3.0"},
     ]
 
 

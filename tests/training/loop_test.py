@@ -376,7 +376,9 @@ def test_speed_is_that_of_steps_alone(straight, changed, tmp_path, monkeypatch, 
     printed = capsys.readouterr().out
     for work in ("Compiling the training step (about a minute) …", "Drawing", "Saving"):
         assert printed.count(work) == 1
-    assert printed.index("Compiling") < printed.index("step 2/8 0.50 it/s 1.0 images/s ETA 00:00:12")
+    assert printed.index("Compiling") < printed.index(
+        "step 2/8 0.50 it/s 1.0 images/s ETA 00:00:12"
+    )
 
 
 @pytest.mark.parametrize("stops", [[], [150], [220], [220, 230]])
@@ -404,7 +406,10 @@ def test_a_restarted_run_writes_the_rows_of_one_that_was_not(straight, changed, 
         train(config, tmp_path / "killed", acting(6, die))
     train(config, tmp_path / "killed")
     whole, killed = (
-        [(row["step"], row["loss"]) for row in csv.DictReader(open(tmp_path / name / "metrics.csv"))]
+        [
+            (row["step"], row["loss"])
+            for row in csv.DictReader(open(tmp_path / name / "metrics.csv"))
+        ]
         for name in ("whole", "killed")
     )
     assert killed == whole and [step for step, _ in whole] == list("123456")
