@@ -398,6 +398,11 @@ def test_a_run_that_has_gone_wrong_says_so_once(make_config, changed, tmp_path, 
     assert "WARNING: step 210: the line is crooked. Straighten it.\n" in err
 
 
+def rows(path):
+    with open(path, newline="") as file:
+        return [(row["step"], row["loss"]) for row in csv.DictReader(file)]
+
+
 def test_a_restarted_run_writes_the_rows_of_one_that_was_not(straight, changed, tmp_path):
     """Rows after the checkpoint are there when it is continued, and come again."""
     config = changed(straight[0], log_to="csv", log_every=1, checkpoint_every=3)
@@ -405,13 +410,7 @@ def test_a_restarted_run_writes_the_rows_of_one_that_was_not(straight, changed, 
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path / "killed", acting(6, die))
     train(config, tmp_path / "killed")
-    whole, killed = (
-        [
-            (row["step"], row["loss"])
-            for row in csv.DictReader(open(tmp_path / name / "metrics.csv"))
-        ]
-        for name in ("whole", "killed")
-    )
+    whole, killed = (rows(tmp_path / name / "metrics.csv") for name in ("whole", "killed"))
     assert killed == whole and [step for step, _ in whole] == list("123456")
 
 
