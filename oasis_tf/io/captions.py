@@ -23,7 +23,7 @@ def with_captions(sheet, captions):
     """
     step = (sheet.shape[1] + GAP) // len(captions)
     fonts = [ImageFont.load_default(size) for size in _SIZES]
-    fits = (f for f in fonts if max(map(f.getlength, captions)) <= step - GAP)
+    fits = (f for f in fonts if max(map(f.getlength, captions)) <= step - 4 * GAP)
     font = next(fits, fonts[-1])
     line = Image.new("RGB", (sheet.shape[1], HEIGHT), _PAPER)
     draw = ImageDraw.Draw(line)

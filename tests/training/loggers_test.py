@@ -125,16 +125,21 @@ MLFLOW = """
 def service(tmp_path, monkeypatch):
     """function(name, source) that puts a module of this name in place; returns its calls."""
 
+    put_in_place = []
+
     def put(name, source):
+        put_in_place.append(name)
         path, folder = tmp_path / "calls.jsonl", tmp_path / "modules"
         folder.mkdir()
         (folder / f"{name}.py").write_text(f"PATH = {str(path)!r}\n{textwrap.dedent(source)}")
         monkeypatch.syspath_prepend(folder)
         monkeypatch.delitem(sys.modules, name, raising=False)
         loggers.check([name])
-        return lambda: [json.loads(line) for line in open(path)]
+        return lambda: [json.loads(line) for line in path.read_text().splitlines()]
 
-    return put
+    yield put
+    for name in put_in_place:
+        sys.modules.pop(name, None)
 
 
 def test_wandb_continues_its_run(service, tmp_path):
