@@ -15,8 +15,6 @@ from oasis_tf import forwarding
 
 __version__ = "0.1.0"  # the only place: pyproject.toml reads it
 
-__all__ = ["OASIS", "__version__", "convert", "editing", "load", "models"]
-
 # Public name -> module, and its attribute if it is not the module itself.
 _PUBLIC = {
     "OASIS": ("oasis_tf.systems.oasis.models.oasis", "OASIS"),
@@ -25,6 +23,8 @@ _PUBLIC = {
     "load": ("oasis_tf.systems", "load"),
     "models": ("oasis_tf.models", None),
 }
+
+__all__ = ["__version__", *_PUBLIC]
 
 forwarding.install()
 
@@ -39,4 +39,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_PUBLIC})
