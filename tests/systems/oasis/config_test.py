@@ -79,6 +79,7 @@ SETTINGS = {
     "eval_every": st.integers(0, 10**9),
     "eval_metrics": words,
     "best_metric": words,
+    "log_to": st.sampled_from(["csv", "wandb,mlflow"]),
     "inception": words,
     "vgg16": words,
     "lpips_backbone": words,
@@ -704,7 +705,7 @@ def test_every_setting_is_either_free_or_fixed():
     free = {"data_dir", "steps", "log_every", "image_every", "checkpoint_every", "keep_every"}
     free |= {"max_to_keep", "strategy", "jit_compile", "epochs", "model_dir", "dry_run"}
     free |= {"skip_corrupt", "remat", "chunk_logits", "vgg19"}
-    free |= {"eval_every", "eval_metrics", "best_metric"}
+    free |= {"eval_every", "eval_metrics", "best_metric", "log_to"}
     free |= {field.name for field in dataclasses.fields(EvaluationConfig)}
     values = flags.FlagValues()
     setting_flags.define_train_flags(Config, values)
