@@ -247,7 +247,7 @@ def test_the_text_of_the_file_is_compact_and_the_same_json():
     assert json.loads(config.to_text()) == config.to_json()
     text = make_config(published_label_space("ade20k")).to_text()
     assert '"generator_widths": [16, 16, 16, 8, 4, 2, 1],\n' in text
-    assert text.count("\n") < 240  # one line for each of the 151 colours
+    assert text.count("\n") < 260  # one line for each of the 151 colours
 
 
 YOUNGER = ("generator", "upsampling", "noise", "encoder", "latent_channels", "encoder_channels")
