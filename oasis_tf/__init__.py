@@ -15,8 +15,6 @@ from oasis_tf import environment, forwarding
 
 __version__ = "0.1.0"  # the only place: pyproject.toml reads it
 
-__all__ = ["OASIS", "__version__", "load"]
-
 # Public name -> module, and its attribute if it is not the module itself.
 _PUBLIC = {
     "OASIS": ("oasis_tf.systems.oasis.models.oasis", "OASIS"),
@@ -26,6 +24,8 @@ _PUBLIC = {
     "load": ("oasis_tf.systems", "load"),
     "models": ("oasis_tf.models", None),
 }
+
+__all__ = ["__version__", *_PUBLIC]
 
 environment.choose_backend()
 forwarding.install()
@@ -38,3 +38,7 @@ def __getattr__(name: str) -> Any:
     module, attribute = _PUBLIC[name]
     found = importlib.import_module(module)
     return getattr(found, attribute) if attribute else found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

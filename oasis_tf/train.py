@@ -18,6 +18,11 @@ from oasis_tf.settings import setting_flags
 from oasis_tf.settings.run_config import CONFIG_FILE, RunConfig
 from oasis_tf.systems.system import System
 
+ESSENTIAL = (
+    *("flagfile", "data_dir", "model_dir", "crop_height", "crop_width"),
+    *("batch_size", "steps", "epochs", "eval_every", "dry_run"),
+)
+
 
 def define_flags(system: System, flag_values: flags.FlagValues) -> None:
     """Defines the flags that this command has with a system."""
@@ -54,4 +59,4 @@ def resolve_config(system: System, model_dir: str | None) -> RunConfig:
 
 
 if __name__ == "__main__":
-    system_runner.run(main, define_flags)
+    system_runner.run(main, define_flags, essential=ESSENTIAL)

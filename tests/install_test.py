@@ -71,8 +71,11 @@ def test_installed_outside_the_repository(python, source, tmp_path, mode):
     train = [python, "-m", "oasis_tf.train", "--flagfile=ade.flags"]
     done = run(*train, "--data_dir=absent", "--model_dir=model", cwd=tmp_path)
     assert done.returncode == 1 and "absent is not a prepared data set" in done.stderr
-    done = run(python, "-m", "export.savedmodel", "--help", cwd=tmp_path)
+    script = tmp_path / "venv" / "bin" / "oasis-tf"
+    done = run(script, "export-savedmodel", "--help", cwd=tmp_path)
     assert done.returncode == 0 and "--model_dir" in done.stdout
+    done = run(script, "train", "--flagfile=ade.flags", "--data_dir=absent", cwd=tmp_path)
+    assert done.returncode == 1 and "`model_dir` must be given" in done.stderr
 
 
 @pytest.mark.slow

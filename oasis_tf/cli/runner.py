@@ -15,20 +15,20 @@ when the command runs, not at import: a process can import two commands that bot
 
 `cli/system_runner.py` runs commands whose flags depend on the system.
 
-This module does not import TensorFlow. Import it before TensorFlow: unless `TF_CPP_MIN_LOG_LEVEL`
-is set, it silences TensorFlow's native log messages below "error".
+This module does not import TensorFlow. Unless `TF_CPP_MIN_LOG_LEVEL` is set, it silences what
+TensorFlow's libraries log below "error", and all that they log while they are loaded.
 """
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from absl import app, flags, logging
 
+from oasis_tf.cli import leaving, quiet_import
 from oasis_tf.cli.flagfiles import expand_flagfiles, listed_configs
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+quiet_import.install()  # here: processes that a command starts import this module, too
 
 HELP_FLAGS = {"--help", "-help", "-?", "--helpshort", "-helpshort", "--helpfull", "-helpfull"}
 INTERRUPTED = 130  # the shell's exit code for Ctrl-C
@@ -52,11 +52,12 @@ def run(main: MainFunction, define_flags: DefineFlags | None = None) -> None:
     if define_flags is not None:
         define_own(define_flags, flags.FLAGS)
     define_own(define_common_flags, flags.FLAGS)
-    try:
-        app.run(lambda argv: _guarded(main, argv), flags_parser=_parse_flags)
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    with leaving.at_once():
+        try:
+            app.run(lambda argv: _guarded(main, argv), flags_parser=_parse_flags)
+        except KeyboardInterrupt:
+            print("Interrupted.", file=sys.stderr)
+            sys.exit(INTERRUPTED)
 
 
 def define_common_flags(flag_values: flags.FlagValues) -> None:

@@ -2,13 +2,13 @@
 
 If `--model_dir` holds a model, the system is that of the model. Otherwise `--system` chooses it, on
 the command line or in a flagfile. Only the flags of this system are defined. Another system's flag
-is refused, and the error names the systems that have it. `--help` lists the flags of all systems,
-in groups.
+is refused, and the error names the systems that have it. `--help` lists the essential flags first,
+then the flags of all systems, in groups.
 """
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from absl import flags
 
@@ -16,6 +16,7 @@ from oasis_tf import pretrained, systems
 from oasis_tf.cli import runner
 from oasis_tf.cli.flagfiles import expand_flagfiles
 from oasis_tf.io.paths import local_path
+from oasis_tf.settings import setting_flags
 from oasis_tf.settings.run_config import CONFIG_FILE
 from oasis_tf.systems.system import System
 
@@ -43,6 +44,7 @@ def run(
     define_flags: DefineFlags,
     names: Sequence[str] = systems.NAMES,
     reads_model: bool = False,
+    essential: Collection[str] = (),
 ) -> None:
     """Runs a command for the system that the command line chooses, and exits; see `runner.run`.
 
@@ -51,11 +53,12 @@ def run(
         define_flags: defines the flags that the command has with a system.
         names: systems whose flags `--help` lists.
         reads_model: whether --model_dir may name a shipped model.
+        essential: flags that `--help` lists first.
     """
     try:
         arguments = expand_flagfiles(sys.argv[1:])
         if runner.HELP_FLAGS.intersection(arguments):
-            _print_help(define_flags, names)
+            _print_help(define_flags, names, essential)
             sys.exit(0)
         system = chosen_system(arguments, reads_model)
         _check_flags(arguments, system, define_flags, names)
@@ -149,13 +152,33 @@ def _has(flag_values: flags.FlagValues, flag: str) -> bool:
     return flag in flag_values or flag.removeprefix("no") in flag_values
 
 
-def _print_help(define_flags: DefineFlags, names: Sequence[str]) -> None:
+def _print_help(
+    define_flags: DefineFlags, names: Sequence[str], essential: Collection[str]
+) -> None:
+    """Prints the flags of the command: the essential ones, those of each system, common ones."""
     print((sys.modules["__main__"].__doc__ or "").strip())
-    runner.define_own(runner.define_common_flags, flags.FLAGS)
-    print(flags.FLAGS.main_module_help())
+    common, first = _common_flags(), _flags_of(systems.get(names[0]), define_flags)
+    runner.define_common_flags(first)
+    _print_groups(first, dict.fromkeys(essential, "Essential flags"))
+    _print_groups(common, {flag: "Every command" for flag in common if flag not in essential})
     for name in names:
         system = systems.get(name)
-        values, group = _flags_of(system, define_flags), f"--system={name}: {system.title}"
-        for flag in set(values):
-            values.register_key_flag_for_module(group, values[flag])
-        print(values.module_help(group))
+        print(f"\n--system={name}: {system.title}")
+        values, titles = _flags_of(system, define_flags), setting_flags.group_titles(system.config)
+        own = {flag: "Flags" for flag in sorted(values) if flag not in titles}
+        _print_groups(values, {k: v for k, v in (own | titles).items() if k not in essential})
+
+
+def _common_flags() -> flags.FlagValues:
+    flag_values = flags.FlagValues()
+    runner.define_common_flags(flag_values)
+    return flag_values
+
+
+def _print_groups(flag_values: flags.FlagValues, titles: Mapping[str, str]) -> None:
+    """Prints flags under their titles."""
+    titles = {flag: title for flag, title in titles.items() if flag in flag_values}
+    for flag, title in titles.items():
+        flag_values.register_key_flag_for_module(title, flag_values[flag])
+    for title in dict.fromkeys(titles.values()):
+        print(flag_values.module_help(title))

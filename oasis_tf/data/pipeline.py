@@ -13,6 +13,8 @@ the records are verified before the stream begins (once per process), and n coun
 ones (`verification`).
 """
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from oasis_tf.data import damage, reading, verification
@@ -100,6 +102,7 @@ def evaluation_batches(
     width: int,
     batch_size: int,
     every: int = 1,
+    at: Sequence[int] | None = None,
     skip_corrupt: bool = False,
 ) -> tf.data.Dataset:
     """Returns every example of a split once, in file order, resized.
@@ -110,6 +113,7 @@ def evaluation_batches(
         height, width: size of the examples.
         batch_size: examples per batch; the last batch may be smaller.
         every: k: only every k-th example, starting with the first; the others are not decoded.
+        at: only the examples at these places, counted from 0; the others are not decoded.
         skip_corrupt: skip records that cannot be used instead of failing on them.
 
     Returns:
@@ -130,9 +134,12 @@ def evaluation_batches(
         image, label_map = _decode(record, records, prepared.label_space)
         return _resize_image(image, size), _resize_labels(label_map, size, 0, 0, size, False)
 
-    examples = (
-        records.in_file_order().shard(every, 0).map(example, num_parallel_calls=tf.data.AUTOTUNE)
-    )
+    chosen = records.in_file_order().shard(every, 0)
+    if at is not None:
+        places = tf.constant(at, tf.int64)
+        numbered = chosen.enumerate().filter(lambda place, _: tf.reduce_any(place == places))
+        chosen = numbered.map(lambda _, record: record)
+    examples = chosen.map(example, num_parallel_calls=tf.data.AUTOTUNE)
     return _finish(examples.batch(batch_size))
 
 

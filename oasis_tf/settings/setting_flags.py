@@ -39,6 +39,16 @@ def flag_fields(kind: type[RunConfig]) -> list[dataclasses.Field]:
     return [field for field in fields if field.metadata["flag"]]
 
 
+def group_titles(kind: type[RunConfig]) -> dict[str, str]:
+    """Returns the title of the group of every setting: the first line on the class it stands in."""
+    titles: dict[str, str] = {}
+    for section in kind.SECTIONS.values():
+        for base in reversed(section.__mro__):
+            for name in vars(base).get("__annotations__", {}):
+                titles.setdefault(name, (base.__doc__ or "").splitlines()[0].rstrip("."))
+    return titles
+
+
 def define_setting_flags(
     kind: type[RunConfig],
     flag_values: flags.FlagValues = flags.FLAGS,

@@ -20,12 +20,14 @@ import tensorflow as tf
 
 from oasis_tf.data import damage
 from oasis_tf.io import files
+from oasis_tf.training import loggers
 from oasis_tf.training.clock import Clock
 from oasis_tf.training.directory_lock import DirectoryLock
 from oasis_tf.training.metrics_file import MetricsFile, check_best
 from oasis_tf.training.pending_metrics import PendingMetrics
 from oasis_tf.training.store import CheckpointStore, assign_all
 from oasis_tf.training.strategies import Workers, check_batch_size, make_strategy
+from oasis_tf.training.symptoms import Watch
 from oasis_tf.training.writer import SummaryWriter
 
 NONFINITE_FOLDER = "nonfinite"
@@ -43,13 +45,14 @@ def train(config, model_dir, make_task):
     Raises:
         ValueError: another process trains in this directory, the batch does not fit the devices,
             a checkpoint does not fit the model, all checkpoints are damaged, the task refuses its
-            settings, or workers were given different settings or checkpoints.
+            settings, a logger is not installed, or workers were given different settings or checkpoints.
         OSError: the directory cannot be written or a checkpoint not be read, or (ConnectionError)
             a worker is lost.
         FloatingPointError: a loss is not finite; the last checkpoint is as it was, and the batch
             lies in ``nonfinite/``.
         SystemExit: a signal (SIGTERM, SIGINT) stopped the run after saving.
     """
+    loggers.check(config.training.loggers)
     strategy = make_strategy(config.training.strategy)
     check_batch_size(strategy, config.training.batch_size)
     workers = Workers(strategy)
@@ -96,16 +99,22 @@ class _Run:
         self._store = CheckpointStore(
             model_dir, config.training.max_to_keep, config.training.keep_every
         )
-        self._writer = SummaryWriter(model_dir) if workers.chief else None
         self._pending = PendingMetrics()
+        self._compiled = set()  # steps that were compiled, by the names of their metrics
+        self._watch = Watch()
         self._answer = None  # what the workers said after the step before; see _told_to_stop
         self._step = self._restore()
         self._check_same_step()
+        self._clock = Clock(self._step, self._settings)
         if workers.chief:
             with self._writing():
                 self._metrics.truncate(self._step)
+                for line in self._metrics.averages():
+                    self._watch.take(line[0], task.symptom(*line))
+                to = loggers.start(self._settings.loggers, model_dir, config.to_json(), self._step)
+                self._writer = SummaryWriter(model_dir, to)
                 self._writer.text("configuration", config.to_json(), self._step)
-                self._writer.scalars(task.facts(), self._step)
+                self._writer.facts(task.facts(), self._step)
 
     def run(self):
         """Steps, until done or stopped."""
@@ -114,27 +123,43 @@ class _Run:
                 f"Nothing to do: step {self._step} of {self._settings.steps} is reached. To train "
                 "on, give larger --steps or --epochs."
             )
+            self._close()
             return
         if self._settings.eval_every:
             self._task.prepare_measuring(self._model_dir, self._workers)
         batches = iter(self._task.batches(self._step))
-        clock = Clock(self._step, self._settings)
-        with _StopSignals() as signals, clock.progress_bar():
+        with _StopSignals() as signals, self._clock.progress_bar():
             while self._step < self._settings.steps:
-                with clock.waiting():
+                with self._clock.waiting():
                     batch = next(batches)
-                self._pending.append(self._task.train_step(batch))
-                self._step += 1
-                clock.tick()
-                self._after_step(clock)
+                self._train_step(batch)
+                self._after_step()
                 if received := self._told_to_stop(signals.received):
                     self._stop(received)
             if self._step != self._saved:
                 self._save()
             if self._step % self._settings.image_every:
                 self._draw()
+        self._close()
         self._workers.gather()  # an early leaver may make a cluster manager end the chief
         print(f"Done: {self._step} steps. Checkpoint: {self._store.path(self._step)}")
+
+    def _close(self):
+        if self._workers.chief:
+            with self._writing():
+                self._writer.close()
+
+    def _train_step(self, batch):
+        """One step. The first that has these metrics is compiled, and no measure of speed."""
+        self._clock.announce("Compiling the training step (about a minute)")
+        metrics = self._task.train_step(batch)
+        self._pending.append(metrics)
+        self._step += 1
+        compiled = frozenset(metrics) not in self._compiled
+        if compiled:
+            self._compiled.add(frozenset(metrics))
+            self._pending.rows()  # waits until the devices have done it
+        self._clock.tick(compiled)
 
     def _told_to_stop(self, received):
         """The signal, if any, that ends the run after this step, the same on every worker.
@@ -147,12 +172,12 @@ class _Run:
         before, self._answer = self._answer, self._workers.ask(received)
         return 0 if before is None else int(max(before.numpy()))
 
-    def _after_step(self, clock):
+    def _after_step(self):
         settings, step = self._settings, self._step
         evaluated = settings.eval_every and step % settings.eval_every == 0
         if step % settings.log_every == 0:
-            self._log(clock)
-        values = self._evaluate(clock) if evaluated else {}
+            self._log()
+        values = self._evaluate() if evaluated else {}
         if evaluated or step % settings.checkpoint_every == 0:
             self._save()
         if values:  # those of the chief; saved before, so that nothing of the run is lost
@@ -161,10 +186,13 @@ class _Run:
             self._draw()
 
     def _draw(self):
-        pictures = self._task.pictures(self._step)  # on every worker: batch statistics are shared
-        if self._workers.chief:
-            with self._writing():
-                self._writer.pictures(pictures, self._step)
+        self._pending.rows()  # steps that devices are still at are not part of the drawing
+        with self._clock.aside("Drawing pictures (the first time also compiles)"):
+            # On every worker: batch statistics are shared.
+            pictures = self._task.pictures(self._step)
+            if self._workers.chief:
+                with self._writing():
+                    self._writer.pictures(pictures, self._step)
 
     # === State ===
 
@@ -203,10 +231,11 @@ class _Run:
 
     def _save(self):
         arrays = self._finite_arrays()
-        inference = self._task.inference_arrays(self._step)
-        if self._workers.chief:
-            arrays |= self._pending.arrays()
-            self._store.save(self._step, arrays, inference, self._best)
+        with self._clock.aside("Saving a checkpoint (the first time also compiles)"):
+            inference = self._task.inference_arrays(self._step)
+            if self._workers.chief:
+                arrays |= self._pending.arrays()
+                self._store.save(self._step, arrays, inference, self._best)
         self._saved = self._step
 
     def _best(self, steps):
@@ -215,6 +244,7 @@ class _Run:
     def _stop(self, number):
         if self._step != self._saved:
             self._save()
+        self._close()
         self._workers.gather()  # nobody leaves before the chief has written
         print(
             f"Stopped by {signal.Signals(number).name} after step {self._step}, saved. "
@@ -256,35 +286,38 @@ class _Run:
             return f"Its batch could not be written ({error}). "
         return f"Its batch is in {path}. "
 
-    def _log(self, clock):
+    def _log(self):
         self._check_losses()
         averages = self._pending.averages()
         self._pending = PendingMetrics()
-        speed = clock.lap()
+        speed = self._clock.lap()
         if not self._workers.chief:
             return
         with self._writing():
             self._metrics.append({"step": self._step, **averages})
             self._writer.scalars(averages | speed | self._task.scalars(), self._step)
-        clock.show(averages, speed)
+        self._clock.show(averages, speed)
+        symptom = self._task.symptom(self._step, averages)
+        if self._watch.take(self._step, symptom):
+            self._clock.say(f"WARNING: step {self._step}: {symptom}", sys.stderr)
 
-    def _evaluate(self, clock):
+    def _evaluate(self):
         """Measures on the validation split; before saving, so that a checkpoint has its line.
 
         Returns:
             values by name on the chief, nothing on other workers.
         """
         self._finite_arrays()
-        with clock.evaluating():
+        with self._clock.evaluating():
             values = self._task.measure(self._step)
         if not self._workers.chief:
             return {}
         with self._writing():
             self._metrics.append_evaluation(self._step, values)
             scalars = {f"evaluation/{name}": value for name, value in values.items()}
-            seconds = {"speed/evaluation_seconds": clock.evaluation_seconds}
+            seconds = {"speed/evaluation_seconds": self._clock.evaluation_seconds}
             self._writer.scalars(scalars | seconds, self._step)
-        clock.show_evaluation(values)
+        self._clock.show_evaluation(values)
         return values
 
     @contextlib.contextmanager

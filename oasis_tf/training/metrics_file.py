@@ -62,6 +62,12 @@ class MetricsFile:
         lines = (line for _, line in metrics_lines.read(self._model_dir) if "evaluation" in line)
         return {line["step"]: line["evaluation"] for line in lines}
 
+    def averages(self):
+        """Pairs of step and means by name, of every line but those of evaluations."""
+        for _, line in self._lines():
+            if "evaluation" not in line:
+                yield line["step"], {name: v for name, v in line.items() if name != "step"}
+
     def best_step(self, metric, steps):
         """The step whose value is best; of equals, the first.
 

@@ -3,6 +3,7 @@
 import dataclasses
 
 from oasis_tf.settings.fields import check_fields, setting
+from oasis_tf.training.loggers import LOGGERS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,5 +68,24 @@ class LoopSettings:
         changeable=True,
     )
 
+    log_to: str | None = setting(
+        "Comma list: where the values go besides TensorBoard and metrics.jsonl: csv (metrics.csv), "
+        "wandb, mlflow (extras of these names). (default: nowhere)",
+        None,
+        changeable=True,
+    )
+
     def __post_init__(self) -> None:
         check_fields(self)
+        unknown = [name for name in self.loggers if name not in LOGGERS]
+        if unknown:
+            raise ValueError(
+                f"`log_to` must name loggers among {', '.join(LOGGERS)}. Received: "
+                f"log_to={self.log_to}."
+            )
+
+    @property
+    def loggers(self) -> list[str]:
+        """Returns the names in `log_to`, each once."""
+        names = (name.strip() for name in (self.log_to or "").split(","))
+        return [name for name in dict.fromkeys(names) if name]

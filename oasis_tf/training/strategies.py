@@ -14,6 +14,8 @@ import signal
 import numpy as np
 import tensorflow as tf
 
+from oasis_tf.cli import leaving
+
 # How long a worker waits for another one that is alive but stuck. TensorFlow notices by itself when
 # one has died or frozen (5 and 15 s were measured) or never starts (after an hour).
 _PATIENCE_SECONDS = 3600
@@ -239,6 +241,7 @@ def _join(resolver):
             "each is started, that its port is free and that nothing blocks the network, then "
             f"start all workers again. TensorFlow's reason: {_reason(error)}"
         ) from error
+    leaving.tidily()  # TensorFlow's good-bye lets the others end in peace
     # Batches never run out: workers need not ask each other at every step whether one has.
     strategy.extended.experimental_enable_get_next_as_optional = False
     return strategy

@@ -53,6 +53,22 @@ class Task(abc.ABC):
         """Numbers to show beside the metrics whenever those are shown, by name."""
         return {}
 
+    def symptom(self, step, averages):
+        """What is wrong with a run that shows these means, and the remedy, in one line.
+
+        The loop says it once, if it lasts (``oasis_tf.training.symptoms``). Losses that are not
+        finite end a run anyway.
+
+        Args:
+            step: int, the last one of the means.
+            averages: means of the metrics since the line before, by name.
+
+        Returns:
+            str, or None if nothing is.
+        """
+        del step, averages
+        return None
+
     def pictures(self, step):
         """uint8 pictures [H, W, 3] of what the model does after ``step`` steps, by name."""
         del step

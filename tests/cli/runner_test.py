@@ -1,14 +1,18 @@
 """Flagfiles by name, errors as one message, exit codes, help, TensorFlow only when needed."""
 
+import importlib
 import os
+import re
 import subprocess
 import sys
 import textwrap
+import tomllib
 
 import pytest
 from absl import flags
 
 import oasis_tf
+from oasis_tf import train
 from oasis_tf.cli import common_flags, flagfiles
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.systems.oasis import run_settings
@@ -220,9 +224,10 @@ def test_interrupt_exits_130(command):
 
 
 def test_errors_of_tensorflow_are_one_message_too(command):
+    """And the only one: TensorFlow's libraries are quiet where there is no GPU."""
     done = command("--do=tf")
     assert done.returncode == 1
-    assert "ERROR: " in done.stderr and "absent; No such file" in done.stderr
+    assert done.stderr.startswith("ERROR: ") and "absent; No such file" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -249,6 +254,13 @@ def test_help_of_train_lists_every_flag_without_tensorflow(run_module):
     switches = ["--[no]flip:", "--[no]jit_compile:", "--[no]dry_run:"]
     for flag in [f"--{name}:" for name in flags.split()] + switches:
         assert f"  {flag}" in done.stdout, flag
+    groups = re.findall(r"^(\S.*):$", done.stdout, re.MULTILINE)
+    assert groups[0] == "Essential flags" and len(groups) > 6
+    first, rest = done.stdout.split("Essential flags:")[1].split("Every command:")
+    essential = re.findall(r"^  --(?:\[no\])?(\w+):", first, re.MULTILINE)
+    assert essential == sorted(train.ESSENTIAL) and len(essential) == 10
+    again = set(re.findall(r"^  --(?:\[no\])?(\w+):", rest, re.MULTILINE)) & set(essential)
+    assert not again
 
 
 @pytest.mark.parametrize(
@@ -267,12 +279,14 @@ def test_train_refuses_missing_directories_at_once(run_module, tmp_path, argumen
 
 
 def test_importing_is_cheap():
+    """So is listing the public names."""
     code = (
         "import sys, oasis_tf, oasis_tf.cli.runner, oasis_tf.systems.oasis.config, oasis_tf.train;"
-        "print([m for m in ('tensorflow', 'keras') if m in sys.modules])"
+        "print({*oasis_tf.__all__, '__version__'} - {*dir(oasis_tf)}, 'OASIS' in dir(oasis_tf),"
+        "[m for m in ('tensorflow', 'keras') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    assert done.stdout == "set() True []\n"
 
 
 def test_unknown_attributes_of_the_package():
@@ -308,3 +322,154 @@ def test_train_refuses_flags_that_contradict_the_model_directory(run_module, tmp
     done = run_module("oasis_tf.train", "--model_dir=model")
     assert done.returncode == 1 and "data is not a prepared data set" in done.stderr
     assert done.stderr.endswith("If the data set has moved, give its new --data_dir.\n")
+
+
+# === Beginning and end ===
+
+LOUD = """
+import os, sys
+os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called are\\n")
+os.write(2, b"I0000 00:00:1795761251.017488   11235 cudart_stub.cc:31] Could not find drivers\\n")
+os.write(2, b"I0000 00:00:1795761251.753665 11235 cpu_feature_guard.cc:227] This TensorFlow\\n"
+            b"To enable the following instructions: AVX2 FMA, rebuild TensorFlow\\n")
+os.write(2, b"2026-11-27 06:34:50.1: W external/xla.cc:1] slow\\n")
+os.write(2, b"E0000 00:00:1795761290.012145 11235 cuda_platform.cc:52] UNKNOWN ERROR (303)\\n")
+os.write(2, b"E0000 00:00:1795761290.012145 11235 cuda_platform.cc:52] driver too old\\n")
+print("a warning of Python", file=sys.stderr)
+%s
+class config:
+    list_physical_devices = staticmethod(lambda: [])
+"""
+KEPT = "E0000 00:00:1795761290.012145 11235 cuda_platform.cc:52] driver too old\n"
+
+
+def import_loud(tmp_path, action, level=None):
+    """Imports a package `tensorflow` that logs as the real one does, and then acts."""
+    (tmp_path / "tensorflow.py").write_text(LOUD % action)
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    environment |= {"TF_CPP_MIN_LOG_LEVEL": level} if level else {}
+    source = os.path.dirname(os.path.dirname(oasis_tf.__file__))
+    code = (
+        "import sys; import oasis_tf.cli.runner; import tensorflow; "
+        "print('later', file=sys.stderr); import tensorflow"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment | {"PYTHONPATH": source},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_what_tensorflow_logs_while_it_is_loaded_is_left_out(tmp_path):
+    """But not its errors, nor what others write."""
+    done = import_loud(tmp_path, "")
+    assert done.returncode == 0
+    assert done.stderr == f"{KEPT}a warning of Python\nlater\n"
+
+
+@pytest.mark.parametrize("action", ["raise ImportError('no AVX')", "os.abort()"])
+def test_everything_is_shown_if_the_import_fails(tmp_path, action):
+    done = import_loud(tmp_path, action)
+    assert done.returncode != 0
+    assert "cpu_feature_guard" in done.stderr and "UNKNOWN ERROR" in done.stderr
+    assert ("no AVX" in done.stderr) == ("AVX" in action) and "later" not in done.stderr
+
+
+def test_a_user_who_asks_for_log_messages_gets_them(tmp_path):
+    done = import_loud(tmp_path, "", level="0")
+    assert "cpu_feature_guard" in done.stderr and done.stderr.endswith("later\n")
+
+
+ENDING = '''
+import atexit, os, sys, threading, time, types
+from absl import flags
+from oasis_tf.cli import leaving, runner
+
+class Lingering:
+    """Takes long to give back, as what TensorFlow holds."""
+    def __del__(self):
+        os.write(1, b"lingered\\n")
+
+def write_late():
+    time.sleep(0.05)
+    print("thread")
+
+def main(argv):
+    sys.modules["tensorflow"] = types.ModuleType("tensorflow")  # as if it were loaded
+    sys.modules["tensorflow"].errors = types.SimpleNamespace(OpError=KeyError)
+    sys.modules["tensorflow"].held = Lingering()
+    atexit.register(print, "good-bye")
+    threading.Thread(target=write_late).start()
+    print("done", end="")  # not flushed
+    %s
+
+runner.run(main)
+'''
+
+
+@pytest.mark.parametrize(
+    ("action", "code", "said"),
+    [
+        ("pass", 0, ""),
+        ("sys.exit(143)", 143, ""),
+        ("sys.exit('why')", 1, "why\n"),
+        ("raise TypeError('why')", 1, "TypeError: why\n"),
+    ],
+)
+def test_a_command_leaves_at_once_and_loses_nothing(run_module, tmp_path, action, code, said):
+    """Threads and functions registered with `atexit` end first; all is printed."""
+    (tmp_path / "ending.py").write_text(ENDING % action)
+    done = run_module("ending")
+    assert (done.returncode, done.stdout) == (code, "donethread\ngood-bye\n")
+    assert done.stderr.endswith(said) and bool(done.stderr) == bool(said)
+
+
+def test_a_command_whose_workers_wait_ends_as_python_does(run_module, tmp_path):
+    (tmp_path / "ending.py").write_text(ENDING % "leaving.tidily()")
+    done = run_module("ending")
+    assert (done.returncode, done.stdout) == (0, "donethread\ngood-bye\nlingered\n")
+
+
+# === oasis-tf ===
+
+
+def test_the_commands_are_listed_with_a_line_each(run_module):
+    done = run_module("oasis_tf")
+    assert done.returncode == 0 and done.stderr == ""
+    for line in (
+        "  train                  train a model, or continue the run of a model directory.\n",
+        "  augment-segmentation   measure how much",
+        "  export-savedmodel      write a model as a TensorFlow SavedModel.\n",
+        "  export-serving-client  send label PNGs",
+        "  oasis                  images from label maps",
+    ):
+        assert line in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "flag", "code"),
+    [
+        ("train", "oasis_tf.train", "--cuont=3", 1),
+        ("export_keras-file", "export.keras_file", "--help", 0),
+    ],
+)
+def test_a_command_by_name_is_the_module(run_module, name, module, flag, code):
+    by_name, by_module = run_module("oasis_tf", name, flag), run_module(module, flag)
+    assert by_name.returncode == by_module.returncode == code
+    assert (by_name.stdout, by_name.stderr) == (by_module.stdout, by_module.stderr)
+
+
+def test_an_unknown_command_is_refused_by_name(run_module):
+    done = run_module("oasis_tf", "trian", "--steps=3")
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("ERROR: the first argument must be a command: ablate, ")
+    assert done.stderr.endswith("Received: trian. Did you mean train?\n")
+
+
+def test_the_script_is_that_function():
+    with open(os.path.join(os.path.dirname(__file__), "..", "..", "pyproject.toml"), "rb") as file:
+        scripts = tomllib.load(file)["project"]["scripts"]
+    module, _, function = scripts["oasis-tf"].partition(":")
+    assert callable(getattr(importlib.import_module(module), function)) and len(scripts) == 1

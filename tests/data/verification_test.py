@@ -113,6 +113,8 @@ def test_evaluation_has_the_sound_records_in_file_order(damaged):
     assert numbers(batches) == damaged[1]
     assert [len(images) for images, _ in batches] == [4, 3]
     assert numbers(taken(evaluation(damaged[0], every=3))) == damaged[1][::3]
+    chosen = [damaged[1][place] for place in (0, 3, 4)]
+    assert numbers(taken(evaluation(damaged[0], at=[4, 0, 3]))) == chosen
     prepared = PreparedDataset.load(str(damaged[0]), skip_corrupt=True)
     assert verification.usable_records(prepared, "train", True).count == 7
     assert verification.usable_records(prepared, "val", True).count == 12

@@ -155,7 +155,7 @@ def test_flags_of_other_systems_are_refused_by_name(toy):
 
 def test_help_groups_flags_by_system(toy, capsys, monkeypatch):
     monkeypatch.setattr(flags, "FLAGS", flags.FlagValues())
-    system_runner._print_help(train.define_flags, ("oasis", "toy"))
+    system_runner._print_help(train.define_flags, ("oasis", "toy"), train.ESSENTIAL)
     printed = " ".join(capsys.readouterr().out.split())
     common, oasis, toys = re.split("--system=(?=oasis:|toy:)", printed)
     assert "--flagfile:" in common and "--lr_g" not in common

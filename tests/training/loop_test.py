@@ -1,6 +1,7 @@
 """The loop: a run that is stopped and repeated is the run that never stopped."""
 
 import contextlib
+import csv
 import errno
 import io
 import itertools
@@ -23,6 +24,7 @@ from oasis_tf.training.metrics_file import MetricsFile
 from oasis_tf.training.store import CheckpointStore
 from oasis_tf.training.strategies import Workers
 from oasis_tf.training.task import Task
+from oasis_tf.training.writer import events_folder
 from tests.training.toy import LAZY, ToyConfig, ToyTask
 
 LINES = 2  # log_every
@@ -105,9 +107,8 @@ def test_a_run_writes_nothing_that_its_task_lacks(make_config, tmp_path):
     assert not (tmp_path / "samples").exists()
     (checkpoint,) = (tmp_path / "checkpoints").iterdir()
     assert sorted(os.listdir(checkpoint)) == ["manifest.json", "training.npz"]
-    events = EventAccumulator(str(tmp_path / "tensorboard"), {"tensors": 0}).Reload()
-    speeds = {f"speed/{n}" for n in ("steps_per_second", "images_per_second", "data_wait_fraction")}
-    assert set(events.Tags()["tensors"]) == {"configuration", "loss"} | speeds
+    events = EventAccumulator(events_folder(str(tmp_path)), {"tensors": 0}).Reload()
+    assert set(events.Tags()["tensors"]) == {"configuration", "loss"}  # one step has no speed
     train(make_config(steps=2), tmp_path, Bare)  # found and continued all the same
     assert CheckpointStore(str(tmp_path)).steps() == [1, 2]
     with pytest.raises(ValueError, match="system that measures its model .* Leave --eval_every"):
@@ -364,7 +365,7 @@ def test_what_the_task_refuses_is_refused_before_anything_is_written(make_config
 
 def shown(path, name):
     """(step, number) of all events of a name."""
-    events = EventAccumulator(str(path / "tensorboard"), {"tensors": 0}).Reload()
+    events = EventAccumulator(events_folder(str(path)), {"tensors": 0}).Reload()
     return [(e.step, float(tf.make_ndarray(e.tensor_proto))) for e in events.Tensors(name)]
 
 
@@ -378,6 +379,74 @@ def test_what_the_task_shows_is_written_with_every_line(straight, tmp_path):
     train(straight[0], tmp_path, Showing)
     assert shown(tmp_path, "loss_scale/line") == [(2, 2.0), (4, 4.0), (6, 8.0)]
     assert shown(tmp_path, "fact/dimensions") == [(0, 2.0)]
+
+
+def test_speed_is_that_of_steps_alone(straight, changed, tmp_path, monkeypatch, capsys):
+    """What is compiled (every third step has another graph), drawn and saved takes 100 s each."""
+    now = [0.0]
+    monkeypatch.setattr("oasis_tf.training.clock.time.monotonic", lambda: now[0])
+
+    def pass_by(seconds):
+        now[0] += seconds
+
+    class Slow(ToyTask):
+        def train_step(self, batch):
+            logs = super().train_step(batch)
+            pass_by(100 if frozenset(logs) not in seen else 2)
+            seen.add(frozenset(logs))
+            return logs
+
+        def pictures(self, step):
+            pass_by(100)
+            return super().pictures(step)
+
+        def inference_arrays(self, step):
+            pass_by(100)
+            return super().inference_arrays(step)
+
+    seen = set()
+    train(changed(straight[0], steps=8, image_every=1, checkpoint_every=1), tmp_path, Slow)
+    rates = [rate for _, rate in shown(tmp_path, "speed/steps_per_second")]
+    assert rates == [0.5] * 4
+    printed = capsys.readouterr().out
+    for work in ("Compiling the training step (about a minute) …", "Drawing", "Saving"):
+        assert printed.count(work) == 1
+    assert printed.index("Compiling") < printed.index(
+        "step 2/8 0.50 it/s 1.0 images/s ETA 00:00:12"
+    )
+
+
+@pytest.mark.parametrize("stops", [[], [150], [220], [220, 230]])
+def test_a_run_that_has_gone_wrong_says_so_once(make_config, changed, tmp_path, capsys, stops):
+    """From step 10 on; also where it is stopped before that is said, and after."""
+
+    class Ill(ToyTask):
+        def symptom(self, step, averages):
+            assert set(averages) >= {"loss"}
+            return "the line is crooked. Straighten it." if step > 10 else None
+
+    config = make_config(log_every=10, image_every=1000, checkpoint_every=1000)
+    for step in [*stops, 240]:
+        train(changed(config, steps=step), tmp_path, Ill)
+    err = capsys.readouterr().err
+    assert err.count("crooked") == 1
+    assert "WARNING: step 210: the line is crooked. Straighten it.\n" in err
+
+
+def rows(path):
+    with open(path, newline="") as file:
+        return [(row["step"], row["loss"]) for row in csv.DictReader(file)]
+
+
+def test_a_restarted_run_writes_the_rows_of_one_that_was_not(straight, changed, tmp_path):
+    """Rows after the checkpoint are there when it is continued, and come again."""
+    config = changed(straight[0], log_to="csv", log_every=1, checkpoint_every=3)
+    train(config, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "killed", acting(6, die))
+    train(config, tmp_path / "killed")
+    whole, killed = (rows(tmp_path / name / "metrics.csv") for name in ("whole", "killed"))
+    assert killed == whole and [step for step, _ in whole] == list("123456")
 
 
 # === Evaluation ===

@@ -92,7 +92,7 @@ def test_a_signal_on_one_worker_stops_all_and_one_has_written(stopped):
     evaluated = list(range(10, step + 1, 10))
     assert steps_written(path) == sorted([*range(5, step + 1, 5), *evaluated])
     assert list(MetricsFile(str(path)).evaluations()) == evaluated
-    assert len(list((path / "tensorboard").iterdir())) == 1
+    assert len(list((path / "tensorboard" / path.name).iterdir())) == 1
     assert not list((path / "checkpoints").glob(".*"))
 
 

@@ -6,7 +6,7 @@ from oasis_tf.data.pipeline import evaluation_batches, training_batches
 from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.metrics import evaluation
 from oasis_tf.systems.oasis import evaluation as oasis_evaluation
-from oasis_tf.systems.oasis import memory
+from oasis_tf.systems.oasis import memory, symptoms
 from oasis_tf.systems.oasis.batch_statistics import StatisticsEstimator
 from oasis_tf.systems.oasis.build import (
     build_for_training,
@@ -128,6 +128,11 @@ class OASISTask(Task):
         }
         return rates | loss_scales(optimizers)
 
+    def symptom(self, step, averages):
+        guessing = self.model.objective.loss_of_guessing
+        weight = self._config.training.lambda_labelmix
+        return symptoms.symptom(step, averages, guessing, weight)
+
     def pictures(self, step):
         if self._panels is None:
             image, label_map = self._preview_scenes()
@@ -153,16 +158,19 @@ class OASISTask(Task):
             return self._validation.measure(step)
 
     def _preview_scenes(self):
-        """Scenes spread over the validation split; over the training split if there is none."""
+        """Scenes from the middles of equal parts of the validation split (or of the training split,
+        if there is none)."""
         data, prepared = self._config.data, _dataset(self._config)
         split = "val" if "val" in prepared.splits else "train"
+        count = prepared.num_examples(split)
+        parts = min(_PREVIEW_EXAMPLES, count)
         scenes = evaluation_batches(
             data.data_dir,
             split,
             height=data.crop_height,
             width=data.crop_width,
             batch_size=_PREVIEW_EXAMPLES,
-            every=max(1, prepared.num_examples(split) // _PREVIEW_EXAMPLES),
+            at=[(2 * part + 1) * count // (2 * parts) for part in range(parts)],
             skip_corrupt=data.skip_corrupt,
         )
         return next(iter(scenes))

@@ -1,5 +1,7 @@
 """The objective of U-Nets that take the label map: one real-or-fake logit per pixel."""
 
+import math
+
 import keras
 
 from oasis_tf.systems.oasis import losses
@@ -13,6 +15,7 @@ class BinaryObjective(LogitObjective):
     """Binary cross-entropy of every pixel; for G, towards "real"."""
 
     joint = False
+    loss_of_guessing = math.log(2)
 
     def generator_loss(self, logits_fake, targets):
         return _loss(logits_fake, _REAL)

@@ -11,6 +11,7 @@ class HingeObjective(LogitObjective):
     """``max(0, 1 - D(real))``, ``max(0, 1 + D(fake))`` and, for G, ``-D(fake)``: means."""
 
     joint = True
+    loss_of_guessing = 1.0
 
     def generator_loss(self, logits_fake, targets):
         return mean_over_scales(losses.hinge_generator_loss, logits_fake)

@@ -13,6 +13,7 @@ class Objective(Protocol):
 
     joint: bool
     segments: bool
+    loss_of_guessing: float  # of a discriminator that knows nothing, on real images
 
     def targets(self, label_map, scales, dtype):
         """What the losses need from the label maps, int [B, H, W]; computed once per step."""

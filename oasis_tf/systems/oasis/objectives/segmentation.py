@@ -1,5 +1,7 @@
 """The objective of OASIS: D segments into N classes and "fake" (ICLR 2021, eq. 1-3)."""
 
+import math
+
 import keras
 
 from oasis_tf.layers.label_conv import downsample
@@ -24,6 +26,10 @@ class SegmentationObjective:
         self.num_classes = num_classes
         self.has_unknown = has_unknown
         self.balanced = balanced
+
+    @property
+    def loss_of_guessing(self):
+        return math.log(self.num_classes + 1)
 
     def targets(self, label_map, scales, dtype):
         """(label map, class weights) of every scale, each with half the sides of the one before."""

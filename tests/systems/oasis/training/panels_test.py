@@ -4,14 +4,19 @@ import numpy as np
 import pytest
 
 from oasis_tf.data.pipeline import evaluation_batches
+from oasis_tf.io import captions
 from oasis_tf.systems.oasis.panels import FAKE_COLOR, Panels
 
-SIDE, GAP = 32, 2
+SIDE, GAP, FACTOR = 32, 2, 2  # small tiles are enlarged
 
 
 def tile(sheet, row, column):
-    step = SIDE + GAP
-    return sheet[row * step : row * step + SIDE, column * step : column * step + SIDE]
+    """A tile at its own size, below the captions."""
+    side = SIDE * FACTOR
+    top, left = captions.HEIGHT + row * (side + GAP), column * (side + GAP)
+    large = sheet[top : top + side, left : left + side]
+    np.testing.assert_array_equal(large[1::FACTOR, 1::FACTOR], large[::FACTOR, ::FACTOR])
+    return large[::FACTOR, ::FACTOR]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +35,20 @@ def test_sheets_have_a_row_a_scene(drawn):
     assert set(pictures) == {"samples", "labelmix"}
     for name, columns in (("samples", 5), ("labelmix", 4)):
         assert pictures[name].dtype == np.uint8
-        assert pictures[name].shape == (2 * 34 - 2, columns * 34 - 2, 3)
+        height, width, _ = pictures[name].shape
+        assert width == columns * 66 - 2
+        assert height > captions.HEIGHT + 2 * 66 - 2  # the legend is below
+
+
+def test_the_legend_has_the_classes_of_the_scenes(drawn):
+    pictures, _, label_map, palette = drawn
+    below = captions.HEIGHT + 2 * 66 - 2
+    wanted = {tuple(palette[k + 1]) for k in np.unique(label_map)}
+    absent = {tuple(color) for color in palette[1:] if np.ptp(color)} - wanted  # text is grey
+    assert absent
+    for picture in pictures.values():
+        legend = {tuple(color) for color in picture[below:].reshape(-1, 3)}
+        assert wanted <= legend and not absent & legend
 
 
 def test_samples(drawn):

@@ -132,6 +132,27 @@ def test_damaged_records_stop_a_run_unless_they_are_left_out(
     assert tasks[1]._preview_scenes()[0].shape == (1, 32, 32, 3)
 
 
+@pytest.mark.parametrize(
+    ("count", "places"),
+    [(1, [0]), (2, [0, 1]), (4, [0, 1, 2, 3]), (7, [0, 2, 4, 6]), (200, [25, 75, 125, 175])],
+)
+def test_previews_are_spread_over_the_split(task, monkeypatch, count, places):
+    taken = []
+    monkeypatch.setattr(PreparedDataset, "num_examples", lambda *_: count)
+    scenes = lambda *_, at, **__: taken.append(at) or [at]  # noqa: E731
+    monkeypatch.setattr("oasis_tf.systems.oasis.task.evaluation_batches", scenes)
+    task._preview_scenes()
+    assert taken == [places]
+
+
+def test_what_a_line_shows_is_judged(task):
+    """By the loss of guessing among twelve classes and "fake", and by the weight of LabelMix."""
+    means = {"loss_g": 3.0, "loss_d_real": 2.6, "accuracy_real": 0.0, "accuracy_fake": 1.0}
+    assert task.symptom(300, means | {"loss_labelmix": 90.0}) is None
+    text = task.symptom(300, means | {"loss_labelmix": 21439.0})
+    assert "diverged" in text and "loss_labelmix 21439; guessing has loss_d_real 2.56" in text
+
+
 def test_the_loss_scale_is_shown_where_there_is_one(make_config, task):
     rates = {"learning_rate/generator": 1e-4, "learning_rate/discriminator": 4e-4}
     assert task.scalars() == rates
