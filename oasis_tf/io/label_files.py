@@ -16,6 +16,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 # Pillow's modes of PNG files with one channel: grey of 1, up to 8 and 16 bits; palette.
 GREY_MODES = ("1", "L", "I;16", "I")
 ONE_CHANNEL_MODES = (*GREY_MODES, "P")
+_BAND_PIXELS = 2**20  # sorting the colours of a pixel takes 100 bytes
 
 
 def find_label_files(path):
@@ -181,16 +182,25 @@ def colours_to_model_ids(colours, label_space, source):
         integers [H, W] of the label space's type.
 
     Raises:
-        ValueError: colours of no class. The error lists the ten most frequent with their pixels.
+        ValueError: colours of no class. The error lists the ten most frequent with their pixels,
+            of a large file in the first rows that have some.
     """
     known, ids = _colour_table(label_space)
-    values, inverse, counts = np.unique(_packed(colours), return_inverse=True, return_counts=True)
-    place = np.minimum(np.searchsorted(known, values), len(known) - 1)
-    unknown = known[place] != values
-    if unknown.any():
-        order = np.argsort(-counts[unknown], kind="stable")
-        raise ValueError(_unknown_colours(values[unknown][order], counts[unknown][order], source))
-    return ids[place][inverse].reshape(colours.shape[:2]).astype(label_space.dtype)
+    label_map = np.empty(colours.shape[:2], label_space.dtype)
+    rows = max(1, _BAND_PIXELS // max(1, colours.shape[1]))
+    for top in range(0, len(colours), rows):
+        band = slice(top, top + rows)
+        values, inverse, counts = np.unique(
+            _packed(colours[band]), return_inverse=True, return_counts=True
+        )
+        place = np.minimum(np.searchsorted(known, values), len(known) - 1)
+        unknown = known[place] != values
+        if unknown.any():
+            order = np.argsort(-counts[unknown], kind="stable")
+            listed = values[unknown][order], counts[unknown][order]
+            raise ValueError(_unknown_colours(*listed, source))
+        label_map[band] = ids[place][inverse].reshape(label_map[band].shape)
+    return label_map
 
 
 def _colour_table(label_space):

@@ -80,6 +80,15 @@ def within(name, values, low, high):
     )
 
 
+def at_most(name, count, most):
+    """Checks that an input has few entries a row; `count`: int32 scalar."""
+    yield require(
+        count <= most,
+        f"`{name}` may have {most} entries a row at most. Received: {{}}.",
+        count,
+    )
+
+
 def finite(name, values):
     """Checks that floats are neither NaN nor infinite."""
     yield require(

@@ -3,12 +3,13 @@
 import io
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from oasis_tf.io import images
 from oasis_tf.io.label_files import GREY_MODES
 
 PHOTOGRAPH_FORMATS = ("PNG", "JPEG", "WEBP")
+_ON_ITS_SIDE = (5, 6, 7, 8)  # of EXIF's orientations
 
 
 def encode_png(values):
@@ -49,7 +50,7 @@ def decode_image(contents, name, max_pixels):
     Raises:
         ValueError: no such file, or one that is too large.
     """
-    return _colours(_decoded(contents, name, PHOTOGRAPH_FORMATS, max_pixels))
+    return np.asarray(_as_rgb(_decoded(contents, name, PHOTOGRAPH_FORMATS, max_pixels)))
 
 
 def decode_photograph(contents, name, height, width, max_pixels):
@@ -68,9 +69,12 @@ def decode_photograph(contents, name, height, width, max_pixels):
         ValueError: no such file, or one that is too large.
     """
     image = _decoded(contents, name, PHOTOGRAPH_FORMATS, max_pixels)
-    image = Image.fromarray(_colours(ImageOps.exif_transpose(image)))
-    fitted = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
-    return np.asarray(fitted), (image.height, image.width)
+    lies = image.getexif().get(ExifTags.Base.Orientation, 1) in _ON_ITS_SIDE
+    before, wanted = image.size, (height, width) if lies else (width, height)
+    # Turned when it is small: every copy of a large photograph takes 200 MB.
+    fitted = ImageOps.fit(_as_rgb(image), wanted, Image.Resampling.LANCZOS)
+    turned = np.asarray(ImageOps.exif_transpose(fitted))
+    return turned, before if lies else before[::-1]
 
 
 def check_pixels(contents, name, formats, max_pixels):
@@ -111,9 +115,11 @@ def _unreadable(name, formats):
     return ValueError(f"{name} cannot be read as {kinds}. The file is damaged or of another kind.")
 
 
-def _colours(image):
-    """uint8 [H, W, 3]; 16 bits of grey lose their lower 8, which `convert` would clip instead."""
+def _as_rgb(image):
+    """The image in RGB; 16 bits of grey lose their lower 8, which `convert` would clip instead."""
     if image.mode.startswith("I"):
         grey = np.clip(np.asarray(image).astype(np.int32) >> 8, 0, 255).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=-1)
-    return np.asarray(image.convert("RGB"))
+        upper = Image.fromarray(grey)
+        upper.info = image.info
+        image = upper
+    return image if image.mode == "RGB" else image.convert("RGB")
