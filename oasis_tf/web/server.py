@@ -6,6 +6,7 @@ pixels of a picture, connections and what they may hold, requests per second. Fa
 Starlette and uvicorn (extra `demo`).
 """
 
+import contextlib
 import functools
 import ipaddress
 import logging
@@ -52,7 +53,9 @@ def application(routes, host=None, public=None):
         routes=routes,
         middleware=[Middleware(Guard, names=names, public=public)],
         exception_handlers={
-            HTTPException: lambda _, error: _failure(error.status_code, error.detail, error.headers),
+            HTTPException: lambda _, error: _failure(
+                error.status_code, error.detail, error.headers
+            ),
             ValueError: lambda _, error: _failure(400, str(error)),
             Superseded: lambda *_: _failure(409, "A newer request took its place."),
             Unavailable: lambda _, error: _failure(error.status, str(error)),
@@ -124,6 +127,12 @@ def serve(app, listening):
         lifespan="off",
         ws="none",
     )
-    for name in ("uvicorn.error", "asyncio"):
-        logging.getLogger(name).addFilter(connections.OneOfAKind())
-    uvicorn.Server(config).run(sockets=[listening])
+    one_line, loggers = (
+        connections.OneOfAKind(),
+        map(logging.getLogger, ("uvicorn.error", "asyncio")),
+    )
+    with contextlib.ExitStack() as stack:
+        for logger in loggers:
+            logger.addFilter(one_line)
+            stack.callback(logger.removeFilter, one_line)
+        uvicorn.Server(config).run(sockets=[listening])

@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.data.shapes import scene
@@ -22,7 +22,8 @@ from oasis_tf.systems.oasis import editing
 from oasis_tf.systems.oasis.demo import contract, uploads
 from oasis_tf.systems.oasis.demo.application import Demo
 from oasis_tf.systems.oasis.demo.signatures import Signatures
-from oasis_tf.web import rest, server
+from oasis_tf.web import requests, rest, server
+from oasis_tf.web.pictures import decode_photograph
 from tests.web.asgi import Client
 
 SPACE = published_label_space("shapes")
@@ -288,6 +289,8 @@ def test_label_files(client):
         (file_of(Image.new("RGB", (64, 64)), "JPEG"), "The label map cannot be read as PNG"),
         (png(np.full((64, 64), 200)), "The label map: label values 200 are outside the classes"),
         (png(np.full((64, 64), 60000), np.uint16), "The label map: label values 60000"),
+        (png(np.full((64, 64), 99)), "does not fit the model, which has the 12 classes of shapes"),
+        (png(np.random.default_rng(0).integers(0, 256, (64, 64, 3))), "looks like a photograph"),
         (png(np.full((64, 64, 3), 1)), "#010101"),
         (png(np.zeros((5000, 5000))), "16,777,216 pixels at most"),
     ],
@@ -326,6 +329,28 @@ def test_photographs_are_turned_and_lose_depth(client):
     assert (from_b64(answer["image_bytes"]) == 0xAB).all()
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["RGB", "L", "I;16"])
+def test_photographs_are_turned_as_exif_says(orientation, mode):
+    """Against turning first: resampling in the other order may round otherwise."""
+    values = np.random.default_rng(0).integers(0, 60000, (12, 20, 3)).repeat(8, 0).repeat(8, 1)
+    picture = Image.fromarray((values >> 8).astype(np.uint8))
+    if mode != "RGB":
+        grey = values[..., 0].astype(np.uint16)
+        picture = Image.fromarray(grey if mode == "I;16" else (grey >> 8).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    contents = file_of(picture, exif=exif)
+    colours = Image.fromarray((values[..., :1] >> 8).astype(np.uint8).repeat(3, -1))
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(file_of(
+        picture if mode == "RGB" else colours, exif=exif
+    ))))  # fmt: skip
+    want = ImageOps.fit(upright, (48, 32), Image.Resampling.LANCZOS)
+    got, size = decode_photograph(contents, "The photograph", 32, 48, 10**6)
+    assert size == upright.size[::-1]
+    assert np.abs(got.astype(int) - np.asarray(want).astype(int)).max() <= 2
+
+
 @pytest.mark.parametrize(
     ("contents", "words"),
     [
@@ -342,7 +367,7 @@ def test_refused_photographs(client, contents, words):
 
 
 def test_size_of_uploads(client, monkeypatch):
-    monkeypatch.setattr(server, "MAX_UPLOAD", 2000)
+    monkeypatch.setattr(requests, "MAX_UPLOAD", 2000)
     parts = (b"x" * 100 for _ in range(30))  # no length is announced
     assert_refused(client.post("/api/labels", content=parts), 413, "at most")
     assert_refused(client.post("/api/photograph", content=b"x" * 2001), 413, "at most")
