@@ -47,9 +47,9 @@ def define_flags(flag_values):
     flags.DEFINE_string(
         "public_url",
         None,
-        "Address in visitors' browsers where a proxy is before the demo, with the path of its folder: "
-        "https://demo.example.org, or https://HUB/user/NAME/proxy/8000. Requests must then come "
-        "through the proxy alone.",
+        "Address in visitors' browsers where a proxy is before the demo, with the path of its "
+        "folder: https://demo.example.org, or https://HUB/user/NAME/proxy/8000. Requests must then "
+        "come through the proxy alone.",
         **where,
     )
     flags.DEFINE_string(

@@ -44,7 +44,7 @@ class PublicUrl:
         return f"{self.origin}{self.path}/"
 
     def is_folder(self, path):
-        """Whether a request's path is the folder, without the slash that relative addresses need."""
+        """Whether a path is that of the folder without the slash, which relative addresses need."""
         return path == unquote(self.path) != ""
 
     def inside(self, path):

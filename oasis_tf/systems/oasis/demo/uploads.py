@@ -55,10 +55,8 @@ def _plain_words(contents, label_space):
         return ""
     if len(sample.getbands()) > 1 and sample.getcolors(_MOST_LABEL_COLOURS) is None:
         return "This looks like a photograph, not like a label map. Open it as a photograph. "
-    return (
-        f"This label map does not fit the model, which has the {label_space.num_classes} classes of "
-        f"{label_space.dataset}. "
-    )
+    classes = f"{label_space.num_classes} classes of {label_space.dataset}"
+    return f"This label map does not fit the model, which has the {classes}. "
 
 
 def photograph(contents, height, width):
