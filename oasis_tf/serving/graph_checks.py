@@ -89,10 +89,12 @@ def at_most(name, count, most):
     )
 
 
-def finite(name, values):
-    """Checks that floats are neither NaN nor infinite."""
+def finite(name, values, most):
+    """Checks that floats are finite, and at most a number of either sign."""
+    fits = tf.abs(values) <= most  # NaN does not
     yield require(
-        tf.reduce_all(tf.math.is_finite(values)),
-        f"`{name}` must be finite. Received: {{}} values that are not.",
-        tf.math.count_nonzero(~tf.math.is_finite(values)),
+        tf.reduce_all(fits),
+        f"`{name}` must be finite, and in [-{most:g}, {most:g}]. Received: {{}} values that are "
+        "not.",
+        tf.math.count_nonzero(~fits),
     )

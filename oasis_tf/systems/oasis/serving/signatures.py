@@ -136,8 +136,7 @@ class _Networks:
     def noise(self, label_map, noise):
         checks = [
             *same_batch(label_map=label_map, noise=noise),
-            *finite("noise", noise),
-            *within("noise", noise, -MOST_NOISE, MOST_NOISE),
+            *finite("noise", noise, MOST_NOISE),
         ]
         label_map, noise = checked([*self._checks(label_map), *checks], label_map, noise)
         return {"image": self._image(label_map, noise)}
