@@ -3,13 +3,14 @@
 import io
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps
 
 from oasis_tf.io import images
 from oasis_tf.io.label_files import GREY_MODES
 
 PHOTOGRAPH_FORMATS = ("PNG", "JPEG", "WEBP")
-_ON_ITS_SIDE = (5, 6, 7, 8)  # of EXIF's orientations
+# Every pixel of a photograph takes up to 20 bytes: twice those wanted on a side are left, or more.
+_DRAFT, _MOST_DECODED = 2, 2**24
 
 
 def encode_png(values):
@@ -50,7 +51,7 @@ def decode_image(contents, name, max_pixels):
     Raises:
         ValueError: no such file, or one that is too large.
     """
-    return np.asarray(_as_rgb(_decoded(contents, name, PHOTOGRAPH_FORMATS, max_pixels)))
+    return _colours(_decoded(contents, name, PHOTOGRAPH_FORMATS, max_pixels))
 
 
 def decode_photograph(contents, name, height, width, max_pixels):
@@ -68,13 +69,19 @@ def decode_photograph(contents, name, height, width, max_pixels):
     Raises:
         ValueError: no such file, or one that is too large.
     """
-    image = _decoded(contents, name, PHOTOGRAPH_FORMATS, max_pixels)
-    lies = image.getexif().get(ExifTags.Base.Orientation, 1) in _ON_ITS_SIDE
-    before, wanted = image.size, (height, width) if lies else (width, height)
-    # Turned when it is small: every copy of a large photograph takes 200 MB.
-    fitted = ImageOps.fit(_as_rgb(image), wanted, Image.Resampling.LANCZOS)
-    turned = np.asarray(ImageOps.exif_transpose(fitted))
-    return turned, before if lies else before[::-1]
+    image = _opened(contents, name, PHOTOGRAPH_FORMATS, max_pixels)
+    full = image.size
+    # Large JPEG files are decoded at a half, a quarter or an eighth.
+    image.draft(None, (_DRAFT * max(height, width),) * 2)
+    if image.width * image.height > _MOST_DECODED:
+        raise ValueError(
+            f"{name} may have {_MOST_DECODED:,} pixels at most if it is no JPEG file. Received: "
+            f"{image.width} x {image.height}. Make it smaller."
+        )
+    lying = _loaded(image, name, PHOTOGRAPH_FORMATS)
+    image = Image.fromarray(_colours(ImageOps.exif_transpose(lying)))
+    fitted = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
+    return np.asarray(fitted), full[::-1] if image.size == lying.size else full
 
 
 def check_pixels(contents, name, formats, max_pixels):
@@ -100,7 +107,10 @@ def _opened(contents, name, formats, max_pixels):
 
 
 def _decoded(contents, name, formats, max_pixels):
-    image = _opened(contents, name, formats, max_pixels)
+    return _loaded(_opened(contents, name, formats, max_pixels), name, formats)
+
+
+def _loaded(image, name, formats):
     try:
         image.load()
     # Damaged files make decoders raise whatever they run into.
@@ -115,11 +125,9 @@ def _unreadable(name, formats):
     return ValueError(f"{name} cannot be read as {kinds}. The file is damaged or of another kind.")
 
 
-def _as_rgb(image):
-    """The image in RGB; 16 bits of grey lose their lower 8, which `convert` would clip instead."""
+def _colours(image):
+    """uint8 [H, W, 3]; 16 bits of grey lose their lower 8, which `convert` would clip instead."""
     if image.mode.startswith("I"):
         grey = np.clip(np.asarray(image).astype(np.int32) >> 8, 0, 255).astype(np.uint8)
-        upper = Image.fromarray(grey)
-        upper.info = image.info
-        image = upper
-    return image if image.mode == "RGB" else image.convert("RGB")
+        return np.repeat(grey[..., None], 3, axis=-1)
+    return np.asarray(image.convert("RGB"))
