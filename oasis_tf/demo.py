@@ -7,7 +7,8 @@ Serves one page that needs no other host. It listens on this machine alone unles
 otherwise. Needs the extra `demo`.
 
 The ability "demo" of a system is a module with `application(model_dir, *, checkpoint, serving_url,
-example_path, host)`: an ASGI application, its model ready; `oasis_tf.web` has what demos share.
+example_path, host, public)`: an ASGI application, its model ready; `oasis_tf.web` has what demos
+share.
 """
 
 from absl import flags
@@ -44,6 +45,14 @@ def define_flags(flag_values):
         "no passwords and no encryption.",
         **where,
     )
+    flags.DEFINE_string(
+        "public_url",
+        None,
+        "Address in visitors' browsers where a proxy is before the demo, with the path of its "
+        "folder: https://demo.example.org, or https://HUB/user/NAME/proxy/8000. Requests must then "
+        "come through the proxy alone.",
+        **where,
+    )
     path_flags.define_path(
         "examples",
         None,
@@ -57,10 +66,12 @@ def main(argv):
     """Checks everything, loads the model or asks for it, serves until interrupted."""
     del argv
     from oasis_tf.web import server  # here: bad flags answer without an extra
+    from oasis_tf.web.public_url import PublicUrl
 
     args = flags.FLAGS
     if args.serving_url and args.checkpoint:
         raise ValueError("--checkpoint must be left out: with --serving_url no weights are loaded.")
+    public = PublicUrl.parse(args.public_url) if args.public_url else None
     demo = systems.of_model_dir(args.model_dir).ability("demo")
     with server.listen(args.host, args.port) as listening:
         app = demo.application(
@@ -69,8 +80,9 @@ def main(argv):
             serving_url=args.serving_url,
             example_path=args.examples,
             host=args.host,
+            public=public,
         )
-        print(server.address(listening), flush=True)
+        print(server.address(listening, public), flush=True)
         if not server.is_loopback(args.host):
             print(server.WARNING, flush=True)
         server.serve(app, listening)

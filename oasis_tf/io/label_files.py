@@ -23,6 +23,7 @@ _MOST_COLOURS = 256  # of no class, that an error holds: a photograph has a mill
 _CITYSCAPES_OTHERS = re.compile(
     r"(.+_gt(?:Fine|Coarse))_(color|instanceIds|instanceTrainIds|labelTrainIds)\.png"
 )
+_BAND_PIXELS = 2**20  # sorting the colours of a pixel takes 100 bytes
 
 
 def find_label_files(path, what="label files"):
@@ -210,19 +211,28 @@ def colours_to_model_ids(colours, label_space, source):
         integers [H, W] of the label space's type.
 
     Raises:
-        WrongValues: colours of no class. The error lists the ten most frequent with their pixels.
+        WrongValues: colours of no class. The error lists the ten most frequent with their pixels,
+            of a large file in the first rows that have some.
     """
     known, ids = _colour_table(label_space)
-    values, inverse, counts = np.unique(_packed(colours), return_inverse=True, return_counts=True)
-    place = np.minimum(np.searchsorted(known, values), len(known) - 1)
-    unknown = known[place] != values
-    if unknown.any():
-        order = np.argsort(-counts[unknown], kind="stable")
-        values, counts = values[unknown][order], counts[unknown][order]
-        raise WrongValues(
-            _unknown_colours(values, counts, source), (f"#{v:06x}" for v in values[:_MOST_COLOURS])
+    label_map = np.empty(colours.shape[:2], label_space.dtype)
+    rows = max(1, _BAND_PIXELS // max(1, colours.shape[1]))
+    for top in range(0, len(colours), rows):
+        band = slice(top, top + rows)
+        values, inverse, counts = np.unique(
+            _packed(colours[band]), return_inverse=True, return_counts=True
         )
-    return ids[place][inverse].reshape(colours.shape[:2]).astype(label_space.dtype)
+        place = np.minimum(np.searchsorted(known, values), len(known) - 1)
+        unknown = known[place] != values
+        if unknown.any():
+            order = np.argsort(-counts[unknown], kind="stable")
+            values, counts = values[unknown][order], counts[unknown][order]
+            raise WrongValues(
+                _unknown_colours(values, counts, source),
+                (f"#{value:06x}" for value in values[:_MOST_COLOURS]),
+            )
+        label_map[band] = ids[place][inverse].reshape(label_map[band].shape)
+    return label_map
 
 
 def _colour_table(label_space):

@@ -44,7 +44,8 @@ class EvaluationConfig:
     )
     segmenter: str = setting(
         "Segmenter of the metric alignment: a SavedModel folder or a Keras file. auto: a compact "
-        "network, trained on the real training images and stored in the folder of the data set.",
+        "network, trained on the real training images and stored in the folder of the data set. A "
+        "SavedModel is a program that can read and write files: take only one that you trust.",
         "auto",
         changeable=True,
         path=True,

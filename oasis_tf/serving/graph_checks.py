@@ -80,10 +80,21 @@ def within(name, values, low, high):
     )
 
 
-def finite(name, values):
-    """Checks that floats are neither NaN nor infinite."""
+def at_most(name, count, most):
+    """Checks that an input has few entries a row; `count`: int32 scalar."""
     yield require(
-        tf.reduce_all(tf.math.is_finite(values)),
-        f"`{name}` must be finite. Received: {{}} values that are not.",
-        tf.math.count_nonzero(~tf.math.is_finite(values)),
+        count <= most,
+        f"`{name}` may have {most} entries a row at most. Received: {{}}.",
+        count,
+    )
+
+
+def finite(name, values, most):
+    """Checks that floats are finite, and at most a number of either sign."""
+    fits = tf.abs(values) <= most  # NaN does not
+    yield require(
+        tf.reduce_all(fits),
+        f"`{name}` must be finite, and in [-{most:g}, {most:g}]. Received: {{}} values that are "
+        "not.",
+        tf.math.count_nonzero(~fits),
     )

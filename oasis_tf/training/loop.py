@@ -45,7 +45,8 @@ def train(config, model_dir, make_task):
     Raises:
         ValueError: another process trains in this directory, the batch does not fit the devices,
             a checkpoint does not fit the model, all checkpoints are damaged, the task refuses its
-            settings, a logger is not installed, or workers were given different settings or checkpoints.
+            settings, a logger is not installed, or workers were given different settings or
+            checkpoints.
         OSError: the directory cannot be written or a checkpoint not be read, or (ConnectionError)
             a worker is lost.
         FloatingPointError: a loss is not finite; the last checkpoint is as it was, and the batch

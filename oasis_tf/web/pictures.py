@@ -9,6 +9,8 @@ from oasis_tf.io import images, png_checksums
 
 PHOTOGRAPH_FORMATS = ("PNG", "JPEG", "WEBP")
 _GREY_MODES = ("1", "L", "I;16", "I")  # Pillow's, of PNG files
+# Every pixel of a photograph takes up to 20 bytes: twice those wanted on a side are left, or more.
+_DRAFT, _MOST_DECODED = 2, 2**24
 
 
 def encode_png(values):
@@ -71,10 +73,19 @@ def decode_photograph(contents, name, height, width, max_pixels):
     Raises:
         ValueError: no such file, one that is too large, or one that is no opaque photograph.
     """
-    image = _decoded(contents, name, PHOTOGRAPH_FORMATS, max_pixels)
-    image = Image.fromarray(images.photograph(image, name))
+    image = _opened(contents, name, PHOTOGRAPH_FORMATS, max_pixels)
+    full = image.size
+    # Large JPEG files are decoded at a half, a quarter or an eighth.
+    image.draft(None, (_DRAFT * max(height, width),) * 2)
+    if image.width * image.height > _MOST_DECODED:
+        raise ValueError(
+            f"{name} may have {_MOST_DECODED:,} pixels at most if it is no JPEG file. Received: "
+            f"{image.width} x {image.height}. Make it smaller."
+        )
+    lying = _loaded(image, name, PHOTOGRAPH_FORMATS)
+    image = Image.fromarray(images.photograph(lying, name))
     fitted = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
-    return np.asarray(fitted), (image.height, image.width)
+    return np.asarray(fitted), full[::-1] if image.size == lying.size else full
 
 
 def check_pixels(contents, name, formats, max_pixels):
@@ -104,7 +115,10 @@ def _opened(contents, name, formats, max_pixels):
 
 
 def _decoded(contents, name, formats, max_pixels):
-    image = _opened(contents, name, formats, max_pixels)
+    return _loaded(_opened(contents, name, formats, max_pixels), name, formats)
+
+
+def _loaded(image, name, formats):
     try:
         image.load()
     # Damaged files make decoders raise whatever they run into.

@@ -1,5 +1,6 @@
 """Endpoints of a model in TensorFlow Serving's REST form."""
 
+import asyncio
 import functools
 import time
 
@@ -7,14 +8,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from oasis_tf.web import rest, server
+from oasis_tf.web import requests, rest
 from oasis_tf.web.turns import Turns
 
 _CLIENT_HEADER, _MOST_CLIENT_LETTERS = "x-client", 64
 
 
 class Predictions:
-    """Answers for one model, one request at a time.
+    """Answers for one model, one row at a time.
 
     Args:
         name: of the model, in `/v1/models/NAME`.
@@ -37,18 +38,19 @@ class Predictions:
         name, verb = rest.split_path(request.path_params["path"])
         if name != self._name or verb != ":predict":
             raise HTTPException(404, f"The model is /v1/models/{self._name}:predict.")
-        body = await server.read_body(request, server.MAX_REQUEST)
-        signature, instances = rest.parse(body, self._signatures.kinds)
         client = request.headers.get(_CLIENT_HEADER, "")[:_MOST_CLIENT_LETTERS] or None
-        work = functools.partial(self._work, signature, instances)
-        rows, seconds = await self._turns.run(work, client, request.is_disconnected)
-        timing = {"Server-Timing": f"model;dur={1000 * seconds:.1f}"}
-        return JSONResponse(rest.predictions(rows), headers=timing)
+        async with requests.body(request, requests.MAX_REQUEST) as body:
+            signature, rows = await asyncio.to_thread(rest.parse, body, self._signatures.kinds)
+            works = [functools.partial(self._work, signature, inputs) for inputs in rows]
+            answer = self._turns.run(works, request.state.address, client)
+            outputs, seconds = zip(*await requests.while_there(request, answer), strict=True)
+        timing = {"Server-Timing": f"model;dur={1000 * sum(seconds):.1f}"}
+        return JSONResponse(rest.predictions(outputs), headers=timing)
 
-    def _work(self, signature, instances):
+    def _work(self, signature, inputs):
         start = time.perf_counter()
-        rows = [self._signatures(signature, inputs) for inputs in instances]
-        return rows, time.perf_counter() - start
+        outputs = self._signatures(signature, inputs)
+        return outputs, time.perf_counter() - start
 
     async def _about(self, request):
         name, verb = rest.split_path(request.path_params["path"])

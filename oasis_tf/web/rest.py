@@ -8,11 +8,12 @@ inputs of its signature; strings are sent as `{"b64": "…"}`, and so are output
 import base64
 import binascii
 import json
-import math
 import re
 
 MAX_INSTANCES = 8
-MAX_LIST = 4096
+MAX_LIST = 1024
+# Of JSON: counted before it is parsed, which blocks the whole process meanwhile.
+_MOST_BRACKETS, _MOST_COMMAS, _MOST_DIGITS = 100, 20_000, 40
 _INT64 = range(-(2**63), 2**63)
 _PATH = re.compile(r"(?P<name>[\w.-]+)(?P<verb>:predict|/metadata)?")
 
@@ -38,10 +39,7 @@ def parse(body, signatures):
     Raises:
         ValueError: the request does not follow the form.
     """
-    try:
-        request = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise ValueError("The request must be JSON.") from error
+    request = _json(body)
     if not isinstance(request, dict):
         raise ValueError("The request must be a JSON object with `instances`.")
     name = request.get("signature_name", "serving_default")
@@ -53,6 +51,30 @@ def parse(body, signatures):
     if not isinstance(instances, list) or not 1 <= len(instances) <= MAX_INSTANCES:
         raise ValueError(f"`instances` must be a list of 1 to {MAX_INSTANCES} objects.")
     return name, [_inputs(instance, signatures[name]) for instance in instances]
+
+
+def _json(body):
+    """What JSON holds, within bounds that say how long it takes to parse."""
+    if body.count(b"[") + body.count(b"{") > _MOST_BRACKETS or body.count(b",") > _MOST_COMMAS:
+        raise ValueError(
+            f"The request must be JSON of at most {_MOST_BRACKETS} lists and objects and "
+            f"{_MOST_COMMAS:,} values."
+        )
+    try:
+        return json.loads(body.decode(), parse_int=_number(int), parse_float=_number(float))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError("The request must be JSON.") from error
+
+
+def _number(kind):
+    def read(digits):
+        if len(digits) > _MOST_DIGITS:
+            raise ValueError(
+                f"A number may have {_MOST_DIGITS} digits at most. Received: {len(digits)}."
+            )
+        return kind(digits)
+
+    return read
 
 
 def _inputs(instance, kinds):
@@ -90,7 +112,7 @@ def _integers(name, value):
 
 def _share(name, value):
     known = isinstance(value, int | float) and not isinstance(value, bool)
-    if not known or not math.isfinite(value) or not 0 <= value <= 1:
+    if not known or not 0 <= value <= 1:
         raise ValueError(f"`{name}` must be a number in 0..1. Received: {_short(value)}.")
     return float(value)
 

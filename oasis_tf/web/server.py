@@ -1,92 +1,80 @@
 """An HTTP server for demos: bounds, failures as JSON, listening.
 
 Nothing is kept between requests but the model. Every input is bounded: size and time of a request,
-pixels of a picture, requests in progress and per second. Failures are `{"error": "…"}`; the stack
-trace of a defect goes to the log alone. Importing this module needs Starlette and uvicorn (extra
-`demo`).
+pixels of a picture, connections and what they may hold, requests per second. Failures are
+`{"error": "…"}`; the stack trace of a defect goes to the log alone. Importing this module needs
+Starlette and uvicorn (extra `demo`).
 """
 
-import asyncio
+import contextlib
+import functools
 import ipaddress
+import logging
 import socket
 
 from oasis_tf.web.serving import Unavailable
-from oasis_tf.web.turns import Busy, Superseded
+from oasis_tf.web.turns import Busy, Shares, Superseded
 
 try:
     import uvicorn
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
     from starlette.middleware import Middleware
-    from starlette.requests import ClientDisconnect
     from starlette.responses import JSONResponse
 
+    from oasis_tf.web import connections, requests
     from oasis_tf.web.guard import Guard
 except ImportError as error:
     raise ValueError('The demo needs Starlette and uvicorn: pip install "oasis-tf[demo]".') from (
         error
     )
 
-MAX_REQUEST = 2**23  # bytes
-MAX_UPLOAD = 25 * 2**20
-READ_SECONDS = 30
 LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
 WARNING = (
-    "WARNING: others can reach this address. The demo has no passwords and no encryption; put a "
-    "server that has them before it, or leave out --host."
+    "WARNING: others can reach this address. The demo has no passwords and no encryption. To share "
+    "it, leave out --host and put a server that has them before it, see --public_url."
 )
-_MOST_CONNECTIONS = 128
+_LISTEN_BACKLOG = 128
 
 
-async def read_body(request, limit):
-    """The bytes of a Starlette request.
-
-    Raises:
-        HTTPException: more than `limit` bytes, announced or not, more than `READ_SECONDS`, or the
-            request ended early.
-    """
-    too_large = HTTPException(413, f"A request may have {limit / 2**20:g} MB at most.")
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit:
-        raise too_large
-    received = bytearray()
-    try:
-        async with asyncio.timeout(READ_SECONDS):
-            async for part in request.stream():
-                received += part
-                if len(received) > limit:
-                    raise too_large
-    except TimeoutError as error:
-        raise HTTPException(408, f"The request took longer than {READ_SECONDS} s.") from error
-    except ClientDisconnect as error:
-        raise HTTPException(400, "The request ended early.") from error
-    return bytes(received)
-
-
-def application(routes, host=None):
+def application(routes, host=None, public=None):
     """A guarded Starlette application whose failures are JSON.
 
     Args:
         routes: Starlette's routes of a demo.
-        host: where it listens; on loopback it answers to the names of loopback alone.
+        host: where it listens; on loopback it answers to the names of loopback alone, and to that
+            of `public`.
+        public: `PublicUrl` of the proxy before it, or None.
     """
-    names = LOOPBACK_NAMES | {host} if host and is_loopback(host) else None
-    return Starlette(
+    names = None
+    if host and is_loopback(host):
+        names = LOOPBACK_NAMES | {host} | ({public.host} if public else set())
+    app = Starlette(
         routes=routes,
-        middleware=[Middleware(Guard, names=names)],
+        middleware=[Middleware(Guard, names=names, public=public)],
         exception_handlers={
-            HTTPException: lambda request, error: _failure(error.status_code, error.detail),
-            ValueError: lambda request, error: _failure(400, str(error)),
-            Superseded: lambda request, error: _failure(409, "A newer request took its place."),
-            Unavailable: lambda request, error: _failure(error.status, str(error)),
-            Busy: lambda request, error: _failure(503, "The server is busy. Try again shortly."),
-            Exception: lambda request, error: _failure(500, "The server failed; its log says why."),
+            HTTPException: lambda _, error: _failure(
+                error.status_code, error.detail, error.headers
+            ),
+            ValueError: lambda _, error: _failure(400, str(error)),
+            Superseded: lambda *_: _failure(409, "A newer request took its place."),
+            Unavailable: lambda _, error: _failure(error.status, str(error)),
+            Busy: _busy,
+            Exception: lambda *_: _failure(500, "The server failed; its log says why."),
         },
     )
+    app.state.bodies = Shares(requests.MOST_BYTES)
+    return app
 
 
-def _failure(status, message):
-    return JSONResponse({"error": message}, status_code=status)
+def _busy(_, error):
+    seconds = error.retry_after
+    message = f"The server is busy. Try again in {seconds} s."
+    return _failure(503, message, {"Retry-After": str(seconds)})
+
+
+def _failure(status, message, headers=None):
+    return JSONResponse({"error": message}, status_code=status, headers=headers)
 
 
 # === Listening ===
@@ -116,24 +104,35 @@ def listen(host, port):
         ) from error
 
 
-def address(listening):
-    """What to open in a browser, a line."""
+def address(listening, public=None):
+    """What to open in a browser, a line, and another one if there is a public address."""
     host, port = listening.getsockname()[:2]
-    return f"Demo: http://{f'[{host}]' if ':' in host else host}:{port}"
+    own = f"Demo: http://{f'[{host}]' if ':' in host else host}:{port}"
+    return own if public is None else f"{own}\nVisitors: {public}"
 
 
 def serve(app, listening):
     """Answers on a listening socket until interrupted."""
+    places = connections.Places(connections.most_connections())
     config = uvicorn.Config(
         app,
+        http=functools.partial(connections.Connection, places=places),
         log_level="warning",
         access_log=False,
         server_header=False,
         proxy_headers=False,  # clients must not choose the address that is counted
-        limit_concurrency=_MOST_CONNECTIONS,
-        timeout_keep_alive=15,
+        backlog=_LISTEN_BACKLOG,  # so many are accepted at once, beyond the places
+        timeout_keep_alive=connections.WAIT_SECONDS,
         timeout_graceful_shutdown=2,
         lifespan="off",
         ws="none",
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    one_line, loggers = (
+        connections.OneOfAKind(),
+        map(logging.getLogger, ("uvicorn.error", "asyncio")),
+    )
+    with contextlib.ExitStack() as stack:
+        for logger in loggers:
+            logger.addFilter(one_line)
+            stack.callback(logger.removeFilter, one_line)
+        uvicorn.Server(config).run(sockets=[listening])

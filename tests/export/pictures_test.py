@@ -266,6 +266,11 @@ SIZES_DIFFER = r"`noise_index_bytes` must have the batch and size of `label_map_
         ),
         ("png", {"label_map_bytes": [], "seed": np.zeros(0, np.int64)}, "at least one file"),
         ("png", {"label_map_bytes": MAPS, "seed": np.array([1])}, "batch size. Received: 3 and 1"),
+        (
+            "png_edit",
+            one(EDIT | {"share": 0, "seed": [1] * 1025, "other_seed": [1] * 1025}),
+            r"`seed` may have 1024 entries a row at most. Received: 1025",
+        ),
         ("png_edit", one(EDIT | {"share": 1.5}), r"`share` must be in \[0.0, 1.0\].*1.5"),
         ("png_edit", one(EDIT | {"share": np.nan}), "`share` must be in"),
         (

@@ -352,6 +352,7 @@ OTHER_SIZE = r"`region` must have the batch and size of `label_map`\. Received: 
         ("noise", [LABEL_MAP, np.zeros((2, 7), np.float32)], r"noise.*\[2,7\].*\[\?,8\]"),
         ("noise", [LABEL_MAP, np.zeros((1, 8), np.float32)], r"`noise` .*batch.*2 and 1"),
         ("noise", [LABEL_MAP, np.full((2, 8), np.nan, np.float32)], r"`noise` must be finite"),
+        ("noise", [LABEL_MAP, np.full((2, 8), 1e38, np.float32)], r"Received: 16 values that"),
         ("resample", [LABEL_MAP, TWO, LABEL_MAP[:, :, :16], TWO], OTHER_SIZE),
         ("resample", [LABEL_MAP, TWO, LABEL_MAP, ONE], r"`label_map` and `region_seed` .*batch"),
         ("segment", [PHOTO[:, :20]], r"`image` must be positive multiples of 8"),

@@ -1,11 +1,13 @@
 """The server of all demos: predictions of a toy, refusals, bounds, and where it listens."""
 
+import asyncio
 import base64
 import json
 import re
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -15,8 +17,10 @@ pytest.importorskip("uvicorn", reason="the demo's extra is not installed")
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from oasis_tf.web import guard, rest, server
+from oasis_tf.web import guard, requests, rest, server
 from oasis_tf.web.predictions import Predictions
+from oasis_tf.web.public_url import PublicUrl
+from oasis_tf.web.turns import Superseded, Turns
 from tests.web.asgi import Client
 from tests.web.toy import Toy
 
@@ -118,11 +122,23 @@ MIX = {"map_bytes": b64(b"x"), "seed": [1]}
 
 
 @pytest.mark.parametrize(
+    "body",
+    [b"[" * 101, b"{" * 101, b"[" + b"[]," * 100 + b"0]", b"[" + b"0," * 20_001 + b"0]"],
+    ids=["deep", "objects", "lists", "values"],
+)
+def test_what_takes_long_to_parse_is_not_parsed(client, body, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(rest.json, "loads", None)
+        sent = client.post(PREDICT, content=body)
+    assert_refused(sent, 400, "at most 100 lists and objects and 20,000 values")
+
+
+@pytest.mark.parametrize(
     ("body", "words"),
     [
         (b"", "must be JSON"),
         (b"\xff\xfe{", "must be JSON"),
-        (b"[" * 100_000, "must be JSON"),
+        (b"[" * 99, "must be JSON"),
         (b"[]", "JSON object"),
         (b"{}", "`signature_name` must be one of png, mix"),
         ({"signature_name": ["png"]}, "`signature_name`"),
@@ -140,7 +156,10 @@ MIX = {"map_bytes": b64(b"x"), "seed": [1]}
         ({"signature_name": "mix", "instances": [MIX | {"share": 1.1}]}, "0..1"),
         (b'{"signature_name": "mix", "instances": [%s]}'
          % dumps(MIX | {"share": float("nan")}), "0..1"),
-        ({"signature_name": "mix", "instances": [MIX | {"share": 0, "seed": []}]}, "1 to 4096"),
+        ({"signature_name": "mix", "instances": [MIX | {"share": 0, "seed": []}]}, "1 to 1024"),
+        ({"signature_name": "mix", "instances": [MIX | {"share": 0, "seed": [1] * 1025}]}, "1024"),
+        (dumps({"signature_name": "mix", "instances": [MIX | {"share": "#"}]})
+         .replace(b'"#"', b"1" * 401), "40 digits at most. Received: 401"),
     ],
     ids=ids,
 )  # fmt: skip
@@ -153,7 +172,7 @@ def test_refused_requests(client, body, words):
 
 
 def test_size_of_requests(client, monkeypatch):
-    monkeypatch.setattr(server, "MAX_REQUEST", 1000)
+    monkeypatch.setattr(requests, "MAX_REQUEST", 1000)
     assert_refused(client.post(PREDICT, content=b"x" * 1001), 413, "at most")
     parts = (b"x" * 100 for _ in range(30))  # no length is announced
     assert_refused(client.post(PREDICT, content=parts), 413, "at most")
@@ -170,9 +189,39 @@ def test_rate(client, monkeypatch):
     assert client.get("/").status_code == 200
 
 
-def test_in_flight(client, monkeypatch):
-    monkeypatch.setattr(guard, "MOST_IN_FLIGHT", 0)
-    assert_refused(client.post(PREDICT, content=b""), 503, "busy")
+def test_all_bodies_together(client, monkeypatch):
+    monkeypatch.setattr(requests, "MOST_BYTES", 1000)
+    client = Client(application())
+    answer = client.post(PREDICT, content=b"x" * 501)
+    assert_refused(answer, 503, "busy. Try again in 1 s")
+    assert answer.headers["retry-after"] == "1"
+    for _ in range(5):  # what was read is given back
+        assert_refused(client.post(PREDICT, content=b"x" * 500), 400)
+
+
+def test_compressed_bodies(client):
+    sent = client.post(PREDICT, content=b"x", headers={"Content-Encoding": "gzip"})
+    assert_refused(sent, 415, "must not be compressed. Received: gzip")
+
+
+def test_who_has_left_gives_up_its_place():
+    done, gate = [], threading.Event()
+
+    class Request:
+        async def receive(self):
+            return {"type": "http.disconnect"}
+
+    async def main():
+        turns = Turns()
+        slow = asyncio.create_task(turns.run([gate.wait]))
+        await asyncio.sleep(0)
+        with pytest.raises(Superseded):
+            await requests.while_there(Request(), turns.run([lambda: done.append(1)]))
+        gate.set()
+        await slow
+
+    asyncio.run(main())
+    assert not done
 
 
 def test_other_sites_are_refused(client):
@@ -186,6 +235,66 @@ def test_other_sites_are_refused(client):
         assert guarded.get("/", headers={"Host": name}).status_code == 200
     for name in ("localhost.evil.example", "[", ""):
         assert guarded.get("/", headers={"Host": name}).status_code == 403
+    for origin in ("http://[", "null", "testserver"):
+        assert client.post(PREDICT, headers={"Origin": origin}).status_code == 403
+
+
+# === Behind a proxy ===
+
+PUBLIC = PublicUrl.parse("https://Demo.example.org:443/user/me/proxy/8000/")
+
+
+@pytest.fixture
+def behind():
+    return Client(application(host="127.0.0.1", public=PUBLIC))
+
+
+@pytest.mark.parametrize("host", ["demo.example.org", "127.0.0.1:8000", "localhost:8000"])
+def test_proxies_hand_on_a_host_or_not(behind, host):
+    for origin, status in [
+        ("https://demo.example.org", 400),
+        ("http://demo.example.org", 403 if host != "demo.example.org" else 400),
+        ("https://evil.example", 403),
+    ]:
+        sent = behind.post(PREDICT, headers={"Host": host, "Origin": origin})
+        assert sent.status_code == status, (origin, sent.text)
+    refused = behind.get("/", headers={"Host": "evil.example"})
+    assert_refused(refused, 403, "127.0.0.1, ::1, demo.example.org, localhost", "--public_url")
+
+
+def test_proxies_cut_the_folder_off_or_not(behind):
+    local = {"Host": "localhost"}
+    for path in ("/", "/user/me/proxy/8000/"):
+        assert behind.get(path, headers=local).text == "home"
+    row = {"image_bytes": b64(b"xyz"), "seed": 1}
+    body = {"signature_name": "png", "instances": [row]}
+    sent = behind.post("/user/me/proxy/8000" + PREDICT, json=body, headers=local)
+    assert sent.status_code == 200
+    # Addresses in the page are relative to the folder, which ends with a slash.
+    moved = behind.get("/user/me/proxy/8000", headers=local)
+    assert (moved.status_code, moved.headers["location"]) == (307, str(PUBLIC))
+    assert str(PUBLIC) == "https://demo.example.org/user/me/proxy/8000/"
+    assert behind.get("/user/me/proxy/80001", headers=local).status_code == 404
+
+
+def test_the_proxy_says_where_requests_come_from(behind, monkeypatch):
+    monkeypatch.setattr(guard, "BURST", 1)
+    monkeypatch.setattr(guard, "PER_SECOND", 0)
+    for forwarded, status in [("1.1.1.1", 400), ("9.9.9.9, 1.1.1.1", 429), ("2.2.2.2", 400)]:
+        headers = {"Host": "localhost", "X-Forwarded-For": forwarded}
+        assert behind.post(PREDICT, headers=headers).status_code == status
+    alone = Client(application())  # without a proxy anybody could claim anything
+    claims = [{"X-Forwarded-For": f"1.1.1.{k}"} for k in range(2)]
+    assert [alone.post(PREDICT, headers=one).status_code for one in claims] == [400, 429]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["demo.example.org", "ftp://a", "https://", "https://a/b?c", "https://a b", "https://u@a"],
+)
+def test_refused_public_addresses(url):
+    with pytest.raises(ValueError, match="--public_url must be the address"):
+        PublicUrl.parse(url)
 
 
 # === Listening ===

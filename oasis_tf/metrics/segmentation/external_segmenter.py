@@ -11,6 +11,7 @@ import re
 import keras
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from oasis_tf.io.files import file_sha256
 from oasis_tf.io.label_files import resize_label_map
@@ -218,6 +219,8 @@ def _load_keras(path):
 
 def _load_saved_model(path):
     """Function from a batch of images to the output."""
+    # Said aloud, for the path may come from a config.json of somebody else.
+    logging.warning("Running the SavedModel %s as segmenter; it can read and write files.", path)
     try:
         check_no_pattern(path)
         loaded = tf.saved_model.load(path)

@@ -16,7 +16,7 @@ from oasis_tf import pretrained
 from oasis_tf.systems.oasis.config import Config
 from oasis_tf.systems.oasis.demo import contract, examples, uploads
 from oasis_tf.systems.oasis.demo.served import ServedSignatures
-from oasis_tf.web import rest, server
+from oasis_tf.web import requests, rest, server
 from oasis_tf.web.pictures import encode_png
 from oasis_tf.web.predictions import Predictions
 from oasis_tf.web.turns import Turns
@@ -24,7 +24,9 @@ from oasis_tf.web.turns import Turns
 MODEL_NAME = "oasis"
 
 
-def application(model_dir, *, checkpoint=None, serving_url=None, example_path=None, host=None):
+def application(
+    model_dir, *, checkpoint=None, serving_url=None, example_path=None, host=None, public=None
+):
     """The application of a model directory, its model warmed up; see `oasis_tf/demo.py`.
 
     Args:
@@ -33,7 +35,7 @@ def application(model_dir, *, checkpoint=None, serving_url=None, example_path=No
         serving_url: of the model in TensorFlow Serving; then only config.json is read here.
         example_path: label PNG or folder of them to begin with; default: those in the folder
             `examples` of the model directory, or validation labels of the data trained on.
-        host: as in `server.application`.
+        host, public: as in `server.application`.
 
     Raises:
         ValueError, OSError: not a model directory, a served model that does not fit, or unreadable
@@ -51,7 +53,7 @@ def application(model_dir, *, checkpoint=None, serving_url=None, example_path=No
     else:
         signatures = _loaded(model_dir, checkpoint)
     signatures.warm_up()
-    return server.application(Demo(config.label_space, signatures, found).routes(), host)
+    return server.application(Demo(config.label_space, signatures, found).routes(), host, public)
 
 
 def _loaded(model_dir, checkpoint):
@@ -75,7 +77,7 @@ class Demo:
         self._size = signatures.height, signatures.width
         self._examples = [(name, encode_png(label_map)) for name, label_map in found]
         self._facts = self._described()
-        self._decoding = Turns(most_waiting=4)
+        self._decoding = Turns()
 
     def routes(self):
         """Starlette's routes."""
@@ -97,7 +99,7 @@ class Demo:
             "noise_channels": self._signatures.noise_channels,
             "backend": {"kind": "rest", "url": f"v1/models/{MODEL_NAME}", "own": True},
             "reader": "server",
-            "max_upload": server.MAX_UPLOAD,
+            "max_upload": requests.MAX_UPLOAD,
             "examples": [
                 {"name": name, "url": f"api/examples/{number}"}
                 for number, (name, _) in enumerate(self._examples)
@@ -114,16 +116,16 @@ class Demo:
         return Response(self._examples[number][1], media_type="image/png")
 
     async def _labels(self, request):
-        contents = await server.read_body(request, server.MAX_UPLOAD)
-        work = functools.partial(uploads.label_map, contents, self._space, *self._size)
-        return _uploaded("label_map_bytes", *await self._decoding.run(work))
+        read = functools.partial(uploads.label_map, label_space=self._space)
+        return await self._uploaded(request, "label_map_bytes", read)
 
     async def _photograph(self, request):
-        contents = await server.read_body(request, server.MAX_UPLOAD)
-        work = functools.partial(uploads.photograph, contents, *self._size)
-        return _uploaded("image_bytes", *await self._decoding.run(work))
+        return await self._uploaded(request, "image_bytes", uploads.photograph)
 
-
-def _uploaded(name, contents, size):
-    height, width = size
-    return JSONResponse({name: rest.as_b64(contents), "height": height, "width": width})
+    async def _uploaded(self, request, name, read):
+        height, width = self._size
+        async with requests.body(request, requests.MAX_UPLOAD) as contents:
+            work = functools.partial(read, contents, height=height, width=width)
+            answer = self._decoding.run([work], request.state.address)
+            ((picture, (height, width)),) = await requests.while_there(request, answer)
+        return JSONResponse({name: rest.as_b64(picture), "height": height, "width": width})

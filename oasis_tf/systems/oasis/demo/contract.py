@@ -7,7 +7,7 @@ int64; a seed's noise vector is the one of `OASIS.generate(label_map, seed)`.
     png           label_map_bytes, seed -> image_bytes
     png_edit      label_map_bytes, noise_index_bytes, seed [K], other_seed [K], share -> image_bytes
                   pixels of noise index k have the noise vector between those of seed[k] (share 0)
-                  and other_seed[k] (share 1)
+                  and other_seed[k] (share 1); K is at most MOST_SEEDS
     png_resample  label_map_bytes, seed, region_bytes, region_seed -> image_bytes
                   the noise of region_seed where region_bytes is not 0
     png_segment   image_bytes -> label_map_bytes
@@ -17,6 +17,10 @@ int64; a seed's noise vector is the one of `OASIS.generate(label_map, seed)`.
 segments) are dicts from names to dicts from inputs to kinds, as `rest.parse` reads them. `OUTPUTS`
 has the outputs, all of them bytes.
 """
+
+from oasis_tf.web import rest
+
+MOST_SEEDS = rest.MAX_LIST
 
 _MAP = {"label_map_bytes": "bytes"}
 PLAIN = {"png": _MAP | {"seed": "integer"}}

@@ -1,13 +1,13 @@
 """The signatures of `contract` by a model that is loaded in this process: one function each."""
 
-import functools
-
 import numpy as np
+import tensorflow as tf
 
 from oasis_tf.io.images import to_uint8
 from oasis_tf.systems.oasis import editing
 from oasis_tf.systems.oasis.demo import contract
 from oasis_tf.systems.oasis.models.shapes import check_divisible
+from oasis_tf.systems.oasis.noise import sample_noise
 from oasis_tf.web.pictures import decode_ids, decode_image, encode_png
 
 
@@ -33,12 +33,17 @@ class Signatures:
         self.max_pixels = contract.max_pixels(self.height, self.width)
         self.version = int(model.step)
         self.origin = f"step {self.version}"
+        channels = model.generator.vector_channels
+        self._vectors_of_seeds = channels and tf.function(
+            lambda seeds: sample_noise(seeds, channels),  # in a graph: many seeds at once are quick
+            input_signature=[tf.TensorSpec([None], tf.int64)],
+            autograph=False,
+        )
         self.kinds = dict(contract.PLAIN)
         if self.noise_channels:
             self.kinds |= contract.EDITS
         if model.segments:
             self.kinds |= contract.PHOTOGRAPHS
-        self._vector = functools.lru_cache(4096)(self._vector_of)
 
     def __call__(self, name, inputs):
         """Outputs, a dict of bytes, of a signature for a dict of inputs.
@@ -65,7 +70,8 @@ class Signatures:
                 "`seed` and `other_seed` must be equally long. "
                 f"Received: {len(seed)} and {len(other_seed)} seeds."
             )
-        first, second = (editing.NoiseField(index, self._vectors(s)) for s in (seed, other_seed))
+        vectors = np.split(self._vectors([*seed, *other_seed]), 2)
+        first, second = (editing.NoiseField(index, part) for part in vectors)
         return _image(self._generate(label_map, editing.interpolate(first, second, share)))
 
     def _png_resample(self, label_map_bytes, seed, region_bytes, region_seed):
@@ -105,17 +111,15 @@ class Signatures:
         check_divisible(*image.shape[:2], self._model.config.model.discriminator_stride, "an image")
         return self._model.segment(image)
 
-    def _vector_of(self, seed):
-        noise = self._model.sample_noise(seed, 1)
-        return None if noise is None else noise.numpy()[0]
-
     def _vectors(self, seeds):
-        return np.stack([self._vector(seed) for seed in seeds])
+        """Noise vectors float32 [K, Z] of seeds."""
+        return self._vectors_of_seeds(tf.constant(seeds, tf.int64)).numpy()
 
     def _of_seed(self, label_map, seed):
         """The `NoiseField` of a seed; None without noise."""
-        vector = self._vector(seed)
-        return None if vector is None else editing.NoiseField.constant(label_map.shape, vector)
+        if not self._vectors_of_seeds:
+            return None
+        return editing.NoiseField.constant(label_map.shape, *self._vectors([seed]))
 
     def _generate(self, label_map, field):
         """uint8 [H, W, 3]."""

@@ -5,6 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+# Most that a number of noise may be, of either sign. What is sampled is below 10; images of noise
+# of 1e38 would be NaN.
+MOST_NOISE = 1e4
+
 
 class IndexedNoise(NamedTuple):
     """The noise of a batch: ``noise[b, i, j] = vectors[b, index[b, i, j]]``.
@@ -30,8 +34,8 @@ class NoiseField:
     Both are read-only copies.
 
     Raises:
-        ValueError: other shapes or types, no pixel, Z = 0, numbers out of range, values that are
-            not finite.
+        ValueError: other shapes or types, no pixel, Z = 0, numbers out of range, values as
+            `check_values` refuses.
     """
 
     index: np.ndarray
@@ -41,8 +45,7 @@ class NoiseField:
         index, vectors = np.asarray(self.index), np.asarray(self.vectors)
         _check_parts(index, vectors)
         vectors = vectors.astype(np.float32)
-        if not np.isfinite(vectors).all():
-            raise ValueError("`vectors` must be finite in float32. Received: NaN or infinity.")
+        check_values("vectors", vectors)
         index, vectors = _reduced(index.astype(np.int32), vectors)
         for name, part in (("index", index), ("vectors", vectors)):
             part.flags.writeable = False
@@ -178,10 +181,13 @@ def batch_noise(noise, shape, noise_channels):
         noise_channels: int Z of the model.
 
     Raises:
-        ValueError: fields that do not fit the label maps or the model.
+        ValueError: fields that do not fit the label maps or the model, or values as `check_values`
+            refuses.
     """
     fields = as_fields(noise)
     if fields is None:
+        if noise is not None:
+            check_values("noise", noise)
         return noise
     check_channels(noise_channels)
     if not isinstance(noise, NoiseField) and len(fields) != shape[0]:
@@ -195,6 +201,16 @@ def batch_noise(noise, shape, noise_channels):
     index, vectors = stack(fields)
     copies = shape[0] if isinstance(noise, NoiseField) else 1
     return IndexedNoise(index.repeat(copies, axis=0), vectors.repeat(copies, axis=0))
+
+
+def check_values(name, noise):
+    """Raises ValueError unless all numbers of noise are finite and at most `MOST_NOISE`."""
+    most = np.abs(np.asarray(noise)).max(initial=0)
+    if not most <= MOST_NOISE:  # neither is NaN
+        raise ValueError(
+            f"`{name}` must be finite, and in [-{MOST_NOISE:g}, {MOST_NOISE:g}]. "
+            f"Received: values up to {most}."
+        )
 
 
 def check_channels(noise_channels):

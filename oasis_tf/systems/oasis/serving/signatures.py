@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from oasis_tf.serving import graph_pictures
 from oasis_tf.serving.graph_checks import (
+    at_most,
     checked,
     finite,
     in_range,
@@ -19,7 +20,7 @@ from oasis_tf.serving.graph_checks import (
     within,
 )
 from oasis_tf.systems.oasis.demo import contract
-from oasis_tf.systems.oasis.editing.noise_fields import IndexedNoise
+from oasis_tf.systems.oasis.editing.noise_fields import MOST_NOISE, IndexedNoise
 from oasis_tf.systems.oasis.inference.generator_engine import InferenceEngine
 from oasis_tf.systems.oasis.inference.segmentation_engine import SegmentationEngine
 from oasis_tf.systems.oasis.models.multi_scale import scales_of
@@ -133,7 +134,10 @@ class _Networks:
         return self.serving_default(label_map, tf.zeros(tf.shape(label_map)[:1], tf.int64))
 
     def noise(self, label_map, noise):
-        checks = [*same_batch(label_map=label_map, noise=noise), *finite("noise", noise)]
+        checks = [
+            *same_batch(label_map=label_map, noise=noise),
+            *finite("noise", noise, MOST_NOISE),
+        ]
         label_map, noise = checked([*self._checks(label_map), *checks], label_map, noise)
         return {"image": self._image(label_map, noise)}
 
@@ -175,6 +179,7 @@ class _Networks:
             ),
             *same_size("other_seed", other_seed, "seed", seed),
             *within("share", share, 0.0, 1.0),
+            *at_most("seed", tf.shape(seed)[1], contract.MOST_SEEDS),
         ]
         label_map_bytes, noise_index_bytes, seed, other_seed, share = checked(
             checks, label_map_bytes, noise_index_bytes, seed, other_seed, share

@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.data.shapes import scene
@@ -22,7 +22,8 @@ from oasis_tf.systems.oasis import editing
 from oasis_tf.systems.oasis.demo import contract, uploads
 from oasis_tf.systems.oasis.demo.application import Demo
 from oasis_tf.systems.oasis.demo.signatures import Signatures
-from oasis_tf.web import rest, server
+from oasis_tf.web import requests, rest, server
+from oasis_tf.web.pictures import decode_photograph
 from tests.web.asgi import Client
 
 SPACE = published_label_space("shapes")
@@ -290,6 +291,8 @@ def test_label_files(client):
         (png(np.zeros((64, 64)))[:-12], "The label map (it ends before its last chunk)"),
         (png(np.full((64, 64), 200)), "The label map: label values 200 are outside the classes"),
         (png(np.full((64, 64), 60000), np.uint16), "The label map: label values 60000"),
+        (png(np.full((64, 64), 99)), "does not fit the model, which has the 12 classes of shapes"),
+        (png(np.random.default_rng(0).integers(0, 256, (64, 64, 3))), "looks like a photograph"),
         (png(np.full((64, 64, 3), [1, 1, 2])), "#010102"),
         (png(np.zeros((5000, 5000))), "16,777,216 pixels at most"),
     ],
@@ -328,6 +331,20 @@ def test_photographs_are_turned_and_lose_depth(client):
     assert (from_b64(answer["image_bytes"]) == 0xAB).all()
 
 
+def test_large_photographs_are_decoded_small():
+    """Against resampling all of their pixels."""
+    small = np.random.default_rng(0).integers(0, 256, (5, 8, 3), np.uint8)
+    picture = Image.fromarray(small).resize((800, 500), Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    contents = file_of(picture, "JPEG", exif=exif, quality=95)
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(contents)))
+    want = ImageOps.fit(upright, (32, 48), Image.Resampling.LANCZOS)
+    got, size = decode_photograph(contents, "The photograph", 48, 32, 10**6)
+    assert size == (800, 500)
+    assert np.abs(got.astype(int) - np.asarray(want).astype(int)).mean() < 2
+
+
 @pytest.mark.parametrize(
     ("contents", "words"),
     [
@@ -335,8 +352,9 @@ def test_photographs_are_turned_and_lose_depth(client):
         (file_of(Image.new("RGB", (64, 64)), "GIF"), "cannot be read"),
         (file_of(Image.new("RGB", (64, 64)), "JPEG")[:300], "cannot be read"),
         (file_of(Image.new("1", (8000, 8000))), "50,000,000 pixels at most"),
-        (file_of(Image.new("1", (20000, 20000))), "50,000,000 pixels at most"),
         (file_of(Image.new("RGBA", (64, 64), (9, 9, 9, 254))), "transparent in places"),
+        (file_of(Image.new("1", (20000, 20000))), "cannot be read"),
+        (file_of(Image.new("1", (5000, 5000))), "16,777,216 pixels at most if it is no JPEG"),
     ],
     ids=ids,
 )
@@ -345,7 +363,7 @@ def test_refused_photographs(client, contents, words):
 
 
 def test_size_of_uploads(client, monkeypatch):
-    monkeypatch.setattr(server, "MAX_UPLOAD", 2000)
+    monkeypatch.setattr(requests, "MAX_UPLOAD", 2000)
     parts = (b"x" * 100 for _ in range(30))  # no length is announced
     assert_refused(client.post("/api/labels", content=parts), 413, "at most")
     assert_refused(client.post("/api/photograph", content=b"x" * 2001), 413, "at most")

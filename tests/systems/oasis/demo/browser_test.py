@@ -248,6 +248,49 @@ def test_slider(page, model):
     assert page.locator("#share").input_value() == "100"
 
 
+def test_the_seed_is_shown_taken_and_shared(page, model):
+    ids, seed = labels(page), page.locator("#seed")
+    seed.fill("7")
+    seed.press("Enter")
+    np.testing.assert_array_equal(image(page), generated(model, ids, seed=7))
+    assert page.url.endswith("/#seed=7") and page.locator("#next-seed").inner_text() == "8"
+    page.reload()
+    ready(page)
+    assert seed.input_value() == "7"
+    np.testing.assert_array_equal(image(page), generated(model, ids, seed=7))
+    page.evaluate("location.hash = '#seed=3&share=100'")
+    said(page, "Noise of seed 3")
+    np.testing.assert_array_equal(image(page), generated(model, ids, seed=4))
+    seed.fill("-1")
+    seed.press("Enter")
+    assert "A seed is a whole number" in message(page)
+    assert seed.input_value() == "3"
+    page.locator("#undo").click()
+    assert page.url.endswith("/#seed=7") and page.locator("#own-noise").is_hidden()
+    page.locator("#reroll-class").click()
+    assert page.locator("#own-noise").is_visible()
+
+
+def test_four_seeds_side_by_side(page, model, tmp_path):
+    ids = labels(page)
+    page.keyboard.press("v")
+    page.wait_for_selector("#save-sheet:enabled")
+    page.locator("#more-variants").click()
+    page.wait_for_selector("#save-sheet:enabled")
+    assert page.locator(".variant").all_inner_texts() == [f"Seed {k}" for k in range(4, 8)]
+    with page.expect_download() as download:
+        page.locator("#save-sheet").click()
+    download.value.save_as(tmp_path / "sheet.png")
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))[..., :3]
+    want = [generated(model, ids, seed=seed) for seed in range(4, 8)]
+    rows = np.hstack(want[:2]), np.hstack(want[2:])
+    np.testing.assert_array_equal(sheet, np.vstack(rows))
+    page.locator(".variant").nth(2).click()
+    assert page.locator("#sheet").is_hidden()
+    np.testing.assert_array_equal(image(page), want[2])
+    assert page.locator("#seed").input_value() == "6"
+
+
 # === Keys ===
 
 
@@ -386,8 +429,18 @@ def test_a_phone(page):
     [
         ("labels", "a.png", b"garbage", "The label map cannot be read as PNG"),
         ("labels", "a.png", b"", "The label map cannot be read as PNG"),
-        ("labels", "a.jpg", file_of(Image.new("RGB", (64, 64)), "JPEG"), "cannot be read as PNG"),
-        ("labels", "a.png", file_of(Image.new("L", (64, 64), 99)), "label values 99 are outside"),
+        (
+            "labels",
+            "a.jpg",
+            file_of(Image.new("RGB", (64, 64)), "JPEG"),
+            "a.jpg is a JPEG file, a photograph",
+        ),
+        (
+            "labels",
+            "a.png",
+            file_of(Image.new("L", (64, 64), 99)),
+            "which has the 12 classes of shapes",
+        ),
         ("photograph", "a.jpg", b"\xff\xd8garbage", "The photograph cannot be read"),
         ("photograph", "a.png", file_of(Image.new("1", (8000, 8000))), "50,000,000 pixels"),
     ],
@@ -458,6 +511,16 @@ def test_saved_files_are_what_is_shown(page, tmp_path):
         np.testing.assert_array_equal(np.asarray(file.convert("RGB")), SPACE.colorize(saved))
 
 
+def test_saving_at_twice_the_size(page, model, tmp_path):
+    with page.expect_download() as download:
+        page.keyboard.press("w")
+    download.value.save_as(tmp_path / "large.png")
+    large = labels(page).repeat(2, 0).repeat(2, 1)
+    want = generated(model, large, seed=0)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "large.png")), want)
+    np.testing.assert_array_equal(image(page), generated(model, labels(page), seed=0))
+
+
 def test_examples(page, examples_dir):
     page.get_by_label("Begin with scene1").click()
     want = label_files.read_label_map(str(examples_dir / "scene1.png"), SPACE)
@@ -483,15 +546,18 @@ def test_a_server_that_is_busy_is_asked_again(page):
     def busy_at_first(route):
         answers.append(route)
         if len(answers) < 3:
-            route.fulfill(status=503, json={"error": "The server is busy."})
+            told = {"Retry-After": "1"}
+            route.fulfill(status=503, headers=told, json={"error": "The server is busy."})
         else:
             route.continue_()
 
     page.route("**/*:predict", busy_at_first)
     before = canvas(page, "image")
     page.locator("#reroll-all").click()
+    page.wait_for_selector("#busy-text:has-text('busy: next try in 1 s')")
     assert (image(page) != before).any()
     assert len(answers) == 3
+    assert page.locator("#busy-text").inner_text() == "Generating …"
 
 
 def test_integers_survive_png_both_ways(page):

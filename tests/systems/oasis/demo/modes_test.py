@@ -246,6 +246,7 @@ def test_drawing_in_the_page(litert_page, formula_image):
     before = image(page)
     page.locator("#reroll-all").click()
     assert np.abs(image(page) - before).mean() > 1
+    assert page.url.endswith(f"#seed={page.locator('#seed').input_value()}&share=25")
     page.keyboard.press("Control+z")
     np.testing.assert_array_equal(image(page), before)
 
@@ -270,7 +271,7 @@ def test_a_model_in_the_page(browser, tflite_files, litert_package, examples_dir
 
 
 def test_what_one_vector_cannot_do_is_hidden(litert_page):
-    for hidden in [*NEEDS_EDIT, "#no-noise"]:
+    for hidden in [*NEEDS_EDIT, "#no-noise", "#save-large"]:
         assert litert_page.locator(hidden).is_hidden()
     for shown in ["#share", "#reroll-all", "#open-photograph"]:
         assert litert_page.locator(shown).is_visible()
@@ -333,14 +334,16 @@ def test_refused_label_files_in_the_page(litert_page):
     colours = Image.new("RGB", (64, 64), (1, 2, 3))
     flipped = bytearray(file_of(Image.fromarray(np.eye(64, dtype=np.uint8))))
     flipped[-16] ^= 1  # in the checksum of the pixels' chunk
+    noisy = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
     glass = Image.new("RGBA", (64, 64), (*SPACE.palette[0], 9))
     refused = [
         (b"garbage", "cannot be read as PNG"),
         (b"", "cannot be read as PNG"),
         (file_of(wrong)[:80], "cannot be read as PNG. The file is damaged"),
-        (file_of(Image.new("RGB", (64, 64)), "JPEG"), "cannot be read as PNG"),
+        (file_of(Image.new("RGB", (64, 64)), "JPEG"), "is a JPEG file, a photograph"),
         (file_of(wrong), "label values 99 are no classes"),
         (file_of(colours), "colours #010203 are no classes"),
+        (file_of(noisy), "looks like a photograph"),
         (file_of(glass), "must be opaque"),
         (file_of(Image.new("LA", (64, 64))), "must be opaque"),
         (bytes(flipped), "The file is damaged"),

@@ -91,6 +91,7 @@ def test_resized_refuses_other_ratios(size, side):
         (np.full((2, 2), 1), np.ones((1, 3)), "number the 1 vectors .* values from 1 to 1"),
         (np.full((2, 2), -1), np.ones((1, 3)), "values from -1 to -1"),
         (np.zeros((2, 2), int), np.full((1, 3), np.nan), "finite"),
+        (np.zeros((2, 2), int), np.full((1, 3), 1e38), r"in \[-10000, 10000\]"),
     ],
 )
 def test_field_refuses(index, vectors, message):

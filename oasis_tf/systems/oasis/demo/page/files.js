@@ -5,6 +5,7 @@ import { decodePng } from "./png.js";
 
 const MOST_PIXELS = 2 ** 24;
 const MOST_LISTED = 10;
+const MOST_LABEL_COLOURS = 512;
 
 const hex = (colour) => `#${colour.toString(16).padStart(6, "0")}`;
 const packed = ([red, green, blue]) => (red << 16) | (green << 8) | blue;
@@ -47,7 +48,7 @@ function readings({ values, colours, palette }, classes) {
 }
 
 /** Model ids of a file: what all its pixels have, ids or colours of classes; a doubt is refused. */
-function toModelIds(decoded, { classes }) {
+function toModelIds(decoded, { classes, dataset }) {
   const found = readings(decoded, classes);
   const [sound, other] = found.filter(({ strange }) => !strange.size);
   const shown = classes.map(({ color }) => packed(color)); // classes may share a colour
@@ -61,7 +62,11 @@ function toModelIds(decoded, { classes }) {
     const { strange, colours } = found[0];
     const listed = [...strange].slice(0, MOST_LISTED).map(colours ? hex : String).join(", ");
     const what = colours ? "colours" : "label values";
-    throw new Failure(`The label map: ${what} ${listed} are no classes of ${classes.length}.`);
+    const plain =
+      strange.size > MOST_LABEL_COLOURS
+        ? "This looks like a photograph, not like a label map. Open it as a photograph."
+        : `This label map does not fit the model, which has the ${classes.length} classes of ${dataset}.`;
+    throw new Failure(`${plain} The label map: ${what} ${listed} are no classes.`);
   }
   return sound.ids;
 }
@@ -75,6 +80,19 @@ function resized(ids, from, { width, height }) {
     for (let x = 0; x < width; x++) out[i++] = ids[row + place(x, width, from.width)];
   }
   return out;
+}
+
+/** Refuses what cannot be a label map by its first bytes, in plain words. */
+export async function refusePhotograph(file, can) {
+  const head = String.fromCharCode(...new Uint8Array(await file.slice(0, 12).arrayBuffer()));
+  const isJpeg = head.startsWith("\xff\xd8\xff");
+  if (!isJpeg && !/^RIFF....WEBP/s.test(head)) return;
+  const remedy = can.photographs
+    ? "Open it with “Photograph …”."
+    : "This model takes no photographs.";
+  throw new Failure(
+    `${file.name} is a ${isJpeg ? "JPEG" : "WebP"} file, a photograph: label maps are PNG files. ${remedy}`,
+  );
 }
 
 /** The label map, { width, height, values }, of a file, and its `original` width and height. */

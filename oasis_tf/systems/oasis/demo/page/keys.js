@@ -8,16 +8,18 @@ const CLICKS = {
   g: "reroll-region",
   o: "open-labels",
   p: "open-photograph",
+  v: "variants",
   s: "save-image",
+  w: "save-large",
   m: "save-labels",
   x: "compare",
   "?": "open-help",
 };
 const TOOLS = { b: "brush", e: "eraser", f: "fill", i: "pick", l: "lasso" };
-const FOCUS = { "/": "search", n: "share", k: "map-frame" };
+const FOCUS = { "/": "search", d: "seed", n: "share", k: "map-frame" };
 
 const takesText = (element) =>
-  element.matches("input[type=search], input[type=text], textarea") || element.isContentEditable;
+  element.matches("input[type=search], input[type=number], textarea") || element.isContentEditable;
 
 function undoes(event) {
   if (!(event.ctrlKey || event.metaKey) || event.altKey) return null;
@@ -45,7 +47,7 @@ function single(event, { palette, pen }) {
 /** Connects all shortcuts; those without Ctrl can be switched off, except on the label map. */
 export function connectKeys({ palette, pen }) {
   addEventListener("keydown", (event) => {
-    if ($("help").open || event.defaultPrevented) return;
+    if ($("help").open || $("sheet").open || event.defaultPrevented) return;
     const { target } = event;
     const change = undoes(event);
     if (change && !takesText(target)) {

@@ -85,7 +85,7 @@ class LiteRtBackend {
     const noise = model.noise_channels > 0;
     const photographs = Boolean(model.backend.segmenter);
     // The file takes one vector, so noise cannot differ between pixels.
-    this.can = { reroll: noise, blend: noise, edit: false, photographs };
+    this.can = { reroll: noise, blend: noise, edit: false, photographs, larger: false };
   }
 
   /** As `RestBackend.generate`, the picture an ImageData. */

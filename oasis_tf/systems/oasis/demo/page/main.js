@@ -1,7 +1,8 @@
 // The page: a label map, its noise, and the image that the model generates. model.json describes the
 // model and names the backend that runs it.
 
-import { Failure, getBytes, getJson } from "./fetching.js";
+import { Failure, getBytes, getJson, patiently } from "./fetching.js";
+import { refusePhotograph } from "./files.js";
 import { History } from "./history.js";
 import { Newest } from "./newest.js";
 import * as noise from "./noise.js";
@@ -9,19 +10,23 @@ import { Pane } from "./pane.js";
 import { decodePng, encodeImage, encodePng } from "./png.js";
 import { Palette } from "./palette.js";
 import { Pen } from "./pen.js";
+import { Sheet } from "./sheet.js";
 import { connectKeys } from "./keys.js";
 
 const MESSAGE_MS = 9000;
 const IMAGE_NAME = "oasis_image.png";
+const LARGE_NAME = "oasis_image_large.png";
+const LARGE_SCALE = 2;
 const LABELS_NAME = "oasis_labels.png";
 const BACKENDS = { rest: "./rest.js", litert: "./litert.js" };
 const READERS = { server: "./uploads.js", page: "./files.js" };
 
 const $ = (id) => document.getElementById(id);
 const panes = { map: new Pane($("map")), image: new Pane($("image")) };
-let model, backend, reader, palette, pen, history, newest;
+let model, backend, reader, palette, pen, history, newest, sheet;
 let shown = null; // Blob of a PNG file, or ImageData
 let messageTimer;
+let working = 0; // how much of it is under way
 
 // === Messages ===
 
@@ -73,7 +78,7 @@ function show() {
   panes.map.showLabels(state.map, palette.colours);
   $("undo").disabled = !history.canUndo;
   $("redo").disabled = !history.canRedo;
-  $("share").value = Math.round(state.noise.share * 100);
+  showNoise(state.noise);
   showPhotograph(state.photograph);
   newest.want();
 }
@@ -94,6 +99,7 @@ function ask() {
 }
 
 async function showImage({ picture, modelMs }, milliseconds) {
+  $("busy-text").textContent = "Generating …";
   shown = picture;
   await panes.image.showImage(picture);
   const inModel = modelMs === null ? "" : `, model ${modelMs.toFixed(0)} ms`;
@@ -102,11 +108,78 @@ async function showImage({ picture, modelMs }, milliseconds) {
   $("save-image").disabled = false;
 }
 
-function showWorking(working) {
+function showWorking(begins) {
+  working += begins ? 1 : -1;
   document.body.dataset.state = working ? "working" : "idle";
+  $("image-frame").setAttribute("aria-busy", working > 0);
+  $("busy-text").textContent = "Generating …";
+}
+
+function showWaiting(seconds) {
+  const text = `The server is busy: next try in ${Math.ceil(seconds)} s`;
+  $("busy-text").textContent = text;
+  speak(text);
+}
+
+/** Runs what takes a while, and shows that it does. */
+async function busily(action) {
+  showWorking(true);
+  try {
+    return await action();
+  } finally {
+    showWorking(false);
+  }
 }
 
 // === Noise ===
+
+/** Shows seed and slider, also in the address of the page, which can be shared. */
+function showNoise(now) {
+  const [seed, next] = now.base;
+  $("seed").value = seed;
+  $("next-seed").textContent = next;
+  $("share").value = Math.round(now.share * 100);
+  $("own-noise").hidden = noise.isPlain(now);
+  const fragment = noise.toFragment(now);
+  if (model.noise_channels && location.hash !== fragment) {
+    window.history.replaceState(null, "", fragment);
+  }
+}
+
+const takeSeed = attempt(async () => {
+  const seed = $("seed").valueAsNumber;
+  if (!Number.isInteger(seed) || seed < 0 || seed > noise.MOST_SEED) {
+    $("seed").value = history.state.noise.base[0];
+    throw new Failure(`A seed is a whole number from 0 to ${noise.MOST_SEED}.`);
+  }
+  reroll((now) => noise.ofSeed(seed, now.share), `Noise of seed ${seed}`);
+});
+
+function takeFragment() {
+  const now = noise.fromFragment(location.hash);
+  if (now && noise.toFragment(now) !== noise.toFragment(history.state.noise)) {
+    reroll(() => now, `Noise of seed ${now.base[0]}`);
+  }
+}
+
+/** The image of other noise, or larger, beside the one that is shown. */
+function askBeside(now, purpose, scale = 1) {
+  const { map } = history.state;
+  const { index, ...pairs } = noise.noiseOf(now, map);
+  const large = (values) => enlarged(values, model.width, scale);
+  const wanted = { ...pairs, index: large(index), share: now.share };
+  return backend.generate(large(map), wanted, { scale, purpose });
+}
+
+/** Every pixel as a square of pixels. */
+function enlarged(values, width, scale) {
+  const out = new Uint16Array(values.length * scale ** 2);
+  for (let i = 0; i < out.length; i++) {
+    const [x, y] = [i % (width * scale), Math.floor(i / (width * scale))];
+    out[i] = values[Math.floor(y / scale) * width + Math.floor(x / scale)];
+  }
+  return out;
+}
 
 function reroll(change, said) {
   commit({ noise: change(history.state.noise) }, said);
@@ -153,7 +226,9 @@ function checked({ width, height, values }) {
 }
 
 const openLabels = attempt(async (file) => {
-  const { original, ...labels } = await reader.readLabels(file, model);
+  await refusePhotograph(file, backend.can);
+  const read = () => patiently(() => reader.readLabels(file, model), showWaiting);
+  const { original, ...labels } = await busily(read);
   begin(checked(labels));
   const { width, height } = original;
   const same = width === model.width && height === model.height;
@@ -161,14 +236,12 @@ const openLabels = attempt(async (file) => {
 });
 
 const openPhotograph = attempt(async (file) => {
-  showWorking(true);
-  try {
-    const photograph = await reader.readPhotograph(file, model);
-    begin(checked(await backend.segment(photograph)), photograph);
+  await busily(async () => {
+    const photograph = await patiently(() => reader.readPhotograph(file, model), showWaiting);
+    const labels = await patiently(() => backend.segment(photograph), showWaiting);
+    begin(checked(labels), photograph);
     speak(`${file.name} segmented and generated again`);
-  } finally {
-    showWorking(false);
-  }
+  });
 });
 
 let photographUrl = null;
@@ -202,6 +275,13 @@ function save(blob, name) {
 
 const saveImage = attempt(async () => {
   if (shown) save(shown instanceof Blob ? shown : await encodeImage(shown), IMAGE_NAME);
+});
+
+const saveLarge = attempt(async () => {
+  const ask = () => askBeside(history.state.noise, "large", LARGE_SCALE);
+  const { picture } = await busily(() => patiently(ask, showWaiting));
+  save(picture, LARGE_NAME);
+  speak(`Saved at ${LARGE_SCALE * model.width} × ${LARGE_SCALE * model.height}`);
 });
 
 /** A label PNG of raw ids, in colours where a palette can hold them, as the commands read it. */
@@ -265,7 +345,8 @@ function describe() {
 }
 
 function showClass({ name, css }) {
-  $("reroll-class").querySelector(".label").textContent = `Re-roll ${name}`;
+  $("reroll-class").querySelector(".label").textContent = name;
+  $("reroll-class").setAttribute("aria-label", `Re-roll ${name}`);
   $("reroll-class").querySelector(".swatch").style.background = css;
   // A class is chosen to be drawn with; fill and lasso can use it, too.
   if (pen?.tool === "eraser" || pen?.tool === "pick") pen.select("brush");
@@ -292,11 +373,15 @@ function connect() {
     "reroll-class": rerollClass,
     "reroll-region": rerollRegion,
     compare: () => compare(),
+    variants: () => sheet.open(history.state.noise),
     "save-image": saveImage,
+    "save-large": saveLarge,
     "save-labels": saveLabels,
     "open-help": () => $("help").showModal(),
   };
   for (const [id, action] of Object.entries(onClick)) $(id).addEventListener("click", action);
+  $("seed").addEventListener("change", takeSeed);
+  addEventListener("hashchange", takeFragment);
   $("share").addEventListener("input", slide);
   $("share").addEventListener("change", slideEnd);
   $("message").addEventListener("click", forgive);
@@ -309,7 +394,6 @@ function connect() {
 }
 
 async function start() {
-  showWorking(true);
   model = await getJson("model.json");
   const [{ createBackend }, files] = await Promise.all([
     import(BACKENDS[model.backend.kind]),
@@ -319,7 +403,21 @@ async function start() {
   backend = await createBackend(model);
   palette = new Palette(model, showClass);
   describe();
-  newest = new Newest({ ask, done: showImage, failed: complain, working: showWorking });
+  newest = new Newest({
+    ask,
+    done: showImage,
+    failed: complain,
+    working: showWorking,
+    waiting: showWaiting,
+  });
+  sheet = new Sheet($("sheet"), {
+    size: model,
+    generate: async (now) => (await askBeside(now, "sheet")).picture,
+    chosen: (now) => reroll(() => now, `Noise of seed ${now.base[0]}`),
+    save,
+    failed: complain,
+    waiting: showWaiting,
+  });
   pen = new Pen({
     panes,
     palette,
@@ -334,14 +432,14 @@ async function start() {
     regionChanged: showRegion,
     speak,
   });
-  history = new History({ map: await firstMap(), noise: noise.firstNoise(), photograph: null });
+  const first = noise.fromFragment(location.hash) ?? noise.firstNoise();
+  history = new History({ map: await firstMap(), noise: first, photograph: null });
   connect();
   show();
   await addExamples();
 }
 
-start().catch((error) => {
-  showWorking(false);
+busily(start).catch((error) => {
   complain(error);
   clearTimeout(messageTimer); // there is nothing else to be seen
 });

@@ -1,7 +1,7 @@
 // One request at a time, and only the newest.
 
-const RETRY_MS = 600;
-const BUSY = [429, 503];
+import { untilFree } from "./fetching.js";
+
 const SUPERSEDED = 409;
 
 /**
@@ -14,10 +14,11 @@ export class Newest {
 
   /**
    * ask: async function that sends the present state; done(result, milliseconds); failed(error);
-   * working(boolean); pause: milliseconds to wait for further changes before the first request.
+   * working(boolean); waiting(seconds) while the server is busy; pause: milliseconds to wait for
+   * further changes before the first request.
    */
-  constructor({ ask, done, failed, working, pause = 20 }) {
-    Object.assign(this, { ask, done, failed, working, pause });
+  constructor({ ask, done, failed, working, waiting, pause = 20 }) {
+    Object.assign(this, { ask, done, failed, working, waiting, pause });
   }
 
   want() {
@@ -36,9 +37,9 @@ export class Newest {
         const result = await this.ask();
         await this.done(result, performance.now() - start);
       } catch (error) {
-        if (BUSY.includes(error.status)) {
+        if (error.busy) {
           this.#wanted = true;
-          await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+          await untilFree(error, this.waiting);
         } else if (error.status !== SUPERSEDED) {
           this.failed(error);
         }

@@ -7,7 +7,7 @@ import { decodePng, encodePng } from "./png.js";
 const CLIENT = [...crypto.getRandomValues(new Uint8Array(12))].map((b) => b.toString(16)).join("");
 const TIMEOUT_MS = 120_000;
 // For the demo's own server: of the requests of one client it answers the newest alone.
-const OWN = { "Content-Type": "application/json", "X-Client": CLIENT };
+const OWN = { "Content-Type": "application/json" };
 // For another: no header that needs a preflight request. TensorFlow Serving reads JSON of any type.
 const OTHER = { "Content-Type": "text/plain" };
 
@@ -21,7 +21,8 @@ async function instanceOf(inputs) {
 
 /**
  * A backend has `can`, what the page may offer (reroll: other noise; blend: noise between two; edit:
- * noise that differs between pixels; photographs: `segment`), `generate` and perhaps `segment`.
+ * noise that differs between pixels; photographs: `segment`; larger: `generate` at a scale),
+ * `generate` and perhaps `segment`.
  */
 class RestBackend {
   #model;
@@ -32,18 +33,20 @@ class RestBackend {
     this.#silent = silent;
     const reroll = model.noise_channels > 0;
     const edit = reroll && signatures.includes("png_edit");
-    this.can = { reroll, blend: edit, edit, photographs: signatures.includes("png_segment") };
+    const photographs = signatures.includes("png_segment");
+    this.can = { reroll, blend: edit, edit, photographs, larger: true };
   }
 
   /**
    * The image of a label map with noise as `noiseOf` gives it: { picture: Blob, modelMs:
-   * milliseconds in the model, or null }.
+   * milliseconds in the model, or null }. scale: how many times the model's size the map has;
+   * purpose: requests of other purposes are not superseded by this one.
    */
-  async generate(map, { index, first, second, share }) {
-    const { width, height } = this.#model;
+  async generate(map, { index, first, second, share }, { scale = 1, purpose = "" } = {}) {
+    const [width, height] = [this.#model.width * scale, this.#model.height * scale];
     const labels = encodePng(map, width, height);
     if (!this.can.edit) {
-      return this.#generate("png", { label_map_bytes: await labels, seed: first[0] });
+      return this.#generate("png", { label_map_bytes: await labels, seed: first[0] }, purpose);
     }
     return this.#generate("png_edit", {
       label_map_bytes: await labels,
@@ -51,30 +54,27 @@ class RestBackend {
       seed: first,
       other_seed: second,
       share,
-    });
+    }, purpose);
   }
 
-  async #generate(signature, inputs) {
-    const { prediction, modelMs } = await this.#predict(signature, inputs);
+  async #generate(signature, inputs, purpose) {
+    const { prediction, modelMs } = await this.#predict(signature, inputs, purpose);
     return { picture: new Blob([fromB64(prediction)], { type: "image/png" }), modelMs };
   }
 
   /** Label map, { width, height, values }, of a photograph that has the model's size, a Blob. */
   async segment(photograph) {
-    // Without a client: it must not supersede an image that is requested at the same time.
-    const { prediction } = await this.#predict("png_segment", { image_bytes: photograph }, {
-      "X-Client": "",
-    });
+    const { prediction } = await this.#predict("png_segment", { image_bytes: photograph }, "segment");
     return decodePng(fromB64(prediction));
   }
 
-  async #predict(signature, inputs, others = {}) {
+  async #predict(signature, inputs, purpose) {
     const { url, own } = this.#model.backend;
     const response = await answer(
       `${url}:predict`,
       {
         method: "POST",
-        headers: own ? { ...OWN, ...others } : OTHER,
+        headers: own ? { ...OWN, "X-Client": `${CLIENT}${purpose}` } : OTHER,
         body: JSON.stringify({ signature_name: signature, instances: [await instanceOf(inputs)] }),
         signal: AbortSignal.timeout(TIMEOUT_MS),
       },
