@@ -44,7 +44,7 @@ def labels(tmp_path):
     """Two label files of other sizes than the model's crop."""
     folder = tmp_path / "labels"
     folder.mkdir()
-    for k, size in enumerate([(64, 64), (96, 48)]):
+    for k, size in enumerate([(64, 64), (96, 42)]):
         Image.fromarray(scene(2, k, *size)[1]).save(folder / f"scene{k}.png")
     return folder
 
@@ -111,7 +111,7 @@ def test_synthesize_edits_from_its_flags(synthesize_here, labels, tmp_path):
     edit = "scene1_seed3_sky-tree_seed4.png"
     names = [f"scene{k}_seed3{e}.png" for k in (0, 1) for e in ("", "_sky-tree_seed4")]
     assert sorted(os.listdir(tmp_path / "out")) == names
-    assert read(tmp_path / "out" / edit).shape == (96, 48, 3)
+    assert read(tmp_path / "out" / edit).shape == (96, 42, 3)
     os.remove(tmp_path / "out" / edit)
     synthesize_here(*base, "--seed=3", "--num_samples=2", "--skip_existing", "--nooverwrite")
     assert (tmp_path / "out" / edit).exists()

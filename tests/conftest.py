@@ -38,9 +38,10 @@ def pytest_terminal_summary(terminalreporter):
 
 
 def pytest_collection_finish():
-    """What has been imported stays: looking for garbage in it takes long."""
+    """What has been imported stays, and graphs are large: to look for garbage there takes long."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(200_000, 20, 50)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -133,7 +134,8 @@ def write_model(tmp_path_factory):
     """Writes model directories for `shapes` at 64x64, as after training, with random weights.
 
     Returns:
-        function(data_dir="nowhere", step=2, **settings of the model) -> folder. The batch
+        function(data_dir="nowhere", step=2, **settings of the model) -> folder. Unless `settings`
+        say otherwise, the networks are shallow, which makes them quick to trace. The batch
         statistics for inference differ from those of training.
     """
     from oasis_tf.data.datasets import published_label_space
@@ -142,9 +144,11 @@ def write_model(tmp_path_factory):
     from oasis_tf.training.named_weights import forward_state, named_weights
     from oasis_tf.training.store import CheckpointStore
 
+    shallow = {"generator_widths": (4, 4, 2, 1), "discriminator_widths": (2, 4, 4)}
+
     def write(data_dir="nowhere", step=2, **settings):
         config = Config(
-            model=ModelConfig(num_classes=12, has_unknown=False, **settings),
+            model=ModelConfig(num_classes=12, has_unknown=False, **shallow | settings),
             data=DataConfig(data_dir=data_dir, crop_height=64, crop_width=64),
             training=TrainingConfig(steps=step),
             label_space=published_label_space("shapes"),

@@ -130,7 +130,7 @@ def training(model, recording, compiled=True):
         logs = model.iteration(*draws)
         return logs, list(gradients)
 
-    iteration = tf.function(iteration) if compiled else iteration
+    iteration = tf.function(iteration, autograph=False) if compiled else iteration
     history, found = [], {}
     for step in range(STEPS):
         logs, seen = iteration(*_draws(recording, step))

@@ -27,7 +27,7 @@ def step(layer, call, x):
     for variable in layer.variables:
         variable.assign(rng.normal(0, 0.5, variable.shape))
 
-    @tf.function
+    @tf.function(autograph=False)
     def run(x):
         weights = [v.value for v in layer.trainable_variables]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -93,7 +93,7 @@ def test_evaluation_is_the_same_call():
 def executed_convolutions(call):
     """Number of convolutions in the optimised graph of a forward and backward pass."""
 
-    @tf.function
+    @tf.function(autograph=False)
     def run(x):
         with tf.GradientTape() as tape:
             tape.watch(x)

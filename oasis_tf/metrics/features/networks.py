@@ -67,7 +67,7 @@ def image_function(network, name, min_size):
     Returns:
         function, uint8 [B,H,W,3] -> float32 [B,D]; ValueError for anything else than such images.
     """
-    compiled = tf.function(network)
+    compiled = tf.function(network, autograph=False)
 
     def compute(image):
         _check_images(image, min_size, name)

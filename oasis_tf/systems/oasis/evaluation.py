@@ -55,7 +55,7 @@ def context_of(model, model_dir, devices=(), **options):
         height=data.crop_height,
         width=data.crop_width,
         sampler=DeviceSampler(model, devices),
-        step=int(model.step),
+        step=int(model.step.numpy()),
         label_space=model.label_space,
         segment=model.segment,
         **options,

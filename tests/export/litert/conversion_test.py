@@ -37,10 +37,10 @@ def runner(contents):
 
 
 @pytest.fixture(scope="module")
-def generator(model):
+def generator(shallow_model):
     """function(quantization) -> network of 64x64 images and its file."""
-    network = litert_networks.network(model, "generator", 64, 64)
-    calibration = [generator_inputs(model, (64, 64), seed=s) for s in range(10, 14)]
+    network = litert_networks.network(shallow_model, "generator", 64, 64)
+    calibration = [generator_inputs(shallow_model, (64, 64), seed=s) for s in range(10, 14)]
 
     @functools.cache
     def convert(quantize):
@@ -50,9 +50,9 @@ def generator(model):
 
 
 @pytest.fixture(scope="module")
-def free(model):
+def free(shallow_model):
     """A generator of images of any number and size, and its file."""
-    network = litert_networks.network(model, "generator")
+    network = litert_networks.network(shallow_model, "generator")
     return network, conversion.convert(network, "none")
 
 
@@ -63,31 +63,31 @@ def segmenter(model):
     return network, conversion.convert(network, "none")
 
 
-def test_float32_gives_what_the_engine_gives(model, generator):
+def test_float32_gives_what_the_engine_gives(shallow_model, generator):
     network, contents = generator("none")
-    inputs = generator_inputs(model, (64, 64))
+    inputs = generator_inputs(shallow_model, (64, 64))
     image, want = runner(contents)(**inputs)["image"], network.reference(**inputs)["image"]
     assert image.shape == (1, 64, 64, 3) and image.dtype == np.float32
     assert want.std() > 0.05 and np.abs(want).mean() < 0.9  # the image is not flat
     np.testing.assert_allclose(image, want, rtol=0, atol=1e-4)
-    np.testing.assert_allclose(image, model.generate(**inputs), rtol=0, atol=1e-4)
+    np.testing.assert_allclose(image, shallow_model.generate(**inputs), rtol=0, atol=1e-4)
     other = runner(contents)(**inputs | {"noise": inputs["noise"][:, ::-1]})["image"]
     assert np.abs(other - image).max() > 0.01
 
 
 @pytest.mark.parametrize(("quantize", "least"), [("float16", 60), ("dynamic", 40), ("int8", 15)])
-def test_quantised_files_stay_close(model, generator, quantize, least):
+def test_quantised_files_stay_close(shallow_model, generator, quantize, least):
     network, contents = generator(quantize)
-    inputs = generator_inputs(model, (64, 64))
+    inputs = generator_inputs(shallow_model, (64, 64))
     image, want = runner(contents)(**inputs)["image"], network.reference(**inputs)["image"]
     assert least < psnr(image, want) < 100
     assert image.dtype == np.float32
 
 
 @pytest.mark.slow
-def test_calibration_alone_decides_int8(model, generator):
+def test_calibration_alone_decides_int8(shallow_model, generator):
     network, contents = generator("int8")
-    calibration = [generator_inputs(model, (64, 64), seed=s) for s in range(10, 14)]
+    calibration = [generator_inputs(shallow_model, (64, 64), seed=s) for s in range(10, 14)]
     assert conversion.convert(network, "int8", calibration) == contents
 
 
@@ -98,7 +98,7 @@ def constants(contents):
 
 
 @pytest.mark.parametrize(("quantize", "part"), [("none", 1), ("float16", 2)])
-def test_weights_are_stored_once(model, generator, quantize, part):
+def test_weights_are_stored_once(shallow_model, generator, quantize, part):
     network, contents = generator(quantize)
     found = constants(contents)
     assert len(set(found)) == len(found)
@@ -108,9 +108,9 @@ def test_weights_are_stored_once(model, generator, quantize, part):
 
 
 @pytest.mark.parametrize(("size", "batch"), [((32, 32), 1), ((64, 64), 1), ((64, 96), 2)])
-def test_free_number_and_size(model, free, size, batch):
+def test_free_number_and_size(shallow_model, free, size, batch):
     network, contents = free
-    inputs = generator_inputs(model, size, batch)
+    inputs = generator_inputs(shallow_model, size, batch)
     image = runner(contents)(**inputs)["image"]
     assert image.shape == (batch, *size, 3)
     np.testing.assert_allclose(image, network.reference(**inputs)["image"], rtol=0, atol=1e-4)
@@ -129,9 +129,9 @@ def test_segmenter_finds_the_same_labels(model, segmenter):
     np.testing.assert_allclose(fake, want["fake_probability"], rtol=0, atol=1e-4)
 
 
-def test_without_noise(model_without_noise):
-    network = litert_networks.network(model_without_noise, "generator", 32, 64)
-    inputs = generator_inputs(model_without_noise, (32, 64))
+def test_without_noise(shallow_plain_model):
+    network = litert_networks.network(shallow_plain_model, "generator", 32, 64)
+    inputs = generator_inputs(shallow_plain_model, (32, 64))
     assert list(inputs) == ["label_map"]
     image = runner(conversion.convert(network, "none"))(**inputs)["image"]
     np.testing.assert_allclose(image, network.reference(**inputs)["image"], rtol=0, atol=1e-4)

@@ -89,24 +89,24 @@ def test_files_that_the_server_would_refuse(exported, tmp_path):
         warmup.read(path)
 
 
-def test_an_export_without_records(exported, model, tmp_path, monkeypatch):
+def test_an_export_without_records(exported, shallow_model, tmp_path, monkeypatch):
     monkeypatch.setattr(warmup, "write", lambda *_: pytest.fail("not asked for"))
     monkeypatch.setattr(
         tf.saved_model, "save", lambda module, path, **_: os.makedirs(path, exist_ok=True)
     )
-    savedmodel.export(model, str(tmp_path / "1"), warm_up=False)
+    savedmodel.export(shallow_model, str(tmp_path / "1"), warm_up=False)
     assert os.listdir(tmp_path / "1" / "assets.extra") == ["labels.json"]
     assert labels.read(tmp_path / "1") == labels.read(exported)
 
 
-def test_failing_records_leave_no_export(model, tmp_path, monkeypatch):
+def test_failing_records_leave_no_export(shallow_model, tmp_path, monkeypatch):
     def fails(folder, signatures):
         raise OSError("disk full")
 
     monkeypatch.setattr(warmup, "write", fails)
     monkeypatch.setattr(tf.saved_model, "save", lambda *_, **__: None)
     with pytest.raises(OSError, match="disk full"):
-        savedmodel.export(model, str(tmp_path / "1"), warm_up=True)
+        savedmodel.export(shallow_model, str(tmp_path / "1"), warm_up=True)
     assert os.listdir(tmp_path) == []
 
 

@@ -23,10 +23,10 @@ def trained(colour_dataset):
 
 @pytest.fixture
 def own_copy(colour_dataset, tmp_path):
-    """The data set in a folder of this test's own."""
-    for name in os.listdir(colour_dataset.data_dir):
-        if name != "segmenters":
-            shutil.copy(os.path.join(colour_dataset.data_dir, name), tmp_path)
+    """The data set in a folder of this test's own, without what was kept beside it."""
+    for entry in os.scandir(colour_dataset.data_dir):
+        if entry.is_file():
+            shutil.copy(entry, tmp_path)
     return PreparedDataset.load(str(tmp_path))
 
 

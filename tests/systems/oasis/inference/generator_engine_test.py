@@ -114,6 +114,7 @@ def test_equals_the_plain_generator_at_full_depth(noise_channels):
     ("upsamples", "multiple"),
     [((False, True, False, True, True, True, True), 32), ((False, *[True] * 6), 64)],
 )
+@pytest.mark.slow
 def test_equals_the_plain_generator_of_spade(upsamples, multiple):
     generator = make_generator(
         0, (16, 16, 16, 16, 8, 4, 2, 1), channels=1, upsamples=upsamples, dtype="float64"
@@ -124,7 +125,6 @@ def test_equals_the_plain_generator_of_spade(upsamples, multiple):
 
 
 @pytest.mark.parametrize("noise_kind", ["none", "mixed"])
-@pytest.mark.exhaustive
 def test_equals_the_plain_generator_with_fewer_upsamplings(noise_kind):
     generator = make_generator(0 if noise_kind == "none" else NOISE, **SPADE)
     label_map = make_maps((16, 24))

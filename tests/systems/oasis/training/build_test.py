@@ -63,7 +63,7 @@ def test_mixed_precision_trains_close_to_float32(make_config, changed, batch, ex
     assert scaled == (precision == "float16")
     assert model.generator.compute_dtype == precision
     before = [v.numpy() for v in model.trainable_variables]
-    logs = tf.function(model.train_step)(batch)
+    logs = tf.function(model.train_step, autograph=False)(batch)
     for variable, value in zip(model.trainable_variables, before, strict=True):
         assert variable.dtype == "float32"
         assert np.isfinite(variable.numpy()).all() and (variable.numpy() != value).any()
@@ -75,7 +75,7 @@ def test_mixed_precision_trains_close_to_float32(make_config, changed, batch, ex
 @pytest.mark.slow
 def test_xla_takes_the_same_step(make_config, changed, batch, exact):
     model = build_for_training(changed(make_config(), jit_compile=True))
-    logs = tf.function(model.train_step, jit_compile=True)(batch)
+    logs = tf.function(model.train_step, jit_compile=True, autograph=False)(batch)
     for name, value in exact.items():
         np.testing.assert_allclose(logs[name], value, rtol=1e-4, atol=1e-6)
 
@@ -84,7 +84,7 @@ def test_xla_takes_the_same_step(make_config, changed, batch, exact):
 def test_activation_checkpointing_takes_the_same_step(make_config, changed, batch):
     """In single precision; `layers/remat_test.py` compares gradients in double."""
     models = [build_for_training(changed(make_config(), remat=remat)) for remat in (False, True)]
-    logs = [tf.function(model.train_step)(batch) for model in models]
+    logs = [tf.function(model.train_step, autograph=False)(batch) for model in models]
     for name, value in logs[0].items():
         np.testing.assert_allclose(logs[1][name], value, rtol=1e-6, err_msg=name)
     plain, again = (state_variables(model) for model in models)

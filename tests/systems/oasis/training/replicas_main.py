@@ -73,7 +73,7 @@ def train(strategy, dtype):
     def distributed():
         return distribute(strategy, BATCH, lambda rows: batches(STEPS[dtype], rows))
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(batch):
         logs = strategy.run(model.train_step, args=(batch,))
         return {k: strategy.experimental_local_results(v)[0] for k, v in logs.items()}

@@ -97,9 +97,9 @@ COMPARISONS = {"float64": assert_equal_in_float64, "float32": assert_close_in_fl
 @pytest.mark.parametrize(
     ("devices", "dtype"),
     [
-        pytest.param(2, "float64", marks=pytest.mark.exhaustive),
+        pytest.param(2, "float64", marks=pytest.mark.slow),
         pytest.param(2, "float32", marks=pytest.mark.exhaustive),
-        pytest.param(4, "float64", marks=pytest.mark.exhaustive),
+        pytest.param(4, "float64", marks=pytest.mark.slow),
         pytest.param(4, "float32", marks=pytest.mark.exhaustive),
     ],
 )
@@ -120,8 +120,13 @@ def free_slurm_job():
     raise AssertionError("no free ports")
 
 
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        pytest.param("float64", marks=pytest.mark.slow),
+        pytest.param("float32", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_workers_equal_one_device(on_one_device, tmp_path, dtype):
     """Two tasks of a SLURM step, as far as their environment goes."""
     step = {
