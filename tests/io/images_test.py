@@ -150,7 +150,12 @@ def test_16_bits_of_tiff_with_big_ends_and_with_white_as_zero(tmp_path):
     swapped = Image.frombytes("I;16B", RAMP.shape[::-1], RAMP.astype(">u2").tobytes())
     swapped.save(tmp_path / "a.tif")
     np.testing.assert_array_equal(images.read_photograph(tmp_path / "a.tif")[..., 0], RAMP >> 8)
-    Image.fromarray(RAMP).save(tmp_path / "b.tif", tiffinfo={262: 0})
+    Image.fromarray(RAMP).save(tmp_path / "b.tif")
+    photometric = b"\x06\x01\x03\0\x01\0\0\0"  # tag 262, one short
+    contents = (tmp_path / "b.tif").read_bytes()
+    assert contents.count(photometric + b"\x01\0") == 1
+    contents = contents.replace(photometric + b"\x01\0", photometric + b"\0\0")
+    (tmp_path / "b.tif").write_bytes(contents)
     read = images.read_photograph(tmp_path / "b.tif")
     np.testing.assert_array_equal(read[..., 0], 255 - (RAMP >> 8))
 
