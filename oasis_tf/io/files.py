@@ -13,10 +13,9 @@ import secrets
 import shutil
 
 from oasis_tf.io import locks
-from oasis_tf.io.write_errors import explained
+from oasis_tf.io.write_errors import SHOWN, explained
 
 _ASIDE = re.compile(r"\..*\.[0-9a-f]{16}\.tmp(\.[^.]*)?", re.DOTALL)
-_NAME_LENGTH = 40  # of the final name; file systems allow 255 bytes
 
 
 def _naming_its_path(manager):
@@ -71,7 +70,7 @@ def folder_written_aside(path):
 
 def unique_name(name, suffix=""):
     """A hidden name for what will be called `name`; no other call gives the same."""
-    return f".{name[:_NAME_LENGTH]}.{secrets.token_hex(8)}.tmp{suffix}"
+    return f".{name[:SHOWN]}.{secrets.token_hex(8)}.tmp{suffix}"
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ REMEDIES = {
     errno.EISDIR: "This is a folder: name a file",
     errno.ENAMETOOLONG: "Choose shorter names",
 }
+SHOWN = 40  # characters of a name in that of its aside; file systems allow 255 bytes
 # Of these the text is enough, where a library reports them by other exceptions than OSError.
 _BY_TEXT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
@@ -61,6 +62,11 @@ def _number(error, path):
         return error.errno if _is_aside(error.filename, path) else None
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno if _is_own(error.filename, path) and error.errno in REMEDIES else None
+    if isinstance(error, OSError) and isinstance(error.__cause__, OSError):
+        # Explained with the name of a file aside, which the user does not know.
+        stem = os.path.splitext(os.path.basename(os.path.abspath(path)))[0]
+        aside = f"{os.sep}.{stem[:SHOWN]}"
+        return _number(error.__cause__, path) if aside in str(error) else None
     tensorflow = sys.modules.get("tensorflow")
     libraries = (RuntimeError, *((tensorflow.errors.OpError,) if tensorflow else ()))
     # HDF5 quotes the system so; an OSError without errno is otherwise one that we have explained.

@@ -91,6 +91,15 @@ def test_of_files_in_one_another_the_one_that_the_user_knows_is_named(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_a_file_aside_is_not_named_even_if_that_was_explained(tmp_path):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with (
+        pytest.raises(OSError, match=rf"Cannot write {tmp_path}/model: No space left"),
+        files.folder_written_aside(tmp_path / "model") as aside,
+    ):
+        raise OSError(f"Cannot write checkpoint {aside}/step_0: {full.strerror}.") from full
+
+
 def test_errors_of_libraries(tmp_path):
     text = "; No space left on device [Op:SaveV2]"
     for error in (tf.errors.UnknownError(None, None, f"x/.1.tmp{text}"), RuntimeError(text)):
