@@ -112,5 +112,6 @@ def test_one_label_map_is_read(model):
 
 def test_without_a_label_space_raw_ids_are_model_ids(label_map):
     model = OASIS(Generator(4, 0, 1, 4, widths=(2, 2, 1)), None, has_unknown=False)
-    (image,) = model.generate_images(label_map)
-    np.testing.assert_array_equal(np.asarray(image), to_uint8(model.generate(label_map)))
+    np.testing.assert_array_equal(model.read_label_map(label_map), label_map)
+    with pytest.raises(ValueError, match="label values 4"):
+        model.read_label_map(label_map + 1)

@@ -51,7 +51,7 @@ def test_evaluate_gives_mean_losses_and_changes_nothing(model):
     before = state(model)
     image, label_map = batch(3)
     got = model.evaluate(image, label_map, batch_size=2, verbose=0, return_dict=True)
-    assert list(got) == list(model.metric_names)
+    assert set(got) == set(model.metric_names)
     for old, new in zip(before, state(model), strict=True):
         np.testing.assert_array_equal(old, new)
     parts = [
@@ -100,6 +100,7 @@ def test_fit_measures_validation_data():
     assert set(split) == set(history)
 
 
+@pytest.mark.slow
 def test_in_a_graph(model):
     """`evaluate` and `predict` also as Keras traces them."""
     again = make_model(compiled=False)
@@ -209,19 +210,18 @@ def test_fit_scales_and_refuses_photographs(form):
     image, label_map = batch()
     model = make_model()
     start, ends = model.get_weights(), []
-    for same in (image, image.astype(np.int64), (image / 127.5 - 1).astype(np.float32)):
+    for same in (image, image.astype(np.int64)):
         model.set_weights(start)
         model.fit(**FORMS[form](same, label_map), verbose=0)
         ends.append(model.generator.get_weights())
-    for other in ends[1:]:
-        for mine, its in zip(ends[0], other, strict=True):
-            np.testing.assert_allclose(mine, its, atol=1e-3)
+    for mine, its in zip(*ends, strict=True):
+        np.testing.assert_array_equal(mine, its)
     for wrong in (image.astype(np.float32), image.astype(np.int32) * 257):
         with pytest.raises(ValueError, match="`image` of .* must lie in"):
             model.fit(**FORMS[form](wrong, label_map), verbose=0)
-    for same in (image.astype(np.float32),):
-        with pytest.raises(ValueError, match="`image` of .* must lie in"):
-            model.evaluate(**{k: v for k, v in FORMS[form](same, label_map).items() if k in "xy"})
+    wrong = {k: v for k, v in FORMS[form](image.astype(np.float32), label_map).items() if k in "xy"}
+    with pytest.raises(ValueError, match="`image` of .* must lie in"):
+        model.evaluate(**wrong, verbose=0)
 
 
 def test_a_right_dataset_is_not_touched():
