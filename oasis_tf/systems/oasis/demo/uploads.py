@@ -38,7 +38,7 @@ def label_map(contents, label_space, height, width):
 def _plain_words(contents, label_space):
     """What somebody who chose a file need know of why it is refused; nothing if it is damaged."""
     try:
-        with Image.open(io.BytesIO(contents)) as image:
+        with Image.open(io.BytesIO(contents), formats=("PNG",)) as image:
             image.load()
             sample = image.resize(_SAMPLE, Image.Resampling.NEAREST)
     # On damaged files, decoders raise exceptions of any kind.
