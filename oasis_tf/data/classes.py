@@ -51,8 +51,10 @@ def _named(name, label_space):
     by_name = {known.lower(): i for i, known in reversed(list(enumerate(names)))}
     if name.lower() in by_name:
         return by_name[name.lower()]
-    if name.isdecimal() and int(name) in label_space.raw_ids:
-        return label_space.raw_ids.index(int(name))
+    by_raw_id = {raw: i for i, raw in enumerate(label_space.raw_ids)}
+    by_raw_id |= dict(label_space.further_raw_ids)
+    if name.isdecimal() and int(name) in by_raw_id:
+        return by_raw_id[int(name)]
     near = difflib.get_close_matches(name.lower(), by_name, n=5, cutoff=0.5) or names[:10]
     raise ValueError(
         f"No class is named {name!r} (nor has this raw id). The model has {len(by_name)} classes, "

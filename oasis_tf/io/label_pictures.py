@@ -17,7 +17,7 @@ from oasis_tf.io import images, png_checksums
 
 FILE_FORMATS = ("PNG", "BMP", "TIFF")
 SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
-OTHER_FORMATS = ("JPEG", "MPO", "WEBP", "GIF")  # opened, so that they can be refused by name
+OTHER_FORMATS = ("JPEG", "WEBP", "GIF")  # opened, so that they can be refused by name
 _DEEP_MODES = ("I;16", "I;16B", "I")
 _ONE_CHANNEL = ("1", "L", "P", *_DEEP_MODES)
 _COLOURS = ("P", "RGB", "RGBA")

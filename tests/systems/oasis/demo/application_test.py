@@ -353,7 +353,6 @@ def test_large_photographs_are_decoded_small():
         (file_of(Image.new("RGB", (64, 64)), "JPEG")[:300], "cannot be read"),
         (file_of(Image.new("1", (8000, 8000))), "50,000,000 pixels at most"),
         (file_of(Image.new("RGBA", (64, 64), (9, 9, 9, 254))), "transparent in places"),
-        (file_of(Image.new("1", (20000, 20000))), "cannot be read"),
         (file_of(Image.new("1", (5000, 5000))), "16,777,216 pixels at most if it is no JPEG"),
     ],
     ids=ids,
