@@ -370,7 +370,7 @@ def test_size_of_uploads(client, monkeypatch):
 
 
 def test_defects_stay_in_the_log(client, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise KeyError("secret")
 
     monkeypatch.setattr(uploads, "label_map", fail)
