@@ -18,6 +18,7 @@ from absl import flags
 from oasis_tf import pretrained, systems
 from oasis_tf.cli import common_flags, runner
 from oasis_tf.io import files, output_paths
+from oasis_tf.settings import path_flags
 from oasis_tf.settings.run_config import RunConfig
 
 MOST_BYTES = 8 * 10**6
@@ -91,10 +92,11 @@ def pack(model_dir, output, checkpoint=None):
 
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
-    where = {"flag_values": flag_values}
     common_flags.define_model_dir_flag(flag_values)
     common_flags.define_checkpoint_flag(flag_values)
-    flags.DEFINE_string("output", None, "Folder to write.", required=True, **where)
+    path_flags.define_path(
+        "output", None, "Folder to write.", required=True, flag_values=flag_values
+    )
 
 
 def main(argv):
