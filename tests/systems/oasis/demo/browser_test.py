@@ -427,8 +427,8 @@ def test_a_phone(page):
 @pytest.mark.parametrize(
     ("what", "name", "contents", "words"),
     [
-        ("labels", "a.png", b"garbage", "The label map cannot be read as PNG"),
-        ("labels", "a.png", b"", "The label map cannot be read as PNG"),
+        ("labels", "a.png", b"garbage", "Cannot be read as a PNG, BMP or TIFF file: The label map"),
+        ("labels", "a.png", b"", "Cannot be read as a PNG, BMP or TIFF file: The label map"),
         (
             "labels",
             "a.jpg",
