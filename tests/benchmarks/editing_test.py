@@ -21,19 +21,19 @@ LABEL_MAPS[1, 24:, :8] = 8
 
 
 class NoisePictures:
-    """A model whose pictures are the noise of each pixel, and `leak` times its mean elsewhere."""
+    """A model whose pictures are `scale` times each pixel's noise plus `leak` times the mean."""
 
     label_space = published_label_space("shapes")
     generator = SimpleNamespace(noise_channels=CHANNELS)
 
-    def __init__(self, leak=0.0):
-        self._leak = leak
+    def __init__(self, leak=0.0, scale=1.0):
+        self._leak, self._scale = leak, scale
         self.generated = []
 
     def generate(self, label_map, noise):
         self.generated.append(noise)
         assert label_map.shape == (len(noise), 32, 32)
-        dense = np.stack([field.dense() for field in noise]).astype(np.float64)
+        dense = self._scale * np.stack([field.dense() for field in noise]).astype(np.float64)
         return dense + self._leak * dense.mean(axis=(1, 2), keepdims=True)
 
 
@@ -96,7 +96,9 @@ def test_leakage_is_what_changes_outside():
 
 
 def test_steady_interpolation_is_in_order():
-    found = editing.measure_orders(NoisePictures(), LABEL_MAPS, AbsoluteDistance(), 5, SEED)
+    found = editing.measure_orders(
+        NoisePictures(scale=0.4), LABEL_MAPS, AbsoluteDistance(), 5, SEED
+    )
     assert list(found) == [
         f"{kind}, {where}"
         for kind in ("linear", "spherical")
@@ -124,7 +126,9 @@ def test_interpolation_goes_from_seed_to_seed_where_it_should():
 
 
 def test_frames_out_of_order_are_told():
-    row = editing.measure_orders(NoisePictures(), LABEL_MAPS, ScriptedDistance(1, 3, 2, 4), 5, 0)
+    row = editing.measure_orders(
+        NoisePictures(scale=0.4), LABEL_MAPS, ScriptedDistance(1, 3, 2, 4), 5, 0
+    )
     for found in row.values():
         want = {"maps": 2, "mean": 0.8, "lowest": 0.8, "reaching": 0, "distance": 4}
         assert found == pytest.approx(want)

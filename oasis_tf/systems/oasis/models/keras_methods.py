@@ -58,8 +58,13 @@ class KerasMethods:
         """Trains as ``keras.Model.fit``; ``validation_data`` is measured as by ``evaluate``.
 
         Raises:
-            ValueError: batches of another form, photographs of another range.
+            ValueError: batches of another form, photographs of another range, no optimizers.
         """
+        if self.generator_optimizer is None:
+            raise ValueError(
+                "`fit` needs an optimizer for each network, and this model has none. Call "
+                "`compile(generator_optimizer, discriminator_optimizer)` first."
+            )
         data = CheckedData()
         x, y = data(x, y)
         if isinstance(validation_data, tuple | list):

@@ -160,7 +160,9 @@ def test_training_without_discriminator_is_refused(convert, run_module):
 
 
 def test_the_data_set_must_be_named_to_evaluate(convert):
-    with pytest.raises(ValueError, match="names no data set: give .* --data_dir"):
+    with pytest.raises(
+        ValueError, match="names no data set that .* Give a prepared one: --data_dir"
+    ):
         evaluation.evaluate_model(convert(discriminator="D"), None, ["segmentation"])
 
 
