@@ -71,11 +71,11 @@ def test_synthesize(run_module, model, model_dir, labels, tmp_path):
 
 
 def test_synthesize_refuses_before_it_writes(run_module, model_dir, labels, tmp_path):
-    Image.new("RGB", (64, 64)).save(labels / "photo.png")
+    Image.new("RGB", (64, 64), (1, 2, 3)).save(labels / "photo.png")
     arguments = [f"--model_dir={model_dir}", f"--labels={labels}", f"--output={tmp_path / 'out'}"]
     done = run_module("oasis_tf.synthesize", *arguments)
     assert done.returncode == 1
-    assert "photo.png: 1 colours are not in the data set's palette: #000000 (4096" in done.stderr
+    assert "photo.png: 1 colours are not in the data set's palette: #010203 (4096" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
