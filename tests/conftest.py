@@ -41,7 +41,7 @@ def pytest_collection_finish():
     """What has been imported stays, and graphs are large: to look for garbage there takes long."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(200_000, 20, 50)
+    gc.set_threshold(50_000, 10, 10)
 
 
 @pytest.fixture(scope="module", autouse=True)
