@@ -9,7 +9,7 @@ import importlib.abc
 import importlib.machinery
 import sys
 
-FORMER_NAMES = {
+_PLACES = {  # of public names
     "oasis_tf.models": "oasis_tf.systems.oasis.models",
     "oasis_tf.editing": "oasis_tf.systems.oasis.editing",
     "oasis_tf.images": "oasis_tf.io.images",
@@ -19,15 +19,15 @@ FORMER_NAMES = {
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(self, name, path=None, target=None):
         del path, target
-        if any(name == former or name.startswith(f"{former}.") for former in FORMER_NAMES):
+        if any(f"{name}.".startswith(f"{public}.") for public in _PLACES):
             return importlib.machinery.ModuleSpec(name, self)
         return None
 
     def create_module(self, spec):
-        former = next(f for f in FORMER_NAMES if f"{spec.name}.".startswith(f"{f}."))
-        present = FORMER_NAMES[former] + spec.name.removeprefix(former)
+        public = next(p for p in _PLACES if f"{spec.name}.".startswith(f"{p}."))
+        present = _PLACES[public] + spec.name.removeprefix(public)
         module = importlib.import_module(present)
-        # The import system writes the former name's specification onto the module.
+        # The import system writes the public name's specification onto the module.
         spec.loader_state = module.__spec__
         return module
 
@@ -36,6 +36,6 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def install():
-    """Lets former names be imported."""
+    """Lets the public names be imported."""
     # First: the path of a module at its present place would find the modules below it twice.
     sys.meta_path.insert(0, _Finder())

@@ -295,6 +295,18 @@ def keras_contract(tmp_path):
 
 
 @pytest.fixture
+def touch(tmp_path):
+    """function(*paths): makes empty files below `tmp_path`."""
+
+    def make(*paths):
+        for path in paths:
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).touch()
+
+    return make
+
+
+@pytest.fixture
 def rng():
     return np.random.default_rng(0)
 

@@ -3,10 +3,10 @@
 from absl import flags
 
 from oasis_tf import pretrained
-from oasis_tf.settings.path_flags import PathParser
+from oasis_tf.settings import path_flags
 
 
-class _ModelParser(PathParser):
+class _ModelParser(path_flags.PathParser):
     """Takes a model directory, or the name of a shipped model."""
 
     syntactic_help = "a model directory, or a shipped model"
@@ -19,13 +19,12 @@ def define_model_dir_flag(
     flag_values: flags.FlagValues, help_text: str = "Model directory.", required: bool = True
 ) -> None:
     """Defines --model_dir for commands that only read it: names of shipped models are taken."""
-    flags.DEFINE(
-        _ModelParser(),
+    path_flags.define_path(
         "model_dir",
         None,
         help_text,
-        flag_values,
-        flags.ArgumentSerializer(),
+        parser=_ModelParser(),
+        flag_values=flag_values,
         required=required,
     )
 

@@ -15,6 +15,7 @@ from oasis_tf.data.datasets import (
     parse_raw_ids,
     read_class_names,
 )
+from oasis_tf.io.problems import MOST
 from oasis_tf.io.text_files import read_text
 
 CLASS_OPTIONS = (
@@ -26,7 +27,6 @@ CLASS_OPTIONS = (
     "label_format",
 )
 HEADER = ("id", "name", "red", "green", "blue")
-_MOST_PROBLEMS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,9 +167,9 @@ def _read(path) -> list[Row]:
     if not lines[1:]:
         problems.append("no class follows the header")
     if problems:
-        more = len(problems) - _MOST_PROBLEMS
+        more = len(problems) - MOST
         tail = f"; and {more} more" if more > 0 else ""
-        raise ValueError(f"{path}, {'; '.join(problems[:_MOST_PROBLEMS])}{tail}. Correct the file.")
+        raise ValueError(f"{path}, {'; '.join(problems[:MOST])}{tail}. Correct the file.")
     return rows
 
 

@@ -184,20 +184,13 @@ def read_image(path: str) -> tuple[bytes, str, tuple[int, int]]:
         picture = images.decoded(contents, path)
         pixels = images.photograph(picture, path)
         if picture.format == "PNG":
-            _check_png(contents, path)
+            png_checksums.check_named(contents, path)
     except ValueError as error:
         raise ValueError(f"{error} Replace it or remove the pair.") from error
     size = pixels.shape[1::-1]
     if picture.format not in _STORED_FORMATS or images.is_turned(picture):
         return encode_png(pixels), "png", size
     return contents, _STORED_FORMATS[picture.format], size
-
-
-def _check_png(contents: bytes, path: str) -> None:
-    try:
-        png_checksums.check(contents)
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}.") from error
 
 
 def instance_mask(segmentation, height: int, width: int) -> np.ndarray:

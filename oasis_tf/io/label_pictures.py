@@ -17,7 +17,7 @@ from oasis_tf.io import images, png_checksums
 
 FILE_FORMATS = ("PNG", "BMP", "TIFF")
 SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
-OTHER_FORMATS = ("JPEG", "WEBP", "GIF")  # opened, so that they can be refused by name
+_OTHER_FORMATS = ("JPEG", "WEBP", "GIF")  # opened, so that they can be refused by name
 _DEEP_MODES = ("I;16", "I;16B", "I")
 _ONE_CHANNEL = ("1", "L", "P", *_DEEP_MODES)
 _COLOURS = ("P", "RGB", "RGBA")
@@ -166,7 +166,7 @@ def _decoding(name):
 def _opened(file, name):
     """The opened `PIL.Image.Image` of a path or file, if its format and channels will do."""
     with _decoding(name):
-        picture = Image.open(file, formats=FILE_FORMATS + OTHER_FORMATS)
+        picture = Image.open(file, formats=FILE_FORMATS + _OTHER_FORMATS)
     compression = picture.info.get("compression")
     if picture.format not in FILE_FORMATS or compression in _LOSSY:
         kind = f"TIFF file compressed as {compression}"

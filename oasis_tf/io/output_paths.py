@@ -55,9 +55,15 @@ def check_folder(path):
 
 
 def check_new_folder(path):
-    """Raises FileExistsError unless a folder to write is new or empty."""
+    """Checks a model directory that is to be written.
+
+    Raises:
+        FileExistsError: it is neither new nor empty.
+        NotWritten: it cannot be made, or nothing can be written into it.
+    """
     if os.path.lexists(path) and (not os.path.isdir(path) or os.listdir(path)):
         raise FileExistsError(
             f"The model directory must be new or empty. Received: {path}, which is neither. Give "
             "another one."
         )
+    check_writable(path)

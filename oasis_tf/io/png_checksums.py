@@ -35,6 +35,14 @@ def check(contents):
     _check_pixels(pixels, *struct.unpack(">II", contents[16:24]))
 
 
+def check_named(contents, name):
+    """As `check`; the error names the file."""
+    try:
+        check(contents)
+    except ValueError as error:
+        raise ValueError(f"{name} is damaged: {error}.") from error
+
+
 def _check_pixels(parts, width, height):
     """Unpacks the pixels, since their checksum is that of the unpacked bytes. Keeps nothing."""
     unpacker = zlib.decompressobj()

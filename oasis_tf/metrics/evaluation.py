@@ -1,6 +1,7 @@
 """Runs evaluators by name over the validation split, and measures model directories."""
 
 import datetime
+import errno
 import importlib
 import itertools
 import math
@@ -16,6 +17,7 @@ from oasis_tf import pretrained, systems
 from oasis_tf.data import damage, pipeline
 from oasis_tf.data.tfrecord import load_for_model
 from oasis_tf.io.progress import progress_bar
+from oasis_tf.io.write_errors import check_writable, not_written
 from oasis_tf.metrics import evaluator
 from oasis_tf.metrics.reports import evaluation_file
 
@@ -246,7 +248,9 @@ def evaluate_model(
     dataset = load_for_model(data_dir, config.data.data_dir, skip_corrupt=skip_corrupt)
     check_dataset(capabilities.label_space, dataset)
     if json_path:
-        _check_writable(json_path)
+        if os.path.isdir(json_path):
+            raise not_written(json_path, errno.EISDIR)
+        check_writable(json_path)
     if plots:
         from oasis_tf.metrics.reports.plots import write_all  # needs an extra
     start = time.monotonic()
@@ -268,14 +272,6 @@ def evaluate_model(
     if plots:
         write_all(plots, contents, found)
     return contents
-
-
-def _check_writable(path):
-    """Raises OSError, before minutes of measuring, for a file that cannot be written."""
-    folder = os.path.dirname(os.path.abspath(path))
-    os.makedirs(folder, exist_ok=True)
-    if os.path.isdir(path) or not os.access(folder, os.W_OK):
-        raise OSError(f"Cannot write {path}: name a file in a folder that can be written.")
 
 
 def _keep(contents, *paths):

@@ -3,6 +3,8 @@
 Every flag that names a file or a folder is defined here, so that the rule is one.
 """
 
+from typing import Any
+
 from absl import flags
 
 from oasis_tf.io.paths import local_path
@@ -29,24 +31,21 @@ def define_path(
     default: str | None,
     help_text: str,
     *,
-    flag_values: flags.FlagValues,
-    required: bool = False,
+    parser: PathParser | None = None,
+    **options: Any,
 ) -> None:
-    """Defines a flag for the path of a file or folder."""
-    serializer = flags.ArgumentSerializer()
-    flags.DEFINE(PathParser(), name, default, help_text, flag_values, serializer, required=required)
+    """Defines a flag for the path of a file or folder.
+
+    Args:
+        name, default, help_text: of the flag.
+        parser: another one than `PathParser`, which takes more than paths.
+        **options: `flag_values` and `required`, of `flags.DEFINE`.
+    """
+    options["serializer"] = flags.ArgumentSerializer()
+    flags.DEFINE(parser or PathParser(), name, default, help_text, **options)
 
 
-def define_paths(
-    name: str,
-    default: str | None,
-    help_text: str,
-    *,
-    flag_values: flags.FlagValues,
-    required: bool = False,
-) -> None:
-    """Defines a flag for a comma list of paths."""
-    serializer = flags.ListSerializer(",")
-    flags.DEFINE(
-        PathListParser(), name, default, help_text, flag_values, serializer, required=required
-    )
+def define_paths(name: str, default: str | None, help_text: str, **options: Any) -> None:
+    """Defines a flag for a comma list of paths; arguments as of `define_path`."""
+    options["serializer"] = flags.ListSerializer(",")
+    flags.DEFINE(PathListParser(), name, default, help_text, **options)

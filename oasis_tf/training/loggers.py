@@ -6,11 +6,10 @@ add a logger: a class with ``log`` and ``close`` below, and its line in ``LOGGER
 
 import csv
 import importlib.util
-import json
 import os
 import re
 
-from oasis_tf.io import files
+from oasis_tf.io import files, json_files
 
 _RUNS = "loggers.json"  # which run of a service is that of the model directory
 
@@ -179,14 +178,11 @@ def _known_run(model_dir, service):
 
 def _keep_run(model_dir, service, run_id):
     runs = _runs(model_dir) | {service: run_id}
-    path = os.path.join(model_dir, _RUNS)
-    with files.written_aside(path) as aside, open(aside, "w", encoding="utf-8") as file:
-        json.dump(runs, file)
+    json_files.write(os.path.join(model_dir, _RUNS), runs)
 
 
 def _runs(model_dir):
     try:
-        with open(os.path.join(model_dir, _RUNS), encoding="utf-8") as file:
-            return dict(json.load(file))
-    except (OSError, ValueError):
+        return dict(json_files.read(os.path.join(model_dir, _RUNS)))
+    except (OSError, TypeError, ValueError):
         return {}  # none yet, or no longer readable: the service begins another run

@@ -64,10 +64,9 @@ class MetricsFile:
 
     def averages(self):
         """Pairs of step and means by name, of every line but those of evaluations."""
-        others = ("step", json_files.KEY)
         for _, line in metrics_lines.read(self._model_dir):
             if "evaluation" not in line:
-                yield line["step"], {k: v for k, v in line.items() if k not in others}
+                yield line["step"], {name: v for name, v in line.items() if name != "step"}
 
     def best_step(self, metric, steps):
         """The step whose value is best; of equals, the first.

@@ -36,10 +36,7 @@ def decode_ids(contents, name, max_pixels):
         ValueError: no such PNG, or one that is too large.
     """
     image = _decoded(contents, name, ("PNG",), max_pixels)
-    try:
-        png_checksums.check(contents)
-    except ValueError as error:
-        raise ValueError(f"{name} is damaged: {error}.") from error
+    png_checksums.check_named(contents, name)
     depth = images.png_bit_depth(contents)
     if image.mode not in _GREY_MODES or depth not in (8, 16):
         raise ValueError(

@@ -6,18 +6,6 @@ from oasis_tf.data.pairing import pair_folders
 
 
 @pytest.fixture
-def write(tmp_path):
-    """function(*paths): makes empty files below `tmp_path`."""
-
-    def make(*paths):
-        for path in paths:
-            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / path).touch()
-
-    return make
-
-
-@pytest.fixture
 def pairs(tmp_path):
     """function(image_dir, label_dir, *suffixes) -> (key, image, label) of each pair."""
 
@@ -32,9 +20,9 @@ def pairs(tmp_path):
     return found
 
 
-def test_labels_of_every_lossless_format_are_found(write, pairs):
-    write("i/a.jpg", "i/b.jpg", "i/c.jpg", "i/d.jpg")
-    write("l/a.png", "l/a.tif", "l/b.BMP", "l/c.tif", "l/d.tiff", "l/e.jpg", "l/f.txt")
+def test_labels_of_every_lossless_format_are_found(touch, pairs):
+    touch("i/a.jpg", "i/b.jpg", "i/c.jpg", "i/d.jpg")
+    touch("l/a.png", "l/a.tif", "l/b.BMP", "l/c.tif", "l/d.tiff", "l/e.jpg", "l/f.txt")
     assert [label for _, _, label in pairs("i", "l")] == [
         "l/a.png",
         "l/b.BMP",
@@ -43,20 +31,20 @@ def test_labels_of_every_lossless_format_are_found(write, pairs):
     ]
 
 
-def test_suffixes_of_names(write, pairs):
-    write("i/x.jpg", "i/s/y.jpg", "l/x_L.png", "l/s/y_L.PNG", "l/x_color.png")
+def test_suffixes_of_names(touch, pairs):
+    touch("i/x.jpg", "i/s/y.jpg", "l/x_L.png", "l/s/y_L.PNG", "l/x_color.png")
     expected = [("s/y", "i/s/y.jpg", "l/s/y_L.PNG"), ("x", "i/x.jpg", "l/x_L.png")]
     assert pairs("i", "l", None, "_L.png") == expected
     assert pairs("i", "l", ".jpg", "_L") == expected  # of every format
     assert pairs("i", "l", ".jpeg,jpg", "_L.bmp,_L.png") == expected
 
 
-def test_one_folder(write, pairs):
-    write("d/a.jpg", "d/a.png", "d/a.bmp", "d/b.jpg", "d/b.png", "d/b.bmp")
+def test_one_folder(touch, pairs):
+    touch("d/a.jpg", "d/a.png", "d/a.bmp", "d/b.jpg", "d/b.png", "d/b.bmp")
     expected = [("a", "d/a.jpg", "d/a.bmp"), ("b", "d/b.jpg", "d/b.bmp")]
     assert pairs("d", "d", ".jpg", ".bmp") == expected
     with pytest.raises(ValueError, match=r"could be images and label files: 3 of them .*b\.bmp"):
-        write("e/a.png", "e/a.bmp", "e/b.tif", "e/b.bmp", "e/c.jpg")
+        touch("e/a.png", "e/a.bmp", "e/b.tif", "e/b.bmp", "e/c.jpg")
         pairs("e", "e", None, None)
     with pytest.raises(
         ValueError, match=r"unique.*a\.jpg and .*Choose some .*--image_suffix=\.jpg"
@@ -65,8 +53,8 @@ def test_one_folder(write, pairs):
     assert [label for _, _, label in pairs("d", "d", ".jpg")] == ["d/a.png", "d/b.png"]
 
 
-def test_one_folder_of_one_format(tmp_path, write, pairs):
-    write("d/a.png", "d/a_L.png", "d/b.png", "d/b_L.png")
+def test_one_folder_of_one_format(tmp_path, touch, pairs):
+    touch("d/a.png", "d/a_L.png", "d/b.png", "d/b_L.png")
     expected = [("a", "d/a.png", "d/a_L.png"), ("b", "d/b.png", "d/b_L.png")]
     assert pairs("d", "d", ".png", "_L.png") == pairs("d", "d", None, "_L") == expected
     swapped = [(key, label, image) for key, image, label in expected]
@@ -78,8 +66,8 @@ def test_one_folder_of_one_format(tmp_path, write, pairs):
         pairs("d", "link")
 
 
-def test_a_folder_of_labels_inside_that_of_images(write, pairs):
-    write("d/a.png", "d/b/c.png", "d/labels/a.png", "d/labels/b/c.png")
+def test_a_folder_of_labels_inside_that_of_images(touch, pairs):
+    touch("d/a.png", "d/b/c.png", "d/labels/a.png", "d/labels/b/c.png")
     expected = [("a", "d/a.png", "d/labels/a.png"), ("b/c", "d/b/c.png", "d/labels/b/c.png")]
     assert pairs("d", "d/labels") == expected
     assert pairs("d/labels", "d") == [(key, label, image) for key, image, label in expected]
@@ -98,8 +86,8 @@ def test_a_folder_of_labels_inside_that_of_images(write, pairs):
         ),
     ],
 )
-def test_suffixes_that_would_pair_are_named(write, pairs, images, labels, flags):
-    write(*(f"i/{name}" for name in images), *(f"l/{name}" for name in labels))
+def test_suffixes_that_would_pair_are_named(touch, pairs, images, labels, flags):
+    touch(*(f"i/{name}" for name in images), *(f"l/{name}" for name in labels))
     with pytest.raises(ValueError, match=rf"apart from the suffix\. With {flags} 2 of them would"):
         pairs("i", "l")
     suffixes = dict(flag.removeprefix("--").split("=") for flag in flags.split())
@@ -108,7 +96,7 @@ def test_suffixes_that_would_pair_are_named(write, pairs, images, labels, flags)
         assert len(pairs("i", "l", *given)) == 2
 
 
-def test_names_without_a_likeness_get_no_advice_on_suffixes(write, pairs):
-    write("i/cat.jpg", "i/dog.jpg", "i/cow.jpg", "l/0.png", "l/1.png", "l/2.png")
+def test_names_without_a_likeness_get_no_advice_on_suffixes(touch, pairs):
+    touch("i/cat.jpg", "i/dog.jpg", "i/cow.jpg", "l/0.png", "l/1.png", "l/2.png")
     with pytest.raises(ValueError, match=r"apart from the suffix\. Add or remove these files\.$"):
         pairs("i", "l")

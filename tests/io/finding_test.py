@@ -8,18 +8,6 @@ from oasis_tf.io.finding import files_below
 
 
 @pytest.fixture
-def write(tmp_path):
-    """function(*paths): makes empty files below `tmp_path`."""
-
-    def make(*paths):
-        for path in paths:
-            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / path).touch()
-
-    return make
-
-
-@pytest.fixture
 def found(tmp_path):
     """function(folder="."): relative paths that are found below a folder of `tmp_path`."""
     return lambda folder=".": [
@@ -27,15 +15,15 @@ def found(tmp_path):
     ]
 
 
-def test_hidden_files_and_folders_and_those_of_systems_are_skipped(write, found):
-    write("a-b/x.png", "a/y.png", "z.png", "a/.ipynb_checkpoints/y-checkpoint.png", ".git/z.png")
-    write(".z.png", "a/._y.png", "__MACOSX/z.png", "a/@eaDir/y.png/THUMB.png", "lost+found/q.png")
+def test_hidden_files_and_folders_and_those_of_systems_are_skipped(touch, found):
+    touch("a-b/x.png", "a/y.png", "z.png", "a/.ipynb_checkpoints/y-checkpoint.png", ".git/z.png")
+    touch(".z.png", "a/._y.png", "__MACOSX/z.png", "a/@eaDir/y.png/THUMB.png", "lost+found/q.png")
     assert found() == ["a/y.png", "a-b/x.png", "z.png"]
     assert found("a/.ipynb_checkpoints") == ["y-checkpoint.png"]  # asked for by its name
 
 
-def test_every_real_folder_is_searched_once(tmp_path, write, found):
-    write("root/a.png", "root/m/b.png", "root/n/c.png", "d.png")
+def test_every_real_folder_is_searched_once(tmp_path, touch, found):
+    touch("root/a.png", "root/m/b.png", "root/n/c.png", "d.png")
     for link, target in {
         "root/all": ".",
         "root/again": "../root",
@@ -50,8 +38,8 @@ def test_every_real_folder_is_searched_once(tmp_path, write, found):
     assert found("root") == ["a.png", "m/b.png", "n/c.png", "self"]
 
 
-def test_links_that_are_no_cycle_are_followed(tmp_path, write, found):
-    write("root/a.png", "else/b.png", "else/deep/c.png", "else/deep/.hidden/d.png", "file.png")
+def test_links_that_are_no_cycle_are_followed(tmp_path, touch, found):
+    touch("root/a.png", "else/b.png", "else/deep/c.png", "else/deep/.hidden/d.png", "file.png")
     (tmp_path / "root/linked").symlink_to(tmp_path / "else")
     (tmp_path / "root/linked_too").symlink_to("../else/deep")  # reached already
     (tmp_path / "else/back").symlink_to("../root")
@@ -62,8 +50,8 @@ def test_links_that_are_no_cycle_are_followed(tmp_path, write, found):
     assert found("root") == found("whole") == expected
 
 
-def test_a_folder_that_cannot_be_read_is_named(tmp_path, write, monkeypatch):
-    write("a.png", "shut/b.png")
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, touch, monkeypatch):
+    touch("a.png", "shut/b.png")
     scandir = os.scandir
 
     def refusing(path):

@@ -1,7 +1,7 @@
 """PIL images from label files, pictures and arrays, as a user of Python has them."""
 
+import io
 import os
-import tempfile
 
 import numpy as np
 from PIL import Image
@@ -67,20 +67,16 @@ def _is_numbers(values):
 
 
 def _of_picture(picture, space, label_format):
-    """By the rules of label files: the picture is written as one."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "label_map.png")
-        try:
-            picture.save(path)
-        except OSError as error:
-            raise ValueError(
-                "A label map must be a picture that a PNG file can hold. Received: a PIL image of "
-                f"mode {picture.mode}."
-            ) from error
-        try:
-            return label_files.read_label_map(path, space, label_format)
-        except ValueError as error:
-            raise ValueError(str(error).replace(path, "the picture")) from error
+    """By the rules of label files: the picture is written as one, in memory."""
+    file = io.BytesIO()
+    try:
+        picture.save(file, "PNG")
+    except OSError as error:
+        raise ValueError(
+            "A label map must be a picture that a PNG file can hold. Received: a PIL image of "
+            f"mode {picture.mode}."
+        ) from error
+    return label_files.read_label_map(file.getvalue(), space, label_format, "the picture")
 
 
 def _of_array(array, space, label_format):

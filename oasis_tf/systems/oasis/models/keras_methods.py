@@ -222,7 +222,7 @@ class KerasMethods:
         """Compiles a model that was loaded from a ``.keras`` file.
 
         Files of earlier releases lack an optimizer, and the weights of VGG-19 are in no file: such
-        a model is loaded uncompiled.
+        a model is loaded without optimizers, and ``fit`` says so.
         """
         if "discriminator_optimizer" not in config or self.lambda_vgg:
             return

@@ -103,7 +103,6 @@ def plan_conversion(
         OSError: a file cannot be read, or `model_dir` is not empty.
     """
     output_paths.check_new_folder(model_dir)
-    check_writable(model_dir)
     paths = {"generator_ema": checkpoint, "generator": generator or checkpoint}
     paths |= {"discriminator": discriminator} if discriminator else {}
     paths |= {"encoder": encoder} if encoder else {}
