@@ -1,4 +1,4 @@
-"""3x3 convolution of ``concat(noise, one-hot(label map))`` that never builds this tensor.
+"""3x3 convolution of ``concat(noise, one-hot(label map))``; this tensor is never built.
 
 A convolution is linear in its input, so the two parts are computed separately and added:
 
@@ -9,6 +9,10 @@ A convolution is linear in its input, so the two parts are computed separately a
   matrices R [H, 3] and S [W, 3], the result is ``sum_st R[i, s] S[j, t] (K[s, t] . z)``. It is
   exact for every size, 1x1 included.
 * *Noise that varies over the image* is convolved directly.
+
+On a GPU the gradient of look-ups is a sum of many rows into few, by atomic additions. With few
+classes one-hot labels, and they alone, are cheaper to build and to convolve: ``one_hot=True``, for
+every backend. ``by_device`` chooses.
 """
 
 import keras
@@ -59,6 +63,17 @@ def lookup_conv(label_map, kernel, stride=1, padding=None):
     return total
 
 
+def one_hot_conv(label_map, kernel, stride=1, padding=None):
+    """What ``lookup_conv`` gives, by building one-hot(``label_map``) in the dtype of ``kernel``."""
+    padding = kernel.shape[0] // 2 if padding is None else padding
+    margins = ((0, 0), (padding, padding), (padding, padding))
+    # A negative label has zeros in all channels, as what is outside the image.
+    padded = ops.pad(ops.cast(label_map, "int32"), margins, constant_values=-1)
+    dtype = keras.backend.standardize_dtype(kernel.dtype)
+    one_hot = ops.one_hot(padded, kernel.shape[2], dtype=dtype)
+    return ops.conv(one_hot, kernel, stride, padding="valid", data_format="channels_last")
+
+
 def visible_taps(size, dtype):
     """0/1 matrix [size, 3]: 1 where tap s of a kernel of 3 at row i is inside 0..size-1."""
     position = ops.expand_dims(ops.arange(size, dtype="int32"), 1) + ops.arange(
@@ -88,13 +103,14 @@ def noise_conv(noise, kernel, height, width):
     return ops.conv(noise, kernel, strides=1, padding="same", data_format="channels_last")
 
 
-def conditional_conv(label_map, noise, kernel, bias, noise_channels):
+def conditional_conv(label_map, noise, kernel, bias, noise_channels, one_hot=False):
     """Convolves noise and labels with ``kernel`` [3, 3, Z + N, C], noise channels first."""
+    convolve_labels = one_hot_conv if one_hot else lookup_conv
     if noise_channels == 0:
-        return lookup_conv(label_map, kernel) + bias
+        return convolve_labels(label_map, kernel) + bias
     noise_kernel, label_kernel = ops.split(kernel, [noise_channels], axis=2)
     height, width = ops.shape(label_map)[1:3]
-    y = lookup_conv(label_map, label_kernel) + bias
+    y = convolve_labels(label_map, label_kernel) + bias
     return y + noise_conv(noise, noise_kernel, height, width)
 
 
@@ -111,7 +127,7 @@ def shared_label_conv(layers, label_map, noise):
     cast = lambda v: ops.cast(v, first.compute_dtype)  # noqa: E731
     kernel = ops.concatenate([cast(layer.kernel) for layer in layers], axis=-1)
     bias = ops.concatenate([cast(layer.bias) for layer in layers], axis=-1)
-    y = conditional_conv(label_map, noise, kernel, bias, first.noise_channels)
+    y = conditional_conv(label_map, noise, kernel, bias, first.noise_channels, first.one_hot)
     return split_channels(y, [layer.filters for layer in layers])
 
 
@@ -131,6 +147,8 @@ class LabelConv2D(keras.layers.Layer):
         filters: int, number of output channels.
         num_classes: int N, number of label channels, including the unknown class.
         noise_channels: int Z >= 0. 0 means no 3D noise; ``noise`` is then None.
+        one_hot: bool, default False: labels are looked up. True: they are convolved as a one-hot
+            map [B, H, W, N] in the compute dtype. Equal to rounding.
 
     Call arguments:
         label_map: int [B, H, W], values in 0..N-1.
@@ -140,11 +158,12 @@ class LabelConv2D(keras.layers.Layer):
         [B, H, W, filters] in the compute dtype.
     """
 
-    def __init__(self, filters, num_classes, noise_channels, **kwargs):
+    def __init__(self, filters, num_classes, noise_channels, one_hot=False, **kwargs):
         super().__init__(**kwargs)
         self.filters = filters
         self.num_classes = num_classes
         self.noise_channels = noise_channels
+        self.one_hot = one_hot
 
     def build(self, input_shape=None):
         self.kernel = self.add_weight(
@@ -169,4 +188,5 @@ class LabelConv2D(keras.layers.Layer):
             "filters": self.filters,
             "num_classes": self.num_classes,
             "noise_channels": self.noise_channels,
+            "one_hot": self.one_hot,
         }

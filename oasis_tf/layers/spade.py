@@ -22,6 +22,7 @@ class SPADEModulation(keras.layers.Layer):
         channels: int C, number of channels of the normalised input.
         num_classes, noise_channels: as in ``LabelConv2D``.
         hidden_channels: int, number of channels of ``h``, default 128.
+        one_hot: bool, as in ``LabelConv2D``.
 
     Call arguments:
         normalised: float [B, H, W, C], output of a parameter-free normalisation.
@@ -31,14 +32,22 @@ class SPADEModulation(keras.layers.Layer):
         [B, H, W, C] in the compute dtype.
     """
 
-    def __init__(self, channels, num_classes, noise_channels, hidden_channels=128, **kwargs):
+    def __init__(
+        self, channels, num_classes, noise_channels, hidden_channels=128, one_hot=False, **kwargs
+    ):
         super().__init__(**kwargs)
         self.channels = channels
         self.num_classes = num_classes
         self.noise_channels = noise_channels
         self.hidden_channels = hidden_channels
+        self.one_hot = one_hot
         self.shared = LabelConv2D(
-            hidden_channels, num_classes, noise_channels, dtype=self.dtype_policy, name="shared"
+            hidden_channels,
+            num_classes,
+            noise_channels,
+            one_hot,
+            dtype=self.dtype_policy,
+            name="shared",
         )
 
     def build(self, input_shape=None, *_):
@@ -73,6 +82,7 @@ class SPADEModulation(keras.layers.Layer):
             "num_classes": self.num_classes,
             "noise_channels": self.noise_channels,
             "hidden_channels": self.hidden_channels,
+            "one_hot": self.one_hot,
         }
 
 
@@ -89,6 +99,8 @@ class SPADEResBlock(keras.layers.Layer):
         num_classes, noise_channels, hidden_channels: as in ``SPADEModulation``.
         upsample: bool, default False. True first upsamples ``x`` by 2, nearest neighbour.
         dense: bool, as in ``modulations``.
+        one_hot: bool, as in ``LabelConv2D``; on TensorFlow only where each pixel is computed for
+            itself.
 
     Call arguments:
         x: float [B, H, W, in_channels]; with ``upsample``, half the label map's height and width.
@@ -108,6 +120,7 @@ class SPADEResBlock(keras.layers.Layer):
         hidden_channels=128,
         upsample=False,
         dense=False,
+        one_hot=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -119,9 +132,10 @@ class SPADEResBlock(keras.layers.Layer):
         self.hidden_channels = hidden_channels
         self.upsample = upsample
         self.dense = dense
+        self.one_hot = one_hot
         self.learned_shortcut = in_channels != out_channels
         common = {"dtype": self.dtype_policy}
-        modulation = (num_classes, noise_channels, hidden_channels)
+        modulation = (num_classes, noise_channels, hidden_channels, one_hot)
         self.batch_norm_0 = BatchNorm(name="batch_norm_0", **common)
         self.norm_0 = SPADEModulation(in_channels, *modulation, name="norm_0", **common)
         self.conv_0 = SpectralConv2D(self.mid_channels, 3, name="conv_0", **common)
@@ -174,4 +188,5 @@ class SPADEResBlock(keras.layers.Layer):
             "hidden_channels": self.hidden_channels,
             "upsample": self.upsample,
             "dense": self.dense,
+            "one_hot": self.one_hot,
         }

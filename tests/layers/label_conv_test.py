@@ -1,4 +1,4 @@
-"""The label convolution against a plain one of one-hot maps, which the layer never builds."""
+"""The label convolution, by look-ups and of one-hot maps, against a plain one."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oasis_tf.layers import LabelConv2D, shared_label_conv
-from oasis_tf.layers.label_conv import downsample
+from oasis_tf.layers.label_conv import downsample, lookup_conv, one_hot_conv
 
 SIZES = [(1, 1), (1, 2), (2, 2), (3, 5), (32, 32)]
 CLASSES = 5
@@ -15,8 +15,8 @@ CLASSES = 5
 NOISES = {"none": 0, "global": 3, "spatial": 3}
 
 
-def make_layer(rng, noise_channels, filters=4):
-    layer = LabelConv2D(filters, CLASSES, noise_channels, dtype="float64")
+def make_layer(rng, noise_channels, filters=4, one_hot=False):
+    layer = LabelConv2D(filters, CLASSES, noise_channels, one_hot, dtype="float64")
     layer.build()
     for variable in layer.variables:
         variable.assign(rng.normal(size=variable.shape))
@@ -42,18 +42,21 @@ def condition(label_map, noise=None):
     return tf.concat([noise, one_hot], axis=-1)
 
 
+@pytest.mark.parametrize("one_hot", [False, True])
 @pytest.mark.parametrize("kind", NOISES)
 @pytest.mark.parametrize("size", SIZES)
-def test_equals_the_plain_convolution(rng, conv_same, size, kind):
-    layer, inputs = make_layer(rng, NOISES[kind]), make_inputs(rng, size, kind)
+def test_equals_the_plain_convolution(rng, conv_same, size, kind, one_hot):
+    layer = make_layer(rng, NOISES[kind], one_hot=one_hot)
+    inputs = make_inputs(rng, size, kind)
     want = conv_same(condition(*inputs), layer.kernel.numpy()) + layer.bias.numpy()
     np.testing.assert_allclose(layer(*inputs), want, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("one_hot", [False, True])
 @pytest.mark.parametrize("kind", NOISES)
 @pytest.mark.parametrize("size", SIZES)
-def test_gradients_equal_those_of_the_plain_convolution(rng, size, kind):
-    layer = make_layer(rng, NOISES[kind])
+def test_gradients_equal_those_of_the_plain_convolution(rng, size, kind, one_hot):
+    layer = make_layer(rng, NOISES[kind], one_hot=one_hot)
     label_map, *noise = map(tf.constant, make_inputs(rng, size, kind))
     sources = [layer.kernel.value, layer.bias.value, *noise]
     target = rng.normal(size=(2, *size, 4))
@@ -81,9 +84,17 @@ def test_any_size(conv_same, size, kind, seed):
     np.testing.assert_allclose(layer(*inputs), want, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize(("size", "stride", "padding"), [(1, 1, 0), (4, 2, 2), (2, 2, 0)])
+def test_one_hot_maps_in_every_form_of_a_look_up(rng, size, stride, padding):
+    label_map, kernel = rng.integers(0, 3, (2, 6, 8)), rng.normal(size=(size, size, 3, 2))
+    got, want = (f(label_map, kernel, stride, padding) for f in (one_hot_conv, lookup_conv))
+    np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("one_hot", [False, True])
 @pytest.mark.parametrize("kind", NOISES)
-def test_shared_pass_equals_separate_passes(rng, kind):
-    layers = [make_layer(rng, NOISES[kind], filters) for filters in (4, 1, 7)]
+def test_shared_pass_equals_separate_passes(rng, kind, one_hot):
+    layers = [make_layer(rng, NOISES[kind], filters, one_hot) for filters in (4, 1, 7)]
     inputs = make_inputs(rng, (3, 4), kind)
     together = shared_label_conv(layers, *(inputs if len(inputs) == 2 else (*inputs, None)))
     for layer, y in zip(layers, together, strict=True):
@@ -99,9 +110,10 @@ def test_an_image_does_not_depend_on_its_batch(rng):
         np.testing.assert_allclose(alone[0], together[k], rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("one_hot", [False, True])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "int64"])
-def test_any_integer_type(rng, dtype):
-    layer = LabelConv2D(2, 256, 0)  # the padding's index, 256, does not fit into uint8
+def test_any_integer_type(rng, dtype, one_hot):
+    layer = LabelConv2D(2, 256, 0, one_hot)  # padding's index, 256 or -1, is no uint8
     label_map = rng.integers(0, 256, (1, 3, 4))
     np.testing.assert_array_equal(layer(label_map.astype(dtype)), layer(label_map.astype("int32")))
 

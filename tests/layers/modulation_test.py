@@ -13,8 +13,10 @@ CLASSES, NOISE = 4, 3
 WIDTHS = [(5, 4), (2, 4), (5, 7)]
 
 
-def make_norms(rng, noise_channels=NOISE, dtype="float64", widths=WIDTHS):
-    norms = [SPADEModulation(c, CLASSES, noise_channels, h, dtype=dtype) for c, h in widths]
+def make_norms(rng, noise_channels=NOISE, dtype="float64", widths=WIDTHS, one_hot=False):
+    norms = [
+        SPADEModulation(c, CLASSES, noise_channels, h, one_hot, dtype=dtype) for c, h in widths
+    ]
     for norm in norms:
         norm.build()
         for variable in norm.variables:
@@ -56,18 +58,18 @@ def reference(norm, x, affine, field, absolute=False):
     return x * (1 + gamma) + beta
 
 
-@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("way", ["shared", "dense", "one_hot"])
 @pytest.mark.parametrize("noise", ["none", "image", "pixel"])
 @pytest.mark.parametrize("size", SIZES)
-def test_equals_the_equation_of_the_paper(rng, dense_condition, check_same, size, noise, dense):
+def test_equals_the_equation_of_the_paper(rng, dense_condition, check_same, size, noise, way):
     """Values and all gradients, with and without a folded normalisation, three norms at once."""
-    norms = make_norms(rng, 0 if noise == "none" else NOISE)
+    norms = make_norms(rng, 0 if noise == "none" else NOISE, one_hot=way == "one_hot")
     label_map, vectors = make_conditions(rng, size, noise)
     xs, affines = make_inputs(rng, norms, label_map.shape)
     affines[1] = None
 
     def fast():
-        functions = modulations(norms, label_map, vectors, dense)
+        functions = modulations(norms, label_map, vectors, dense=way != "shared")
         return [f(x, affine) for f, x, affine in zip(functions, xs, affines, strict=True)]
 
     def slow():

@@ -87,12 +87,12 @@ class Reference:
         return y if name == "conv_s" else y + self.weights[f"{name}/bias"]
 
 
-@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("way", [{}, {"dense": True}, {"dense": True, "one_hot": True}])
 @pytest.mark.parametrize("upsample", [False, True])
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("widths", WIDTHS)
-def test_block_equals_the_reference(rng, widths, training, upsample, dense):
-    block = make_block(rng, widths, upsample=upsample, dense=dense)
+def test_block_equals_the_reference(rng, widths, training, upsample, way):
+    block = make_block(rng, widths, upsample=upsample, **way)
     inputs = make_inputs(rng, widths[0], upsample=upsample)
     reference = Reference(block)
     sources = [inputs[0], inputs[2], *(v.value for v in block.trainable_variables)]

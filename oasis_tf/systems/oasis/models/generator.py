@@ -8,6 +8,7 @@ features: label map and 3D noise, or a latent vector.
 import keras
 from keras import ops
 
+from oasis_tf.layers import by_device
 from oasis_tf.layers.activation import leaky_relu
 from oasis_tf.layers.initializers import xavier_normal
 from oasis_tf.layers.label_conv import LabelConv2D, downsample
@@ -54,7 +55,9 @@ class Generator(NamedClasses, keras.Model):
             Images are h and w times ``size_multiple``.
         remat: bool, default False. True keeps no activations of a block in training and computes
             them again for the gradient: less memory, more time, the same numbers.
-        dense: bool, as in ``modulations``.
+        dense: bool, as in ``modulations``, or None (default): by device, see ``by_device``.
+        one_hot: bool, as in ``LabelConv2D``, or None (default): by device and classes. Other
+            backends than TensorFlow always modulate densely, and look labels up by default.
 
     Call arguments:
         label_map: int [B, H, W], values 0..N-1; H and W divisible by ``size_multiple``.
@@ -82,12 +85,16 @@ class Generator(NamedClasses, keras.Model):
         latent_channels=0,
         start_size=None,
         remat=False,
-        dense=False,
+        dense=None,
+        one_hot=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.remat = remat
         self.dense = dense
+        self.one_hot = one_hot
+        dense = by_device.is_dense(dense)
+        one_hot = by_device.is_one_hot(num_classes, dense, one_hot)
         self.num_classes = num_classes
         self.noise_channels = noise_channels
         self.channels = channels
@@ -100,7 +107,7 @@ class Generator(NamedClasses, keras.Model):
         self._check_latent_arguments()
         common = {"dtype": self.dtype_policy}
         units = [channels * width for width in self.widths]
-        self.stem = self._make_stem(units[0], common)
+        self.stem = self._make_stem(units[0], one_hot, common)
         self.blocks = [
             SPADEResBlock(
                 fan_in,
@@ -110,6 +117,7 @@ class Generator(NamedClasses, keras.Model):
                 spade_channels,
                 upsample=upsample,
                 dense=dense,
+                one_hot=one_hot,
                 name=f"block_{index}",
                 **common,
             )
@@ -142,10 +150,10 @@ class Generator(NamedClasses, keras.Model):
             f"noise_channels={self.noise_channels}."
         )
 
-    def _make_stem(self, filters, common):
+    def _make_stem(self, filters, one_hot, common):
         if not self.latent_stem:
             return LabelConv2D(
-                filters, self.num_classes, self.noise_channels, name="stem", **common
+                filters, self.num_classes, self.noise_channels, one_hot, name="stem", **common
             )
         height, width = self.start_size
         return keras.layers.Dense(
@@ -256,6 +264,7 @@ class Generator(NamedClasses, keras.Model):
             "start_size": self.start_size and list(self.start_size),
             "remat": self.remat,
             "dense": self.dense,
+            "one_hot": self.one_hot,
             "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
             "name": self.name,
         }

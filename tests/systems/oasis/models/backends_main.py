@@ -34,6 +34,10 @@ def make_blocks(dtype):
             SPADEResBlock(4, 4, CLASSES, NOISE, 5, name="field", **common),
             [large, label_map, field],
         ),
+        "one_hot": (
+            SPADEResBlock(4, 3, CLASSES, NOISE, 5, one_hot=True, name="one_hot", **common),
+            [large, label_map, vector],
+        ),
         "down": (DownBlock(4, 3, name="down", **common), [large]),
         "up": (UpBlock(4, 3, name="up", **common), [small]),
         "label_down": (LabelDownBlock(CLASSES, 3, name="label_down", **common), [image, label_map]),
