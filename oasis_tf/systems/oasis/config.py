@@ -53,6 +53,7 @@ class Config(RunConfig):
         )
         object.__setattr__(self, "training", training)
         _check_losses(self.model, training)
+        _check_compiled(training)
         of_model = (self.model.num_classes, self.model.has_unknown)
         of_data = (self.label_space.num_classes, self.label_space.has_unknown)
         if of_model != of_data:
@@ -115,4 +116,14 @@ def _check_losses(model: ModelConfig, training: TrainingConfig) -> None:
             "`lambda_vgg` needs the weights of VGG-19, which are not part of this project. "
             f"Received: lambda_vgg={training.lambda_vgg}, vgg19=None. Give --vgg19=FILE, or "
             "--lambda_vgg=0."
+        )
+
+
+def _check_compiled(training: TrainingConfig) -> None:
+    """Checks that XLA can know all sizes beforehand."""
+    if training.jit_compile and training.modulation == "shared":
+        raise ValueError(
+            "`modulation=shared` needs tables whose size depends on the label maps, and XLA must "
+            "know all sizes beforehand. Received: modulation=shared, jit_compile=true. Give "
+            "--modulation=auto or dense, or --nojit_compile."
         )

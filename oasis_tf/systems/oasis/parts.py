@@ -1,5 +1,6 @@
 """Builds the networks and the objective that a configuration describes."""
 
+from oasis_tf.layers import by_device
 from oasis_tf.systems.oasis.models import (
     Discriminator,
     Encoder,
@@ -31,8 +32,7 @@ def make_generator(config, **common):
         spade_channels=settings.spade_channels,
         widths=settings.generator_widths,
         upsamples=settings.generator_upsamples,
-        # XLA pads tables whose size is known only at run time to the number of pixels: no gain.
-        dense=config.training.jit_compile,
+        dense=by_device.dense_setting(config.training.modulation, config.training.jit_compile),
         remat=config.training.remat,
         name="generator",
         **stem,

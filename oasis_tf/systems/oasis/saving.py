@@ -16,7 +16,7 @@ _KINDS = {
     models.ResNetPatchDiscriminator: ("resnet_patch",),
 }
 # Arguments that change how networks are computed, not what.
-_HOW = ("name", "dtype", "remat", "dense", "chunk_logits", "trainable", "label_space")
+_HOW = ("name", "dtype", "remat", "dense", "one_hot", "chunk_logits", "trainable", "label_space")
 
 
 def save_model_dir(model, path, height=None, width=None):

@@ -62,6 +62,14 @@ class TrainingConfig(LoopSettings):
         minimum=0,
         below=1,
     )
+    modulation: str = setting(
+        "SPADE's scale and shift. shared: once for equal surroundings; dense: for every pixel. auto: "
+        "shared on CPUs, dense on GPUs and with --jit_compile. The numbers are the same up to "
+        "rounding.",
+        "auto",
+        choices=("auto", "shared", "dense"),
+        changeable=True,
+    )
     remat: bool = setting(
         "Recompute the activations inside blocks for their gradients instead of keeping them: less "
         "memory, more time, the same numbers.",

@@ -109,6 +109,7 @@ PARTS = [
     {"consistency": "labelmix", "labelmix_bits": "image"},
     {"lambda_vgg": 10.0, "vgg19": "vgg19.pth"},
     {"chunk_logits": True},
+    {"modulation": "dense"},
 ]
 
 
@@ -256,7 +257,7 @@ def test_the_text_of_the_file_is_compact_and_the_same_json():
 
 
 YOUNGER = ("generator", "upsampling", "noise", "encoder", "latent_channels", "encoder_channels")
-YOUNGER += ("encoder_size", "discriminator", "label_encoding", "patch_layers")
+YOUNGER += ("encoder_size", "discriminator", "label_encoding", "patch_layers", "modulation")
 YOUNGER += ("consistency", "labelmix_bits", "lambda_feature_matching", "lambda_vgg", "lambda_kld")
 
 
@@ -457,6 +458,10 @@ STEM = {"encoder": "stem"}
             "`consistency=cutmix` .*discriminator=resnet_patch",
         ),
         (
+            {"modulation": "shared", "jit_compile": True},
+            "`modulation=shared` needs tables .* modulation=auto or dense, or --nojit_compile",
+        ),
+        (
             {"consistency": "cutmix", "labelmix_bits": "image"},
             "`labelmix_bits=image` is a setting of LabelMix",
         ),
@@ -648,6 +653,7 @@ def test_restart_may_repeat_flags():
         {"max_to_keep": 7},
         {"strategy": "mirrored"},
         {"jit_compile": True},
+        {"modulation": "dense"},
     ],
 )
 def test_restart_may_change(free):
@@ -730,7 +736,7 @@ def test_restart_lists_all_contradictions_with_both_values():
 def test_every_setting_is_either_free_or_fixed():
     free = {"data_dir", "steps", "log_every", "image_every", "checkpoint_every", "keep_every"}
     free |= {"max_to_keep", "strategy", "jit_compile", "epochs", "model_dir", "dry_run"}
-    free |= {"skip_corrupt", "remat", "chunk_logits", "vgg19"}
+    free |= {"skip_corrupt", "modulation", "remat", "chunk_logits", "vgg19"}
     free |= {"eval_every", "eval_metrics", "best_metric", "log_to"}
     free |= {field.name for field in dataclasses.fields(EvaluationConfig)}
     values = flags.FlagValues()
