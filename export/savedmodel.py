@@ -1,11 +1,12 @@
 """Command: write a model as a TensorFlow SavedModel.
 
-    python -m export.savedmodel --model_dir=DIR --output=DIR [--version=N --max_pixels=N --nowarmup]
+    python -m export.savedmodel --model_dir=DIR --output=DIR
+        [--batching=image|dense --version=N --max_pixels=N --nowarmup]
 
 Writes OUTPUT/VERSION/, the layout TensorFlow Serving watches. The artefact needs TensorFlow alone,
 neither Keras nor this package. The system declares its signatures; those of OASIS are in
-docs/savedmodel.md, and the same seed gives the same image as `OASIS.generate`, bit for bit.
-`serving_default` is
+docs/savedmodel.md. The same seed gives the image of `OASIS.generate`, on a CPU bit for bit, with
+--batching=dense to rounding. `serving_default` is
     label_map: int32 [B, H, W], model ids; H and W multiples of 32.
     seed: int64 [B], one noise seed an image.
     -> image: float32 [B, H, W, 3] in [-1, 1].
@@ -23,6 +24,7 @@ from oasis_tf.io import files, output_paths
 from oasis_tf.io.paths import check_no_pattern
 from oasis_tf.settings import path_flags
 
+BATCHINGS = ("image", "dense")
 MAX_PIXELS = 4096 * 4096
 
 
@@ -50,6 +52,14 @@ def define_flags(flag_values):
         MAX_PIXELS,
         "Most pixels of an image that the model accepts, as numbers or in a file.",
         lower_bound=1,
+        **where,
+    )
+    flags.DEFINE_enum(
+        "batching",
+        "image",
+        BATCHINGS,
+        "How a batch is computed. image: one image after the other, each with the same bits in any "
+        "batch. dense: all at the same time, equal to rounding; for GPUs.",
         **where,
     )
     flags.DEFINE_bool(
@@ -89,7 +99,7 @@ def version_path(output_dir, version=None):
     return os.path.join(output_dir, str(version))
 
 
-def export(model, path, max_pixels=MAX_PIXELS, warm_up=False):
+def export(model, path, max_pixels=MAX_PIXELS, warm_up=False, batching="image"):
     """Writes a SavedModel that is whole or absent.
 
     Args:
@@ -97,6 +107,7 @@ def export(model, path, max_pixels=MAX_PIXELS, warm_up=False):
         path: folder to make, as from `version_path`.
         max_pixels: int, most pixels of an image that the model accepts.
         warm_up: whether to write warm-up records for TensorFlow Serving.
+        batching: one of `BATCHINGS`.
 
     Returns:
         tuple of the names of its signatures.
@@ -112,7 +123,7 @@ def export(model, path, max_pixels=MAX_PIXELS, warm_up=False):
     from export.serving import labels, warmup
 
     ability = systems.get(model.config.SYSTEM).ability("savedmodel")
-    module, signatures = ability.serving_module(model, max_pixels)
+    module, signatures = ability.serving_module(model, max_pixels, batching)
     options = tf.saved_model.SaveOptions(save_debug_info=False, experimental_custom_gradients=False)
     # The name of the folder aside is no number: servers pass over it.
     with files.folder_written_aside(path) as aside:
@@ -137,7 +148,7 @@ def main(argv):
     system.ability("savedmodel")  # or the reason why not, before the model is loaded
     model = system.load(args.model_dir, common_flags.checkpoint(args.checkpoint))
     start = time.monotonic()
-    names = export(model, path, args.max_pixels, args.warmup)
+    names = export(model, path, args.max_pixels, args.warmup, args.batching)
     seconds = time.monotonic() - start
     graph, weights = (
         sum(os.path.getsize(file) for file in glob.glob(os.path.join(path, pattern))) / 1e6

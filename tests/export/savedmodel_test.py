@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from absl import flags
 from tensorflow.python.framework import op_def_registry
 
 from export import savedmodel
@@ -16,6 +17,7 @@ from oasis_tf.systems.oasis.serving.signatures import (
     NEED_LOCAL_NOISE,
     NEED_SEGMENTER,
     NEED_VECTOR,
+    serving_module,
 )
 from tests.export.loading import LoadedModel, meta_graph
 
@@ -187,6 +189,36 @@ def test_no_images_give_no_images(session):
     label_map = np.zeros((0, 32, 64), np.int32)
     found = session.run("serving_default", {"label_map": label_map, "seed": SEEDS[:0]})
     assert found["image"].shape == (0, 32, 64, 3)
+
+
+@pytest.mark.slow
+def test_dense_batches_equal_image_by_image(shallow_model, session, tmp_path):
+    path = str(tmp_path / "1")
+    savedmodel.export(shallow_model, path, batching="dense")
+    loaded = LoadedModel(path)
+    for name, inputs in inputs_of(session, np.random.default_rng(1), 16, 64).items():
+        found = loaded.run(name, inputs)
+        for key, value in session.run(name, inputs).items():
+            np.testing.assert_allclose(found[key], value, atol=1e-5, err_msg=f"{name} {key}")
+    generation = loaded.run("synthesize", {"label_map": np.zeros((0, 32, 64), np.int32)})
+    assert generation["image"].shape == (0, 32, 64, 3)
+
+
+@pytest.mark.parametrize(("batching", "loops"), [("image", True), ("dense", False)])
+def test_how_a_batch_is_computed(shallow_plain_model, batching, loops):
+    module, _ = serving_module(shallow_plain_model, 64 * 64, batching)
+    label_map = label_maps(32, 64).astype(np.int32)
+    image = module.synthesize(label_map)["image"]
+    np.testing.assert_allclose(image, shallow_plain_model.generate(label_map), atol=1e-5)
+    library = module.synthesize.get_concrete_function().graph.as_graph_def().library
+    operations = {node.op for function in library.function for node in function.node_def}
+    assert bool(operations & {"While", "StatelessWhile"}) == loops
+
+
+def test_a_batch_is_computed_image_by_image_by_default():
+    values = flags.FlagValues()
+    savedmodel.define_flags(values)
+    assert values["batching"].default == "image"
 
 
 # === Elsewhere ===

@@ -63,9 +63,9 @@ class TrainingConfig(LoopSettings):
         below=1,
     )
     modulation: str = setting(
-        "SPADE's scale and shift. shared: once for equal surroundings; dense: for every pixel. auto: "
-        "shared on CPUs, dense on GPUs and with --jit_compile. The numbers are the same up to "
-        "rounding.",
+        "SPADE's scale and shift. shared: once for equal surroundings; dense: for every pixel; "
+        "auto: shared on CPUs, dense on GPUs and with --jit_compile. The numbers are the same up "
+        "to rounding.",
         "auto",
         choices=("auto", "shared", "dense"),
         changeable=True,

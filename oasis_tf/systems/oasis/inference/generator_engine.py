@@ -16,21 +16,23 @@ It gives what the generator gives outside training, to rounding, with fewer oper
 * *Noise* of every form becomes distinct vectors and a map of their numbers. Where noise is constant
   over the image, a class or a region, surroundings repeat as those of labels do.
 
-Images of a batch are generated one after the other inside one graph (``engine.per_image``). So the
-choice at a resolution, and with it every bit of an image, depends only on that image. XLA is not
-used: TensorFlow Serving runs the same graph.
+On a CPU, images of a batch are generated one after the other inside one graph
+(``engine.per_image``). So the choice at a resolution, and with it every bit of an image, depends
+only on that image. On a GPU, nothing is shared or chosen: all pixels of all images are computed at
+the same time (``generate_every_pixel``). XLA is not used: TensorFlow Serving runs the same graphs.
 """
 
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from oasis_tf.layers import by_device
 from oasis_tf.layers.activation import LEAKY_SLOPE
 from oasis_tf.layers.label_conv import conditional_conv, downsample, split_channels
 from oasis_tf.layers.patterns import find_patterns, hidden_table, modulation_table
 from oasis_tf.layers.resampling import upsample
 from oasis_tf.systems.oasis.editing.noise_fields import IndexedNoise
-from oasis_tf.systems.oasis.inference.engine import Engine, per_image
+from oasis_tf.systems.oasis.inference.engine import Engine, per_image, whole_batches
 from oasis_tf.systems.oasis.inference.folded_weights import folded_weights
 
 # Distinct surroundings per pixel up to which telling them apart costs less than computing every
@@ -47,17 +49,33 @@ class InferenceEngine(Engine):
         dtype: str, type of the convolutions, default the generator's compute dtype. Their kernels
             are cast once. What is computed once for all pixels alike, and the image, stay in the
             generator's variable dtype.
+        batching: as in ``Engine``.
 
-    All calls run one graph of dynamic sizes, traced once.
+    All calls run one graph of dynamic sizes, traced once; of dense batches, one for noise vectors
+    and one for noise that differs between pixels.
     """
 
-    def __init__(self, generator, dtype=None):
-        super().__init__(generator, folded_weights, dtype)
+    def __init__(self, generator, dtype=None, batching=None):
+        super().__init__(generator, folded_weights, dtype, batching)
         maps, channels = tf.TensorSpec([None, None, None], tf.int32), generator.vector_channels
+        if self.batching == "dense":
+            self._form_noise, self._generate = _spread, self._dense_graphs(maps, channels)
+            return
         vectors = tf.TensorSpec([None, None, channels], generator.variable_dtype)
         image = tf.TensorSpec([None, None, 3], generator.variable_dtype)
         inputs = [maps, maps, vectors] if channels else [maps]
-        self._generate = per_image(self._generate_one, inputs, image)
+        self._form_noise, self._generate = _indexed, per_image(self._generate_one, inputs, image)
+
+    def _dense_graphs(self, maps, channels):
+        """function(label_map, noise [B, Z] or [B, H, W, Z], if Z > 0) -> images."""
+        dtype = self._network.variable_dtype
+        if not channels:
+            return whole_batches(self._generate_all, [maps])
+        by_rank = {
+            len(sizes): whole_batches(self._generate_all, [maps, tf.TensorSpec(sizes, dtype)])
+            for sizes in ([None, channels], [None, None, None, channels])
+        }
+        return lambda label_map, noise: by_rank[len(noise.shape)](label_map, noise)
 
     def __call__(self, label_map, noise=None):
         """Images of label maps, by the weights of the last ``refresh``.
@@ -66,8 +84,8 @@ class InferenceEngine(Engine):
             label_map: int [B, H, W], values 0..N-1, sides divisible by ``size_multiple``.
             noise: None if Z = 0; float [B, Z], one vector per image; float [B, H, W, Z], one per
                 pixel; or ``IndexedNoise``, of noise fields. However noise is given, equal noise
-                gives equal bits: vectors are compared bit by bit. A generator with a latent stem
-                takes its latent vectors, one per image.
+                gives equal images: image by image equal bits, as vectors are compared bit by bit.
+                A generator with a latent stem takes its latent vectors, one per image.
 
         Returns:
             [B, H, W, 3] in [-1, 1], in the generator's variable dtype.
@@ -78,14 +96,15 @@ class InferenceEngine(Engine):
         """
         label_map = tf.cast(label_map, tf.int32)
         if isinstance(noise, IndexedNoise):
-            return self._generate(label_map, *self._checked(label_map, noise))
+            noise = self._checked(label_map, noise)
+            return self._generate(label_map, *self._form_noise(label_map, noise))
         noise = None if noise is None else tf.cast(noise, self._network.variable_dtype)
         self._network.check_inputs(label_map, noise)
         if noise is None:
             return self._generate(label_map)
         # Its channels may be unknown while a caller is traced; the engine's graph needs them.
         noise = tf.ensure_shape(noise, [*noise.shape[:-1], self._network.vector_channels])
-        return self._generate(label_map, *_indexed(label_map, noise))
+        return self._generate(label_map, *self._form_noise(label_map, noise))
 
     def _checked(self, label_map, noise):
         """``IndexedNoise`` in the engine's types."""
@@ -104,7 +123,7 @@ class InferenceEngine(Engine):
                 f"Received: {vectors.shape[1]} vectors per image."
             )
         self._network.check_inputs(label_map, vectors[:, 0])
-        return index, vectors
+        return IndexedNoise(index, vectors)
 
     def _generate_one(self, label_map, index=None, vectors=None):
         if vectors is None:
@@ -114,18 +133,35 @@ class InferenceEngine(Engine):
         whole = _Condition(label_map[None], index[None], vectors)
         return _generate(self.weights, self._network.upsamples, whole, _modulations)[0]
 
+    def _generate_all(self, label_map, noise=None):
+        one_hot = by_device.few_classes(self._network.num_classes)
+        return generate_every_pixel(
+            self.weights, self._network.upsamples, label_map, noise, one_hot=one_hot
+        )
+
 
 # === Noise ===
 
 
 def _indexed(label_map, noise):
-    """Noise [B, Z] or [B, H, W, Z] as a map of numbers, int32 [B, H, W], and vectors [B, K, Z]."""
+    """Noise in any form as a map of numbers, int32 [B, H, W], and vectors [B, K, Z]."""
+    if isinstance(noise, IndexedNoise):
+        return noise
     if len(noise.shape) == 2:
         return tf.zeros_like(label_map), noise[:, None]
     batch, height, width = tf.unstack(tf.shape(label_map))
     pixels = height * width
     index = tf.broadcast_to(tf.reshape(tf.range(pixels), (height, width)), tf.shape(label_map))
     return index, tf.reshape(noise, (batch, pixels, noise.shape[-1]))
+
+
+def _spread(label_map, noise):
+    """Noise in any form as [B, Z], or as [B, H, W, Z] where it may differ between pixels."""
+    if not isinstance(noise, IndexedNoise):
+        return (noise,)
+    if noise.vectors.shape[1] == 1:
+        return (noise.vectors[:, 0],)
+    return (tf.gather(noise.vectors, noise.index, batch_dims=1),)
 
 
 def _distinct(index, vectors):
@@ -174,23 +210,26 @@ class _Condition(NamedTuple):
 
 
 class _PixelCondition(NamedTuple):
-    """What images are generated from: int32 [B, H, W], and float [B, Z] or None if Z = 0."""
+    """What images are generated from: int32 [B, H, W], float [B, Z], [B, H, W, Z] or None."""
 
     label_map: Any
     vectors: Any
+    one_hot: bool
 
     def at(self, factor):
         """The condition at 1 / ``factor`` of the resolution."""
-        return _PixelCondition(downsample(self.label_map, factor), self.vectors)
+        differs = self.vectors is not None and len(self.vectors.shape) == 4
+        vectors = downsample(self.vectors, factor) if differs else self.vectors
+        return self._replace(label_map=downsample(self.label_map, factor), vectors=vectors)
 
     def convolve(self, kernel, bias):
         """``conditional_conv`` at every pixel."""
         noise = None if self.vectors is None else tf.cast(self.vectors, kernel.dtype)
         channels = 0 if noise is None else noise.shape[-1]
-        return conditional_conv(self.label_map, noise, kernel, bias, channels)
+        return conditional_conv(self.label_map, noise, kernel, bias, channels, self.one_hot)
 
 
-def generate_every_pixel(weights, upsamples, label_map, noise=None):
+def generate_every_pixel(weights, upsamples, label_map, noise=None, one_hot=False):
     """Images of a batch with folded weights, every pixel computed for itself.
 
     It gives what the engine gives, to rounding, in a graph without branches, loops or tensors whose
@@ -200,12 +239,14 @@ def generate_every_pixel(weights, upsamples, label_map, noise=None):
         weights: dict of tensors or variables, as ``folded_weights`` gives them.
         upsamples: sequence of bool, whether a block's input is upsampled, as in ``Generator``.
         label_map: int32 [B, H, W].
-        noise: float [B, Z], with a latent stem its latent vectors; None if Z = 0.
+        noise: float [B, Z] or [B, H, W, Z], with a latent stem its latent vectors; None if Z = 0.
+        one_hot: bool, as in ``LabelConv2D``.
 
     Returns:
         [B, H, W, 3] in [-1, 1].
     """
-    return _generate(weights, upsamples, _PixelCondition(label_map, noise), _modulations_of_pixels)
+    whole = _PixelCondition(label_map, noise, one_hot)
+    return _generate(weights, upsamples, whole, _modulations_of_pixels)
 
 
 def _generate(weights, upsamples, whole, modulations):

@@ -1,7 +1,7 @@
 """Generation for metrics: the averaged generator on all devices, with one snapshot of its weights.
 
-An image's bits do not depend on its batch (see `generator_engine`). So a batch may be cut into one
-part per device, and the values of metrics stay the same.
+A batch is cut into one part per device. On CPUs an image's bits do not depend on its batch, so the
+values of metrics stay the same; on GPUs they are equal to rounding (see `engine`).
 """
 
 from concurrent.futures import ThreadPoolExecutor

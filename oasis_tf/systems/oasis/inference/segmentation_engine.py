@@ -1,15 +1,16 @@
-"""The discriminator as a segmenter: folded weights, and one image of a batch at a time.
+"""The discriminator as a segmenter, with folded weights.
 
 Outside training, spectral norm divides by a constant: ``W / (u^T W v)`` is stored, u and v are not.
 ``logits`` is a pure function of such weights, for fixed and dynamic sizes. It gives what the
-discriminator gives, to rounding. ``SegmentationEngine`` applies it to one image at a time.
+discriminator gives, to rounding. ``SegmentationEngine`` applies it to one image at a time or to a
+whole batch (``engine``).
 """
 
 import tensorflow as tf
 
 from oasis_tf.layers import resampling
 from oasis_tf.layers.activation import LEAKY_SLOPE
-from oasis_tf.systems.oasis.inference.engine import Engine, per_image
+from oasis_tf.systems.oasis.inference.engine import Engine, per_image, whole_batches
 from oasis_tf.systems.oasis.losses import FAKE
 
 
@@ -20,12 +21,16 @@ class SegmentationEngine(Engine):
         discriminator: ``Discriminator``.
         has_unknown: bool, whether model id 0 is the unknown label, which is never given.
         dtype: str, type of the convolutions, default the discriminator's compute dtype.
+        batching: as in ``Engine``.
     """
 
-    def __init__(self, discriminator, has_unknown, dtype=None):
-        super().__init__(discriminator, folded_discriminator, dtype)
+    def __init__(self, discriminator, has_unknown, dtype=None, batching=None):
+        super().__init__(discriminator, folded_discriminator, dtype, batching)
         self._first = int(has_unknown)
         image = tf.TensorSpec([None, None, None, 3], discriminator.variable_dtype)
+        if self.batching == "dense":
+            self._segment = whole_batches(self._segment_all, [image])
+            return
         results = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None], tf.float32)
         self._segment = per_image(self._segment_one, [image], results)
 
@@ -47,9 +52,12 @@ class SegmentationEngine(Engine):
         return self._segment(image)
 
     def _segment_one(self, image):
-        found = logits(self.weights, image[None])
-        fake = tf.cast(tf.nn.softmax(found)[0, ..., FAKE], tf.float32)
-        return known_argmax(found, self._first)[0], fake
+        return tuple(part[0] for part in self._segment_all(image[None]))
+
+    def _segment_all(self, image):
+        found = logits(self.weights, image)
+        fake = tf.cast(tf.nn.softmax(found)[..., FAKE], tf.float32)
+        return known_argmax(found, self._first), fake
 
 
 def known_argmax(logits, first):

@@ -58,7 +58,7 @@ _INPUTS = {
 }
 
 
-def serving_module(model, max_pixels):
+def serving_module(model, max_pixels, batching="image"):
     """A model as a `tf.Module` with one function a signature.
 
     The module holds the folded weights of its own engines, each once, and nothing that only
@@ -67,13 +67,15 @@ def serving_module(model, max_pixels):
     Args:
         model: `OASIS` with its `config`.
         max_pixels: int, most pixels of an image that is accepted.
+        batching: "image", with bits that depend on no other image of a batch; or "dense", all
+            images and pixels at the same time, for GPUs.
 
     Returns:
         `tf.Module`, and a dict of its signatures by name: `ALWAYS`; `NEED_VECTOR` if the model has
         noise or a latent; `NEED_LOCAL_NOISE` if its noise may differ between pixels;
         `NEED_SEGMENTER` if its discriminator segments.
     """
-    network = _Networks(model, max_pixels)
+    network = _Networks(model, max_pixels, batching)
     names = [
         *ALWAYS,
         *(NEED_VECTOR if network.vector_channels else ()),
@@ -106,15 +108,15 @@ def _traced(network, name):
 class _Networks:
     """The signatures, one method each."""
 
-    def __init__(self, model, max_pixels):
+    def __init__(self, model, max_pixels, batching):
         self._config, self._max_pixels = model.config.model, max_pixels
         self.vector_channels = model.generator.vector_channels
         self.local_noise = self._config.local_noise
-        self._generator = InferenceEngine(model.generator_ema)
+        self._generator = InferenceEngine(model.generator_ema, batching=batching)
         self.weights = list(self._generator.weights.values())
         if model.segments:
             finest = scales_of(model.discriminator)[0]
-            self._discriminator = SegmentationEngine(finest, model.has_unknown)
+            self._discriminator = SegmentationEngine(finest, model.has_unknown, batching=batching)
             self.weights += self._discriminator.weights.values()
         self._vectors_of_seeds = tf.function(
             lambda seeds: sample_noise(seeds, self.vector_channels),

@@ -5,8 +5,10 @@ import pytest
 import tensorflow as tf
 
 from oasis_tf import OASIS
+from oasis_tf.layers import by_device
 from oasis_tf.systems.oasis.editing.noise_fields import IndexedNoise
 from oasis_tf.systems.oasis.inference import generator_engine
+from oasis_tf.systems.oasis.inference.engine import whole_batches
 from oasis_tf.systems.oasis.inference.generator_engine import InferenceEngine
 from oasis_tf.systems.oasis.models import Generator
 
@@ -247,6 +249,75 @@ def test_no_bit_depends_on_the_batch(generators, noise_kind):
     )
     for chosen in ([3], [1], [2, 0], [0, 0, 3], [3, 2, 1, 0]):
         np.testing.assert_array_equal(rows(chosen), together[chosen])
+
+
+# === Dense batches ===
+
+
+@pytest.fixture(scope="module")
+def dense_engines(generators):
+    """function(noise kind) -> the engine of its generator, with dense batches."""
+    found = {
+        kind: InferenceEngine(generators(kind)[0], batching="dense") for kind in ("none", "vector")
+    }
+    return lambda kind: found["none" if kind == "none" else "vector"]
+
+
+@pytest.mark.parametrize("noise_kind", NOISES)
+def test_dense_batches_equal_the_plain_generator(generators, dense_engines, noise_kind):
+    for size in ((8, 12), (32, 32)):
+        label_map = make_maps(size)
+        noise = make_noise(noise_kind, label_map)
+        image = dense_engines(noise_kind)(label_map, noise).numpy()
+        check_close(image, plain(generators(noise_kind)[0], label_map, noise), 1e-10)
+
+
+@pytest.mark.parametrize("used", [1, 4])
+def test_dense_batches_with_vectors_and_an_index(generators, dense_engines, used):
+    label_map, rng = make_maps((16, 24)), np.random.default_rng(0)
+    noise = IndexedNoise(rng.integers(0, used, label_map.shape), rng.normal(size=(3, used, NOISE)))
+    image = dense_engines("class")(label_map, noise).numpy()
+    check_close(image, generators("class")[1](label_map, noise).numpy(), 1e-10)
+
+
+def test_dense_batches_with_latent_vectors_and_many_classes(monkeypatch):
+    monkeypatch.setattr(by_device, "MOST_ONE_HOT_CLASSES", CLASSES - 1)  # labels are looked up
+    generator, label_map = make_generator(0, **LATENT), make_maps((16, 24))
+    engine, latent = InferenceEngine(generator, batching="dense"), make_noise("vector", label_map)
+    check_close(engine(label_map, latent).numpy(), plain(generator, label_map, latent), 1e-10)
+
+
+def test_dense_batches_in_single_precision():
+    generator, label_map = make_generator(dtype="float32"), make_maps((32, 48))
+    noise = make_noise("vector", label_map)
+    dense, by_image = (
+        InferenceEngine(generator, batching=kind)(label_map, noise) for kind in ("dense", "image")
+    )
+    check_close(dense.numpy(), by_image.numpy(), 1e-5)
+
+
+def test_a_dense_graph_has_no_loop_and_one_hot_labels(dense_engines):
+    inputs = tf.TensorSpec([2, 8, 12], tf.int32), tf.TensorSpec([2, NOISE], tf.float64)
+    run = tf.function(lambda *noise: dense_engines("vector")(*noise), autograph=False)
+    graph = run.get_concrete_function(*inputs).graph.as_graph_def()
+    operations = {node.op for function in graph.library.function for node in function.node_def}
+    assert "OneHot" in operations
+    assert not operations & {"If", "StatelessIf", "While", "StatelessWhile", "UniqueV2", "Unique"}
+
+
+def test_large_dense_batches_are_cut(monkeypatch, dense_engines):
+    label_map = make_maps((8, 12), batch=5)
+    noise = make_noise("pixel", label_map)
+    whole = dense_engines("pixel")(label_map, noise).numpy()
+    monkeypatch.setattr(f"{whole_batches.__module__}._MOST_PIXELS", 2 * 8 * 12 + 7)
+    np.testing.assert_allclose(dense_engines("pixel")(label_map, noise), whole, rtol=1e-12)
+    count = whole_batches(
+        lambda maps: tf.fill(tf.shape(maps)[:1], tf.shape(maps)[0]),
+        [tf.TensorSpec([None, None, None], tf.int32)],
+    )
+    assert count(tf.constant(label_map)).numpy().tolist() == [2, 2, 2, 2, 1]
+    assert count(tf.zeros((2, 99, 99), tf.int32)).numpy().tolist() == [1, 1]
+    assert dense_engines("none")(label_map[:0]).shape == (0, 8, 12, 3)
 
 
 # === Noise as an index ===

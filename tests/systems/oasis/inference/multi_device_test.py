@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import oasis_tf
+from oasis_tf.layers import by_device
 from oasis_tf.systems.oasis.inference.multi_device import DeviceSampler
 
 MAIN = Path(__file__).with_name("multi_device_main.py")
@@ -96,6 +97,33 @@ def test_weights_are_taken_at_the_first_use():
     want = model.generate(make_maps(2), SEEDS[:2])
     np.testing.assert_array_equal(first(make_maps(2), SEEDS[:2]), want)
     assert np.abs(second(make_maps(2), SEEDS[:2]) - want).max() > 0.01
+
+
+def test_on_a_gpu_batches_stay_batches(model, monkeypatch):
+    """What a GPU computes by default, computed here: equal to rounding."""
+    label_map = make_maps(3)
+    photographs = model.generate(label_map, SEEDS[:3])
+    index = label_map % 2
+    vectors = np.random.default_rng(0).normal(size=(3, 2, 3)).astype(np.float32)
+
+    def results():
+        own = make_model()
+        sampler = DeviceSampler(own)
+        engines = own.inference_engine(), own.segmentation_engine()
+        return [engine.batching for engine in engines], [
+            own.generate(label_map, SEEDS[:3]),
+            sampler(label_map, SEEDS[:3]),
+            sampler.from_field(label_map, index, vectors),
+            own.segment(photographs),
+        ]
+
+    by_image, want = results()
+    monkeypatch.setattr(by_device, "on_gpu", lambda: True)
+    dense, got = results()
+    assert (by_image, dense) == (["image"] * 2, ["dense"] * 2)
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+    assert make_model().inference_engine("image").batching == "image"
 
 
 def test_two_devices_share_an_odd_batch_and_change_no_bit(tmp_path):

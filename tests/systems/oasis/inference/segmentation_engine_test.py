@@ -103,6 +103,16 @@ def test_an_image_does_not_depend_on_its_batch():
     assert [part.shape for part in engine(image[:0])] == [(0, 64, 32)] * 2
 
 
+def test_dense_batches_equal_image_by_image(discriminator, engine):
+    dense = SegmentationEngine(discriminator, has_unknown=True, batching="dense")
+    for size in SIZES[:2]:
+        image = images(*size)
+        (label_map, fake), want = dense(image), engine(image)
+        np.testing.assert_array_equal(label_map, want[0])
+        np.testing.assert_allclose(fake, want[1], rtol=1e-6)
+    assert [part.shape for part in dense(image[:0])] == [(0, 8, 24)] * 2
+
+
 def test_refresh_takes_the_weights_of_the_moment():
     discriminator = make_discriminator()
     engine = SegmentationEngine(discriminator, has_unknown=False)
