@@ -11,7 +11,7 @@ import tensorflow as tf
 from oasis_tf.layers import by_device
 
 # Most pixels of a dense batch that are computed at the same time, 8 images of 256x256: enough to
-# keep a GPU busy, and some 4 GiB of activations at full width (counted).
+# keep a GPU busy, and some 5 GiB of activations at full width (counted).
 _MOST_PIXELS = 8 * 256 * 256
 
 

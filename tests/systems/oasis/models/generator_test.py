@@ -407,6 +407,20 @@ def training_pass(network):
     return run
 
 
+def test_dense_with_one_hot_labels_equals_shared():
+    """A GPU's way, computed here: images and the gradients of all weights, in training."""
+    found = []
+    for options in ({"dense": False}, {"dense": True, "one_hot": True}):
+        network = small(widths=(2, 2, 1), dtype="float64", **options)
+        rng = np.random.default_rng(0)
+        for variable in network.trainable_variables:
+            variable.assign(rng.normal(0, 0.5, variable.shape))
+        found.append([network(*inputs((8, 12))), *training_pass(network)(*inputs((8, 12)))])
+    for got, want in zip(*found, strict=True):
+        tolerance = 1e-10 * (1 + np.abs(want).max())
+        np.testing.assert_allclose(got, want, rtol=0, atol=tolerance)
+
+
 @pytest.mark.parametrize(
     ("noise", "dense"), [("vector", False), ("vector", True), ("field", False)]
 )

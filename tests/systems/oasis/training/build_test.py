@@ -28,6 +28,7 @@ def test_the_seed_decides_the_weights(make_config, changed):
 
 def test_settings_arrive(make_config, changed):
     config = changed(make_config(), lr_g=1e-3, lr_d=2e-3, beta_1=0.5, lambda_labelmix=3.0, seed=4)
+    config = changed(config, modulation="dense")
     model = build_for_training(config)
     assert (model.seed, model.lambda_labelmix, model.ema_decay) == (4, 3.0, 0.5)
     assert not model.has_unknown and model.num_classes == 12
@@ -36,6 +37,7 @@ def test_settings_arrive(make_config, changed):
     ]
     np.testing.assert_allclose(rates, [1e-3, 2e-3], rtol=1e-6)
     assert model.generator_optimizer.beta_1 == 0.5
+    assert model.generator.blocks[0].dense and not model.generator.blocks[0].one_hot
     assert model.generator.widths == (2, 2, 1) and model.discriminator.widths == (2, 2)
 
 
