@@ -51,15 +51,15 @@ class InferenceEngine(Engine):
             generator's variable dtype.
         batching: as in ``Engine``.
 
-    All calls run one graph of dynamic sizes, traced once; of dense batches, one for noise vectors
-    and one for noise that differs between pixels.
+    All calls run one graph of dynamic sizes, traced once; with dense batches one graph for every
+    form of noise.
     """
 
     def __init__(self, generator, dtype=None, batching=None):
         super().__init__(generator, folded_weights, dtype, batching)
         maps, channels = tf.TensorSpec([None, None, None], tf.int32), generator.vector_channels
         if self.batching == "dense":
-            self._form_noise, self._generate = _spread, self._dense_graphs(maps, channels)
+            self._form_noise, self._generate = _shortest, self._dense_graphs(maps, channels)
             return
         vectors = tf.TensorSpec([None, None, channels], generator.variable_dtype)
         image = tf.TensorSpec([None, None, 3], generator.variable_dtype)
@@ -67,15 +67,21 @@ class InferenceEngine(Engine):
         self._form_noise, self._generate = _indexed, per_image(self._generate_one, inputs, image)
 
     def _dense_graphs(self, maps, channels):
-        """function(label_map, noise [B, Z] or [B, H, W, Z], if Z > 0) -> images."""
-        dtype = self._network.variable_dtype
-        if not channels:
-            return whole_batches(self._generate_all, [maps])
-        by_rank = {
-            len(sizes): whole_batches(self._generate_all, [maps, tf.TensorSpec(sizes, dtype)])
-            for sizes in ([None, channels], [None, None, None, channels])
+        """function(label_map, *noise as ``_shortest`` gives it) -> images."""
+        vector, vectors, field = (
+            tf.TensorSpec([None] * axes + [channels], self._network.variable_dtype)
+            for axes in (1, 2, 3)
+        )
+        forms = [[vector], [field], [maps, vectors]] if channels else [[]]
+        graphs = {
+            tuple(len(spec.shape) for spec in form): whole_batches(
+                self._generate_all, [maps, *form]
+            )
+            for form in forms
         }
-        return lambda label_map, noise: by_rank[len(noise.shape)](label_map, noise)
+        return lambda label_map, *noise: graphs[tuple(len(part.shape) for part in noise)](
+            label_map, *noise
+        )
 
     def __call__(self, label_map, noise=None):
         """Images of label maps, by the weights of the last ``refresh``.
@@ -133,10 +139,13 @@ class InferenceEngine(Engine):
         whole = _Condition(label_map[None], index[None], vectors)
         return _generate(self.weights, self._network.upsamples, whole, _modulations)[0]
 
-    def _generate_all(self, label_map, noise=None):
+    def _generate_all(self, label_map, *noise):
+        if len(noise) == 2:
+            index, vectors = noise
+            noise = [tf.gather(vectors, index, batch_dims=1)]
         one_hot = by_device.few_classes(self._network.num_classes)
         return generate_every_pixel(
-            self.weights, self._network.upsamples, label_map, noise, one_hot=one_hot
+            self.weights, self._network.upsamples, label_map, *noise, one_hot=one_hot
         )
 
 
@@ -155,13 +164,11 @@ def _indexed(label_map, noise):
     return index, tf.reshape(noise, (batch, pixels, noise.shape[-1]))
 
 
-def _spread(label_map, noise):
-    """Noise in any form as [B, Z], or as [B, H, W, Z] where it may differ between pixels."""
+def _shortest(label_map, noise):
+    """Noise in any form as (noise,), [B, Z] or [B, H, W, Z]; or as (index, vectors)."""
     if not isinstance(noise, IndexedNoise):
         return (noise,)
-    if noise.vectors.shape[1] == 1:
-        return (noise.vectors[:, 0],)
-    return (tf.gather(noise.vectors, noise.index, batch_dims=1),)
+    return noise if noise.vectors.shape[1] != 1 else (noise.vectors[:, 0],)
 
 
 def _distinct(index, vectors):
