@@ -459,7 +459,7 @@ STEM = {"encoder": "stem"}
         ),
         (
             {"modulation": "shared", "jit_compile": True},
-            "`modulation=shared` needs tables .* modulation=auto or dense, or --nojit_compile",
+            "`modulation=shared` needs tables .* Give --modulation=auto or dense, or --nojit",
         ),
         (
             {"consistency": "cutmix", "labelmix_bits": "image"},
