@@ -99,31 +99,28 @@ def test_weights_are_taken_at_the_first_use():
     assert np.abs(second(make_maps(2), SEEDS[:2]) - want).max() > 0.01
 
 
-def test_on_a_gpu_batches_stay_batches(model, monkeypatch):
+def test_on_a_gpu_batches_stay_batches(model, sampler, monkeypatch):
     """What a GPU computes by default, computed here: equal to rounding."""
-    label_map = make_maps(3)
-    photographs = model.generate(label_map, SEEDS[:3])
-    index = label_map % 2
+    label_map, seeds = make_maps(3), SEEDS[:3]
     vectors = np.random.default_rng(0).normal(size=(3, 2, 3)).astype(np.float32)
+    photographs = model.generate(label_map, seeds)
 
-    def results():
-        own = make_model()
-        sampler = DeviceSampler(own)
-        engines = own.inference_engine(), own.segmentation_engine()
-        return [engine.batching for engine in engines], [
-            own.generate(label_map, SEEDS[:3]),
-            sampler(label_map, SEEDS[:3]),
-            sampler.from_field(label_map, index, vectors),
-            own.segment(photographs),
+    def results(model, sampler):
+        return [
+            model.generate(label_map, seeds),
+            sampler(label_map, seeds),
+            sampler.from_field(label_map, label_map % 2, vectors),
+            model.segment(photographs),
         ]
 
-    by_image, want = results()
+    want, own = results(model, sampler), make_model()
+    own.generator_ema.set_weights(model.generator_ema.get_weights())
+    own.discriminator.set_weights(model.discriminator.get_weights())
     monkeypatch.setattr(by_device, "on_gpu", lambda: True)
-    dense, got = results()
-    assert (by_image, dense) == (["image"] * 2, ["dense"] * 2)
-    for a, b in zip(got, want, strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
-    assert make_model().inference_engine("image").batching == "image"
+    for got, exact in zip(results(own, DeviceSampler(own)), want, strict=True):
+        np.testing.assert_allclose(got, exact, rtol=0, atol=1e-5)
+    engines = own.inference_engine(), own.segmentation_engine(), model.inference_engine("image")
+    assert [engine.batching for engine in engines] == ["dense", "dense", "image"]
 
 
 def test_two_devices_share_an_odd_batch_and_change_no_bit(tmp_path):
