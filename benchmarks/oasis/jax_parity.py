@@ -20,11 +20,12 @@ def compare(dtype):
     """Compares the iteration with the golden file: list of `parity.Row`.
 
     Args:
-        dtype: "float32" or "float64"; the file is in single precision, and so are the tolerances.
+        dtype: "float32" or "float64", on which JAX is set; the file is in single precision, and so
+            are the tolerances.
     """
-    recording = recordings.load(recordings.GOLDEN)
-    with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
-        recording = _as(recording, dtype)
+    recording = _as(recordings.load(recordings.GOLDEN), dtype)
+    jax.config.update("jax_enable_x64", dtype == "float64")
+    with jax.default_matmul_precision("highest"):
         model = _model(recording)
         computed = _evaluation(model, recording) | parity.losses(recording)
         return parity.rows(recording, computed | _training(model, recording))
