@@ -190,6 +190,7 @@ def test_trains_a_model_that_commands_take(without_tensorflow, data_dir, run_mod
     image = model.generate(np.zeros((64, 64), np.int32), seed=1)
     assert image.shape == (64, 64, 3) and np.isfinite(image).all() and image.std() > 0
     statistics = CheckpointStore(str(model_dir)).read(3, "inference")
-    moved = [not np.array_equal(statistics[name], saved[f"generator_ema/{name}"])
-             for name in statistics]  # fmt: skip
-    assert all(moved)
+    means = [name for name in statistics if name.endswith("moving_mean")]
+    for name in means:  # re-estimated
+        assert not np.array_equal(statistics[name], saved[f"generator_ema/{name}"])
+    assert means
