@@ -166,13 +166,16 @@ class JaxOASIS:
     def _stepped(self, state, name, gradients):
         """The state after a step of the optimizer of a network."""
         optimizer, of_optimizer = self.optimizers[f"{name}_optimizer"], state[f"{name}_optimizer"]
-        weights = _trained(self.networks[name], state[name])
-        moved, variables = optimizer.stateless_apply(
-            list(of_optimizer.values()), list(gradients.values()), list(weights.values())
+        # By name: JAX sorts the keys of a dict, and with them its values.
+        names, own = list(_trained(self.networks[name], state[name])), _optimizer_weights(optimizer)
+        weights, variables = optimizer.stateless_apply(
+            [of_optimizer[key] for key in own],
+            [gradients[key] for key in names],
+            [state[name][key] for key in names],
         )
         return state | {
-            name: state[name] | dict(zip(weights, moved, strict=True)),
-            f"{name}_optimizer": dict(zip(of_optimizer, variables, strict=True)),
+            name: state[name] | dict(zip(names, weights, strict=True)),
+            f"{name}_optimizer": dict(zip(own, variables, strict=True)),
         }
 
     def _average(self, state):
