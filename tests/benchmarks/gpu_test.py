@@ -17,6 +17,7 @@ from benchmarks.oasis.packed_data import STATISTICS, Draws, PackedData
 from oasis_tf.data.datasets import folder_label_space
 
 SETTINGS = {"crop_height": 64, "crop_width": 64, "batch_size": 3, "steps": 9}
+QUICK = "--xla_backend_optimization_level=0"  # to compile
 # Shallow: XLA takes long to compile, however narrow the networks.
 NETWORKS = {
     "generator_channels": 2,
