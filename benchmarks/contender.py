@@ -5,6 +5,7 @@ A request is a line of JSON, and so is the answer:
     {"setup": {…}}    once   {"state_bytes": of weights and optimizers, …}
     {"run": n}        often  {"seconds": of n iterations, "peak_bytes": …}
 
+To either the answer may be {"out_of_memory": why}; another setup may follow.
 Standard library alone: TensorFlow and PyTorch are each loaded where they compute.
 """
 
@@ -30,13 +31,26 @@ def serve(load_libraries, make):
     memory = PeakMemory()
     run, done = None, 0
     for request in map(json.loads, sys.stdin):
-        if "setup" in request:
-            run, facts = make(request["setup"])
-            answer({"memory": memory.method, **facts})
-        else:
-            count = request["run"]
-            answer(_measured(run, range(done, done + count), memory))
-            done += count
+        try:
+            if "setup" in request:
+                run = None  # what was computed before needs its memory no more
+                run, facts = make(request["setup"])
+                answer({"memory": memory.method, **facts})
+            else:
+                count = request["run"]
+                answer(_measured(run, range(done, done + count), memory))
+                done += count
+        except Exception as error:
+            if not _is_out_of_memory(error):
+                raise
+            run = None
+            answer({"out_of_memory": str(error).splitlines()[0] if str(error) else "no memory"})
+
+
+def _is_out_of_memory(error):
+    """Whether Python, PyTorch, or XLA (whose error is of no kind of its own) says so."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "RESOURCE_EXHAUSTED" in str(error)
 
 
 def _answers():
@@ -62,16 +76,26 @@ def _measured(run, indices, memory):
 class PeakMemory:
     """Peak of resident memory since `reset`, beyond what was resident when this was made.
 
-    Where the system does not let a process reset its peak, it is the peak since the start.
+    Where the system does not let a process reset its peak, it is the peak since the start. Once
+    PyTorch computes on a GPU, it is the peak of what PyTorch has allocated there.
     """
 
     def __init__(self):
         self._base = _memory("VmRSS")
-        self.method = "peak resident memory less that after importing the libraries"
-        self.method += ", reset before every round" if self.reset() else ", since the start"
+        self._resets = self.reset()
+
+    @property
+    def method(self):
+        """How it is measured, for the facts."""
+        if _cuda():
+            return "peak of what PyTorch has allocated on the GPU, reset before every round"
+        when = "reset before every round" if self._resets else "since the start"
+        return f"peak resident memory less that after importing the libraries, {when}"
 
     def reset(self):
         """Forgets the peak so far; returns whether the system allows it."""
+        if _cuda():
+            _cuda().reset_peak_memory_stats()
         try:
             with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
                 file.write("5")  # the kernel's number for: forget the peak of resident memory
@@ -81,7 +105,15 @@ class PeakMemory:
 
     def peak(self):
         """int bytes."""
+        if _cuda():
+            return _cuda().max_memory_allocated()
         return max(0, _memory("VmHWM") - self._base)
+
+
+def _cuda():
+    """PyTorch's `cuda`, if it computes there."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
 
 
 def _memory(field):

@@ -1,5 +1,6 @@
 """What a figure was measured on: machine, system, versions, commit."""
 
+import importlib
 import importlib.metadata
 import os
 import platform
@@ -7,9 +8,20 @@ import subprocess
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-_PACKAGES = ("tensorflow", "keras", "torch", "numpy")
+_PACKAGES = ("tensorflow", "keras", "jax", "torch", "numpy")
 # Those that decide which matrix products a CPU has.
 _CPU_FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_tile")
+
+
+def use_jax():
+    """Has Keras run on JAX in this process, which must not have imported Keras yet.
+
+    Importing `oasis_tf` chooses TensorFlow for a process that has not; here it has been imported.
+    """
+    os.environ["KERAS_BACKEND"] = "jax"
+    # One process computes at a time: JAX may have nearly all of the GPU's memory.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.95")
+    importlib.import_module("keras")
 
 
 def environment():

@@ -15,22 +15,26 @@ _TAIL_LINES = 15
 _GRACE_SECONDS = 5
 
 
+class OutOfMemoryError(ChildProcessError):
+    """What was asked of a contender needs more memory than there is; it can be asked again."""
+
+
 class Contender:
     """A contender's process; a context manager that ends it and all its children.
 
     Args:
         name: how it is called in messages and tables.
         command: list of str.
-        timeout: seconds that an answer may take.
+        timeout: seconds that an answer may take; an attribute, too, for the answers to come.
         threads: int, how many it should compute with.
 
     Raises:
-        ChildProcessError, TimeoutError: from any method: it ended or took too long.
+        ChildProcessError, TimeoutError: from any method: it ended, has no memory, or took too long.
     """
 
     def __init__(self, name, command, timeout, threads):
         self.name, self.command = name, list(command)
-        self._timeout = timeout
+        self.timeout = timeout
         self._received = b""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
         path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
@@ -84,17 +88,20 @@ class Contender:
             self._process.stdin.flush()
         except BrokenPipeError:
             raise self._ended() from None
-        return json.loads(self._line(request))
+        answer = json.loads(self._line(request))
+        if "out_of_memory" in answer:
+            raise OutOfMemoryError(f"Contender {self.name}: {answer['out_of_memory']}")
+        return answer
 
     def _line(self, request):
         """The next line of its standard output."""
-        file, deadline = self._process.stdout.fileno(), time.monotonic() + self._timeout
+        file, deadline = self._process.stdout.fileno(), time.monotonic() + self.timeout
         while b"\n" not in self._received:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([file], [], [], left)[0]:
                 raise TimeoutError(
                     f"Contender {self.name} did not answer {next(iter(request))} within "
-                    f"{self._timeout:g} seconds. Raise --timeout if it needs longer.{self._tail()}"
+                    f"{self.timeout:g} seconds. Raise --timeout if it needs longer.{self._tail()}"
                 )
             received = os.read(file, 65536)
             if not received:

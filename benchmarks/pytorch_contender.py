@@ -1,8 +1,9 @@
-"""The peer that ships, OASIS in plain PyTorch (`pytorch_peer`) on the CPU, as its own process.
+"""The peer that ships, OASIS in plain PyTorch (`pytorch_peer`), as its own process.
 
     python -m benchmarks.pytorch_contender --mode=best
 
-Started by `benchmarks.step` and `benchmarks.generate`; talks the protocol of docs/benchmarks.md.
+Started by `benchmarks.step` and `benchmarks.generate`, for the CPU, and by `benchmarks.gpu`;
+answers as `contender.py` says.
 """
 
 import functools
@@ -61,11 +62,16 @@ def _make(setup, changes):
 
     torch.set_num_threads(setup["threads"])
     torch.manual_seed(0)
+    device = setup.get("device", "cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        device = "cpu"
     with np.load(setup["inputs"]) as inputs:
-        arrays = {name: torch.from_numpy(array) for name, array in inputs.items()}
+        arrays = {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
     of_task = {"step": _step, "generate": _generate}[setup["task"]]
-    run, state_bytes = of_task(setup, arrays, changes)
-    return run, {"state_bytes": state_bytes, "versions": {"torch": torch.__version__}}
+    with torch.device(device):
+        run, state_bytes = of_task(setup, arrays, changes)
+    facts = {"state_bytes": state_bytes, "versions": {"torch": torch.__version__}}
+    return run, facts | {"device": torch.cuda.get_device_name() if device == "cuda" else device}
 
 
 def _generator(setup):
@@ -122,7 +128,7 @@ def _generate(setup, arrays, changes):
     def run(index):
         index %= len(label_maps)
         with torch.inference_mode():
-            generator(label_maps[index].long(), noise[index]).numpy()
+            generator(label_maps[index].long(), noise[index]).cpu().numpy()
 
     return run, _state_bytes(generator)
 
@@ -156,7 +162,7 @@ def _in_bfloat16(forward):
     import torch
 
     def autocast_forward(*inputs):
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(inputs[0].device.type, torch.bfloat16):
             return forward(*inputs).float()
 
     return autocast_forward

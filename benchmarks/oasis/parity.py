@@ -133,11 +133,11 @@ def training(model, recording, compiled=True):
     iteration = tf.function(iteration, autograph=False) if compiled else iteration
     history, found = [], {}
     for step in range(STEPS):
-        logs, seen = iteration(*_draws(recording, step))
+        logs, seen = iteration(*draws(recording, step))
         history.append([float(logs[name]) for name in HISTORY])
         for which, of in zip("GD", seen, strict=True) if step == 0 else ():
-            found |= prefixed(f"grad{which}", _official_gradients(of))
-    return found | _weights(model) | {HISTORY_ENTRY: np.array(history)}
+            found |= prefixed(f"grad{which}", official_gradients(of))
+    return found | final_weights(model) | {HISTORY_ENTRY: np.array(history)}
 
 
 def _keep_gradients(optimizer, kept):
@@ -152,12 +152,14 @@ def _keep_gradients(optimizer, kept):
     optimizer.apply = apply_and_keep
 
 
-def _official_gradients(gradients):
+def official_gradients(gradients):
+    """Gradients of a network, by our names in it, in the recording's names and layout."""
     names = release_weights.official_names(gradients)
     return {name: release_weights.official_layout(ours, gradients) for name, ours in names}
 
 
-def _weights(model):
+def final_weights(model):
+    """All weights of a trained model, by the recording's names."""
     networks = {"G": model.generator, "D": model.discriminator, "EMA": model.generator_ema}
     found = {}
     for which, network in networks.items():
@@ -186,7 +188,7 @@ def _with_blocks(generator, label_map, noise):
     return image, outputs
 
 
-def _draws(recording, step):
+def draws(recording, step):
     """Arguments of ``OASIS.iteration``."""
     noise = [z if z.shape[-1] else None for z in recording["z"][2 * step : 2 * step + 2]]
     label_map = recording["label"].astype(np.int32)

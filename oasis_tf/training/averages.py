@@ -1,7 +1,5 @@
 """Moving averages of whole networks: kernels, u, v and batch statistics."""
 
-import tensorflow as tf
-
 from oasis_tf.layers.fusion import fused
 
 
@@ -25,6 +23,8 @@ def update_averages(pairs, decay):
         pairs: (average, network) pairs, as of ``average_of``.
         decay: float in [0, 1), share of the average that stays.
     """
+    import tensorflow as tf  # here: copies of networks are made on other backends, too
+
     variables = [
         (average.value, variable.value)
         for averages, network in pairs

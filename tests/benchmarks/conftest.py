@@ -19,6 +19,8 @@ for line in sys.stdin:
     elif behaviour == "dies":
         print("out of luck", file=sys.stderr)
         sys.exit(3)
+    elif behaviour == "full":
+        answer(json.dumps({"out_of_memory": "no room"}))
     elif behaviour == "hangs":
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         print(f"child {child.pid}", file=sys.stderr, flush=True)

@@ -62,7 +62,7 @@ def test_says_what_went_wrong(script, behaviour, error, message):
     began = time.monotonic()
     with pytest.raises(error, match=message) as caught, start(script(behaviour)) as contender:
         contender.setup({})
-        contender._timeout = 1
+        contender.timeout = 1
         contender.run(1)
     assert time.monotonic() - began < 30
     if behaviour == "dies":
@@ -84,6 +84,8 @@ def make(setup):
     contender.weights = bytearray(20 * 2**20)
     def run(index):
         print("computing")
+        if setup["megabytes"][index] is None:
+            raise RuntimeError("RESOURCE_EXHAUSTED: no room\\nfor this")
         held = bytearray(setup["megabytes"][index] * 2**20)
         seen.append(index)
         if len(seen) == 4:
@@ -100,6 +102,9 @@ def test_own_side_measures_time_and_peak(tmp_path):
     """Memory counts from after loading, a round's peak is its own, and prints do no harm."""
     (tmp_path / "own.py").write_text(OWN_SIDE)
     with start([sys.executable, str(tmp_path / "own.py")]) as contender:
+        contender.setup({"megabytes": [None]})
+        with pytest.raises(processes.OutOfMemoryError, match="fake: RESOURCE_EXHAUSTED: no room$"):
+            contender.run(1)
         facts = contender.setup({"megabytes": [30, 80, 0, 0]})
         assert facts["state_bytes"] == 20 * MIB
         assert "reset before every round" in facts["memory"]

@@ -1,8 +1,5 @@
 """A model from its configuration."""
 
-import keras
-
-from oasis_tf.layers.initializers import KERNEL_GAIN
 from oasis_tf.systems.oasis import parts
 from oasis_tf.systems.oasis.losses import PerceptualLoss
 from oasis_tf.systems.oasis.models.oasis import OASIS
@@ -19,14 +16,9 @@ def build_model(config, mixed_precision="none", perceptual_loss=None):
         mixed_precision: ``none``, ``bfloat16`` or ``float16``; for use, float32 arithmetic.
         perceptual_loss: ``PerceptualLoss``, needed for training where ``lambda_vgg`` is above 0.
     """
-    keras.utils.set_random_seed(config.training.seed % 2**32)
     settings, training = config.model, config.training
     common = {"dtype": policy(mixed_precision)}
-    generator = parts.make_generator(config, **common)
-    discriminator = parts.make_discriminator(config, **common)
-    encoder = parts.make_encoder(config, **common)
-    for network in filter(None, (generator, discriminator, encoder)):
-        _scale_kernels(network, training.init_gain / KERNEL_GAIN)
+    generator, discriminator, encoder = parts.make_networks(config, **common)
     model = OASIS(
         generator,
         discriminator,
@@ -48,13 +40,6 @@ def build_model(config, mixed_precision="none", perceptual_loss=None):
     )
     model.config, model.label_space = config, config.label_space
     return model
-
-
-def _scale_kernels(network, factor):
-    """Multiplies freshly drawn kernels: Xavier-normal with ``factor`` times the gain."""
-    for name, variable in named_weights(network).items():
-        if name.endswith("kernel"):
-            variable.assign(variable * factor)
 
 
 def build_for_training(config):

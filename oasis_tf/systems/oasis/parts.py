@@ -1,6 +1,9 @@
 """Builds the networks and the objective that a configuration describes."""
 
+import keras
+
 from oasis_tf.layers import by_device
+from oasis_tf.layers.initializers import KERNEL_GAIN
 from oasis_tf.systems.oasis.models import (
     Discriminator,
     Encoder,
@@ -10,9 +13,38 @@ from oasis_tf.systems.oasis.models import (
     ResNetPatchDiscriminator,
 )
 from oasis_tf.systems.oasis.objectives import BinaryObjective, HingeObjective, SegmentationObjective
+from oasis_tf.training.named_weights import named_weights
 
 # Number of scales of the multi-scale discriminators.
 _SCALES = {"oasis_x2": 2, "ms_patch": 2}
+
+
+def make_networks(config, one_hot=None, **common):
+    """(generator, discriminator, encoder) of a ``Config``; None for what it has not.
+
+    Their weights are freshly drawn, by the seed and with the gain of the configuration.
+
+    Args:
+        config: ``Config``.
+        one_hot: as in ``Generator``.
+        **common: arguments that all networks share.
+    """
+    keras.utils.set_random_seed(config.training.seed % 2**32)
+    networks = (
+        make_generator(config, one_hot=one_hot, **common),
+        make_discriminator(config, **common),
+        make_encoder(config, **common),
+    )
+    for network in filter(None, networks):
+        _scale_kernels(network, config.training.init_gain / KERNEL_GAIN)
+    return networks
+
+
+def _scale_kernels(network, factor):
+    """Multiplies freshly drawn kernels: Xavier-normal with ``factor`` times the gain."""
+    for name, variable in named_weights(network).items():
+        if name.endswith("kernel"):
+            variable.assign(variable * factor)
 
 
 def make_generator(config, **common):
