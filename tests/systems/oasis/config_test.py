@@ -72,6 +72,7 @@ SETTINGS = {
     "strategy": st.sampled_from(["auto", "none", "mirrored", "multi_worker"]),
     "remat": st.booleans(),
     "jit_compile": st.booleans(),
+    "deterministic": st.booleans(),
     "log_every": positive,
     "image_every": positive,
     "checkpoint_every": positive,
@@ -648,6 +649,7 @@ def test_restart_may_repeat_flags():
         {"max_to_keep": 7},
         {"strategy": "mirrored"},
         {"jit_compile": True},
+        {"deterministic": True},
     ],
 )
 def test_restart_may_change(free):
@@ -730,6 +732,7 @@ def test_restart_lists_all_contradictions_with_both_values():
 def test_every_setting_is_either_free_or_fixed():
     free = {"data_dir", "steps", "log_every", "image_every", "checkpoint_every", "keep_every"}
     free |= {"max_to_keep", "strategy", "jit_compile", "epochs", "model_dir", "dry_run"}
+    free |= {"deterministic"}
     free |= {"skip_corrupt", "remat", "chunk_logits", "vgg19"}
     free |= {"eval_every", "eval_metrics", "best_metric", "log_to"}
     free |= {field.name for field in dataclasses.fields(EvaluationConfig)}
