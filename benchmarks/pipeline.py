@@ -10,8 +10,9 @@ Takes the configuration and the data set of a model directory, or a data set and
     images_per_second_training  of training steps on these batches
     data_wait_fraction          share of a step spent waiting for its batch
 
-as medians over rounds, the last two of a model directory alone. Without training, the pipeline is drained without a pause: what prefetching had ready
-is used up before the clock starts, and from then on a batch is taken as soon as it is made.
+as medians over rounds, the last two of a model directory alone. Without training, the pipeline is
+drained without a pause: what prefetching had ready is used up before the clock starts, and from
+then on a batch is taken as soon as it is made.
 """
 
 import dataclasses
