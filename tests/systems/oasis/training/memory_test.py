@@ -107,7 +107,7 @@ def test_other_losses_have_their_weights_counted_alone(config, changed):
 
 
 def test_the_table_of_what_fits_is_that_of_the_estimate():
-    """A row: crop and classes, precision, GiB for three batches, the largest batch of three cards."""
+    """A row: crop and classes, precision, GiB for batches, the largest batch of each card."""
     rows = [line.strip("|").split("|") for line in PAGE.read_text().splitlines()]
     rows = [[cell.strip() for cell in row] for row in rows if len(row) == 8]
     batches, cards = (re.findall(r"\d+", " ".join(cells)) for cells in (rows[0][2:5], rows[0][5:]))
