@@ -1,15 +1,18 @@
 """The package as it is installed, not as it is in the repository."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+RECIPE = REPOSITORY / "docker" / "Dockerfile"
 
 CHECK = """
 import pathlib, export, oasis_tf
@@ -43,15 +46,35 @@ def python(tmp_path):
 
 @pytest.fixture
 def source(tmp_path):
-    """A copy of the sources, so that a build leaves no files in the repository."""
+    """A copy of what the container is made from. A build leaves no files in the repository."""
     source = tmp_path / "source"
     source.mkdir()
-    for name in ("oasis_tf", "export", "configs"):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(REPOSITORY / name, source / name, ignore=ignored)
-    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(REPOSITORY / name, source)
+    for name in copied_into_the_container():
+        if (REPOSITORY / name).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(REPOSITORY / name, source / name, ignore=ignored)
+        else:
+            shutil.copy(REPOSITORY / name, source)
     return source
+
+
+def test_the_recipe_of_the_container_fits_the_project():
+    """It may copy what it copies, and its extras exist. `.ci/run` lints it."""
+    kept = (REPOSITORY / ".dockerignore").read_text().splitlines()
+    assert {line[1:] for line in kept if line.startswith("!")} == set(copied_into_the_container())
+    (extras,) = re.findall(r"^ARG EXTRAS=(.*)$", RECIPE.read_text(), re.MULTILINE)
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert "gpu" in extras.split(",") and set(extras.split(",")) <= set(
+        project["optional-dependencies"]
+    )
+    (command,) = re.findall(r'^ENTRYPOINT \["(.*)"\]$', RECIPE.read_text(), re.MULTILINE)
+    assert command in project["scripts"]
+
+
+def copied_into_the_container():
+    """Files and folders that the container is made from: all that an installation needs."""
+    lines = RECIPE.read_text().splitlines()
+    return [name for line in lines if line.startswith("COPY ") for name in line.split()[1:-1]]
 
 
 @pytest.mark.slow

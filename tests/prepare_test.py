@@ -24,7 +24,8 @@ def contents(folder):
 
 
 def test_shapes_and_a_second_run(run_module, tmp_path):
-    wanted = ("--system=oasis", "--output=out", "--num_shards=2", "--label_files=labels")
+    wanted = ["--system=oasis", "--output=out", "--num_shards=2", "--label_files=labels"]
+    wanted += ["--resize_height=8", "--resize_width=12"]
     done = run_module("oasis_tf.prepare", *SHAPES, *wanted)
     assert done.returncode == 0, done.stderr
     prepared = PreparedDataset.load(str(tmp_path / "out"))
@@ -35,7 +36,7 @@ def test_shapes_and_a_second_run(run_module, tmp_path):
     rare = overview.rare_classes(prepared)
     assert ("hardly occur" in done.stderr) == bool(rare) and (rare or "") in done.stderr
     assert Image.open(tmp_path / "out/contact_sheet.png").size[0] > 4 * 128
-    assert len(prepared.shard_paths("train")) == 2
+    assert len(prepared.shard_paths("train")) == 2 and prepared.training_size == (8, 12)
     written = [np.array(Image.open(path)) for path in sorted(tmp_path.glob("labels/*.png"))]
     layouts = [shapes.layout(0, shapes.VALIDATION_INDEX + k, 16, 24) for k in range(3)]
     np.testing.assert_array_equal(written, layouts)
@@ -51,6 +52,7 @@ def test_shapes_and_a_second_run(run_module, tmp_path):
         (["--dataset=shapes"], "ERROR: --dataset and --output must be given"),
         (["--dataset=folder", "--output=o"], "ERROR: --dataset=folder needs --num_classes, --raw"),
         (["--dataset=ade20k", "--output=o", "--source=absent"], "ERROR: --source=absent is not"),
+        ([*SHAPES, "--output=o", "--resize_width=8"], "ERROR: --resize_height and --resize_width"),
     ],
 )
 def test_failures_are_one_line_and_an_exit_code(run_module, arguments, message):

@@ -5,17 +5,19 @@ process starts in a fraction of a second.
 """
 
 import dataclasses
+import io
 import os
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
+from PIL import Image
 
 from oasis_tf.data import shapes
 from oasis_tf.data.datasets import LabelSpace
 from oasis_tf.io import images, label_pictures, png_checksums
 from oasis_tf.io.images import encode_png
-from oasis_tf.io.label_files import read_label_map
+from oasis_tf.io.label_files import read_label_map, resize_label_map
 
 # Files of these formats are stored byte for byte, unless they lie turned; others as PNG.
 _STORED_FORMATS = {"JPEG": "jpeg", "PNG": "png"}
@@ -166,6 +168,43 @@ class ShapesScene:
 
     def num_bytes(self) -> int:
         return self.height * self.width
+
+
+@dataclasses.dataclass(frozen=True)
+class Resized:
+    """Another source, stored at the size to which training resizes it.
+
+    The image is resized as the input pipeline does it and stored as PNG, which loses nothing. An
+    example that has this size is stored as it is.
+    """
+
+    source: Source
+    height: int
+    width: int
+
+    @property
+    def key(self) -> str:
+        return self.source.key
+
+    def check(self, label_space: LabelSpace) -> list[ValueError]:
+        return self.source.check(label_space)
+
+    def encode(self, label_space: LabelSpace) -> EncodedExample:
+        example = self.source.encode(label_space)
+        size = self.height, self.width
+        if (example.height, example.width) == size:
+            return example
+        with Image.open(io.BytesIO(example.image)) as picture:
+            image = images.resample_exactly(images.colours(picture, self.key), *size)
+        with Image.open(io.BytesIO(example.label)) as picture:
+            label_map = resize_label_map(np.asarray(picture), *size)
+        return _encoded(self.key, encode_png(image), "png", label_map, label_space)
+
+    def identity(self) -> str:
+        return f"{self.source.identity()}|{self.height}×{self.width}"
+
+    def num_bytes(self) -> int:
+        return 2 * self.height * self.width
 
 
 def read_image(path: str) -> tuple[bytes, str, tuple[int, int]]:

@@ -72,6 +72,7 @@ def training_batches(
     _check_sizes(resize, crop)
     _check_batch(batch_size, start_step, first, last)
     prepared = PreparedDataset.load(data_dir, skip_corrupt=skip_corrupt)
+    prepared.check_training_size(*resize)
     records = verification.usable_records(prepared, "train", skip_corrupt)
 
     def in_rows(position, _):

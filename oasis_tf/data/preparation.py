@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 from oasis_tf.data import overview, tfrecord, workers
 from oasis_tf.data.datasets import LabelSpace
-from oasis_tf.data.examples import EncodedExample, Source
+from oasis_tf.data.examples import EncodedExample, Resized, Source
 from oasis_tf.data.tfrecord import PreparedDataset, ShardInfo, SplitInfo
 from oasis_tf.io import files, images, json_files
 from oasis_tf.io.files import file_sha256
@@ -88,6 +88,7 @@ def prepare(
     num_workers: int = 0,
     overwrite: bool = False,
     label_files: str | None = None,
+    training_size: tuple[int, int] | None = None,
     synthetic: Mapping | None = None,
 ) -> PreparedDataset:
     """Writes a prepared data set to the folder `output`.
@@ -102,6 +103,8 @@ def prepare(
             script are read by this process.
         overwrite: whether to replace a data set in `output`.
         label_files: folder for the label maps of "val" (see `write_label_files`), or None.
+        training_size: (height, width) to which the examples of "train" are resized; None: they keep
+            their sizes, and training resizes them.
         synthetic: origin of generated images, stored in `dataset.json`; None: the images are real.
 
     Returns:
@@ -124,19 +127,27 @@ def prepare(
             "no validation images. Give some (--val_image_dir, --val_label_dir), split some off "
             "(--val_fraction), or leave the flag out."
         )
+    if training_size and min(training_size) < 1:
+        raise ValueError(
+            "Training images must be at least 1×1. Received: --resize_height="
+            f"{training_size[0]}, --resize_width={training_size[1]}."
+        )
     output = local_path(output)
     _end_complete_run(output)
     _check_output(output, overwrite)
     sources = [source for split in splits for source in splits[split]]
     if any(type(source).__module__ == "__main__" for source in sources):
         num_workers = 1  # see `workers.pool`
+    if training_size:
+        resized = [Resized(source, *training_size) for source in splits["train"]]
+        splits = splits | {"train": resized}
     with workers.pool(num_workers or _default_workers(len(sources)), label_space) as ordered_map:
         _check_sources(sources, ordered_map)
         shards = [shard for split in splits for shard in _plan(split, splits[split], num_shards)]
         _make_room(output, shards)
         finished = _write_shards(output, shards, label_space, ordered_map)
     prepared = _assembled(output, shards, finished, label_space)
-    prepared = dataclasses.replace(prepared, synthetic=synthetic)
+    prepared = dataclasses.replace(prepared, synthetic=synthetic, training_size=training_size)
     if label_files:
         write_label_files(prepared, "val", label_files)
     _write_sheet(prepared)

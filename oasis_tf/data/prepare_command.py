@@ -35,6 +35,12 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_boolean(
         "overwrite", False, "Replace the data set in --output.", flag_values=flag_values
     )
+    integer(
+        "resize_height",
+        "Height at which training images are stored, as --resize_height of training has it "
+        "(default: as they are). Training then decodes less and resizes nothing.",
+    )
+    integer("resize_width", "Width at which training images are stored.")
     path(
         "label_files",
         "Folder for a copy of the validation label maps, to generate images from. They are palette "
@@ -100,6 +106,12 @@ def main(argv: list[str]) -> None:
     values = flags.FLAGS
     if not values.dataset or not values.output:
         raise ValueError("--dataset and --output must be given; --help explains all flags.")
+    training_size = values.resize_height, values.resize_width
+    if training_size.count(None) == 1:
+        raise ValueError(
+            "--resize_height and --resize_width must be given together. Received: "
+            f"--resize_height={training_size[0]}, --resize_width={training_size[1]}."
+        )
     from oasis_tf.data import layouts, overview, preparation  # here: flags need no TensorFlow
 
     options = {
@@ -116,6 +128,7 @@ def main(argv: list[str]) -> None:
         num_workers=values.num_workers,
         overwrite=values.overwrite,
         label_files=values.label_files,
+        training_size=None if None in training_size else training_size,
     )
     counts = ", ".join(f"{prepared.num_examples(split)} {split}" for split in prepared.splits)
     print(overview.class_table(prepared))

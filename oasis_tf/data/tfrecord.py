@@ -83,12 +83,14 @@ class PreparedDataset:
     """A prepared data set: the folder that `oasis_tf.prepare` wrote.
 
     `synthetic` is None for real images. For generated ones it holds model, step and seeds.
+    `training_size` is the (height, width) to which the images of "train" were resized, or None.
     """
 
     data_dir: str
     label_space: LabelSpace
     splits: Mapping[str, SplitInfo]
     synthetic: Mapping | None = None
+    training_size: tuple[int, int] | None = None
 
     @property
     def class_frequency(self) -> tuple[float, ...]:
@@ -123,6 +125,8 @@ class PreparedDataset:
         }
         if self.synthetic is not None:
             values["synthetic"] = dict(self.synthetic)
+        if self.training_size is not None:
+            values["training_size"] = list(self.training_size)
         write_json(os.path.join(self.data_dir, METADATA_FILE), values)
 
     @classmethod
@@ -167,6 +171,18 @@ class PreparedDataset:
                 f"{ours.num_classes} classes ({ours.dataset}) and a data set of "
                 f"{theirs.num_classes} classes ({theirs.dataset}) in {self.data_dir}. Give the "
                 "data set that the model was trained on, or another one with the same classes."
+            )
+
+    def check_training_size(self, height: int, width: int) -> None:
+        """Raises ValueError if training at this size would enlarge what `prepare` made smaller."""
+        stored = self.training_size
+        if stored and (height > stored[0] or width > stored[1]):
+            raise ValueError(
+                f"The training images in {self.data_dir} were stored at {stored[0]}×{stored[1]} "
+                f"(height×width), and training would enlarge them to {height}×{width}. Prepare the "
+                f"data set again with --resize_height={height} --resize_width={width} or without "
+                f"these flags, or train with --resize_height={stored[0]} "
+                f"--resize_width={stored[1]}."
             )
 
     def _split(self, split: str) -> SplitInfo:
@@ -356,12 +372,15 @@ def _described(path: str, state: tuple) -> dict:
             for name, split in values["splits"].items()
         }
         label_space = LabelSpace.from_json(values["label_space"])
+        height_width = values.get("training_size")
+        training_size = height_width and tuple(map(int, height_width))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _not_a_description(path, error) from error
     return {
         "label_space": label_space,
         "splits": splits,
         "synthetic": values.get("synthetic"),
+        "training_size": training_size,
     }
 
 

@@ -102,6 +102,13 @@ def resize_image(image, height, width):
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
 
 
+def resample_exactly(image, height, width):
+    """Resizes like `resize_image`, but rounds once, at the end, as the input pipeline does."""
+    planes = [Image.fromarray(plane) for plane in np.moveaxis(image.astype(np.float32), -1, 0)]
+    resized = [plane.resize((width, height), Image.Resampling.BICUBIC) for plane in planes]
+    return np.clip(np.rint(np.stack(resized, axis=-1)), 0, 255).astype(np.uint8)
+
+
 # === Photographs ===
 
 

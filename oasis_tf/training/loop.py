@@ -54,6 +54,8 @@ def train(config, model_dir, make_task):
         SystemExit: a signal (SIGTERM, SIGINT) stopped the run after saving.
     """
     loggers.check(config.training.loggers)
+    if config.training.deterministic:
+        tf.config.experimental.enable_op_determinism()  # of the whole process
     strategy = make_strategy(config.training.strategy)
     check_batch_size(strategy, config.training.batch_size)
     workers = Workers(strategy)

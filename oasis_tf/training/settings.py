@@ -36,6 +36,12 @@ class LoopSettings:
         changeable=True,
     )
     jit_compile: bool = setting("Compile the training step with XLA.", False, changeable=True)
+    deterministic: bool = setting(
+        "Use deterministic operations alone, which are slower on GPUs: a run there can then be "
+        "repeated bit by bit. Those on CPUs are deterministic as they are.",
+        False,
+        changeable=True,
+    )
     log_every: int = setting(
         "Steps between log lines with losses and speed.", 100, minimum=1, changeable=True
     )

@@ -4,6 +4,7 @@ import itertools
 import json
 import time
 
+import numpy as np
 import pytest
 
 from benchmarks import pipeline
@@ -12,16 +13,18 @@ from oasis_tf.systems.oasis.config import Config, DataConfig, ModelConfig, Train
 
 
 def test_drain_does_not_count_what_was_ready(monkeypatch):
-    """100 batches lie ready, then each takes 0.1 s on a clock of our own."""
+    """100 batches lie ready, then each takes 0.1 s of two cores on a clock of our own."""
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(time, "process_time", lambda: 2 * now[0])
 
     def batches():
         for index in itertools.count():
             now[0] += 0.1 if index >= 100 else 1e-6
             yield index
 
-    assert pipeline.drain(batches(), rounds=3, seconds=2) == pytest.approx([10] * 3)
+    found = pipeline.drain(batches(), rounds=3, seconds=2)
+    np.testing.assert_allclose(found, [(10, 0.2)] * 3)
 
 
 def test_train_tells_waiting_from_computing(monkeypatch):
@@ -72,4 +75,14 @@ def test_command(run_module, data_dir, tmp_path):
     figures = report["figures"]
     assert figures["images_per_second"] > 0 < figures["images_per_second_training"]
     assert 0 <= figures["data_wait_fraction"] < 1
-    assert list(figures) == [line.split()[0] for line in done.stdout.splitlines()[-3:]]
+    assert list(figures) == [line.split()[0] for line in done.stdout.splitlines()[-4:]]
+    sizes = ["--crop_height=32", "--crop_width=48", "--batch_size=4"]
+    done = run_module("benchmarks.pipeline", f"--data_dir={data_dir}", *sizes, *options)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    settings = {"crop_width": 48, "resize_width": 48, "batch_size": 4, "data_dir": data_dir}
+    assert settings.items() <= report["settings"].items()
+    assert report["figures"].keys() == {"images_per_second", "core_ms_per_image"}
+    assert min(report["figures"].values()) > 0
+    done = run_module("benchmarks.pipeline")
+    assert done.returncode == 1 and "Either --model_dir or --data_dir" in done.stderr

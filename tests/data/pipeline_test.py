@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from oasis_tf.data import pipeline
+from oasis_tf.data import pipeline, preparation
+from oasis_tf.data.datasets import folder_label_space
+from oasis_tf.data.examples import FilePair
 
 NUM_RECORDS = 23
 HEIGHT, WIDTH = 12, 20
@@ -195,6 +197,31 @@ def test_images_are_resized_like_pillow(tmp_path, write_dataset, height, width):
     assert ours.dtype == np.uint8
     difference = np.abs(ours.astype(int) - np.asarray(pillow))
     assert difference.max() <= 1
+
+
+@pytest.mark.parametrize("resize", [(20, 33), (70, 30)])
+def test_training_images_may_be_stored_at_the_size_of_training(tmp_path, write_pairs, resize):
+    """Prepared small, the batches are those of the original sizes: labels equal, colours to one
+    level, which the rounding of sums in float32 decides."""
+    write_pairs(tmp_path / "images", tmp_path / "labels", ["a", "b", "c"], size=(48, 64))
+    sources = [
+        FilePair(k, str(tmp_path / f"images/{k}.jpg"), str(tmp_path / f"labels/{k}.png"))
+        for k in "abc"
+    ]
+    batches = []
+    for size in (None, resize):
+        folder = str(tmp_path / f"prepared {size}")
+        options = {"num_workers": 1, "training_size": size}
+        preparation.prepare({"train": sources}, folder_label_space(4), folder, **options)
+        sizes = {"resize_height": resize[0], "resize_width": resize[1]}
+        training = pipeline.training_batches(
+            folder, crop_height=16, crop_width=20, **sizes, batch_size=8, seed=3
+        )
+        batches.append(take(training, 4))
+    for original, stored in zip(*batches, strict=True):
+        np.testing.assert_array_equal(original[1], stored[1])
+        difference = np.abs(original[0].astype(int) - stored[0])
+        assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
 
 
 def test_bicubic_overshoot_is_clipped(tmp_path, write_dataset):

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from oasis_tf.data import preparation, tfrecord, workers
+from oasis_tf.data import pipeline, preparation, tfrecord, workers
 from oasis_tf.data.datasets import folder_label_space
 from oasis_tf.data.examples import FilePair
 from oasis_tf.data.layouts import find_examples
@@ -118,6 +118,31 @@ def test_shards_do_not_depend_on_the_number_of_workers(work, tmp_path):
         *(f"train-0000{k}-of-00003.tfrecord" for k in range(3)),
         *(f"val-0000{k}-of-00003.tfrecord" for k in range(3)),
     ]
+
+
+def test_training_images_at_another_size(work, tmp_path, source):
+    prepared = work(training_size=(5, 6))
+    assert prepared == PreparedDataset.load(prepared.data_dir)
+    sizes = [
+        {(int(fields["height"]), int(fields["width"])) for fields in records(prepared, split)}
+        for split in ("train", "val")
+    ]
+    assert sizes == [{(5, 6)}, {(10, 12)}]
+    assert sum(prepared.splits["train"].class_pixels) == 25 * 5 * 6
+    prepared.check_training_size(5, 6)
+    prepared.check_training_size(3, 4)
+    for size in ((6, 6), (5, 7)):
+        with pytest.raises(ValueError, match="stored at 5×6 .* enlarge them to .*or train with"):
+            prepared.check_training_size(*size)
+    with pytest.raises(ValueError, match="stored at 5×6"):
+        pipeline.training_batches(
+            prepared.data_dir, crop_height=6, crop_width=6, batch_size=1, seed=0
+        )
+    with pytest.raises(ValueError, match="at least 1×1. Received: --resize_height=0"):
+        work(tmp_path / "other", training_size=(0, 5))
+    same = work(tmp_path / "same", training_size=(10, 12))  # nothing to resize: files as they are
+    jpeg = (source / "train/images/00.jpg").read_bytes()
+    assert jpeg in [fields["image"].numpy() for fields in records(same, "train")]
 
 
 @pytest.mark.parametrize(("num_shards", "train", "val"), [(0, 1, 1), (7, 7, 3), (1000, 25, 3)])

@@ -351,6 +351,19 @@ def test_batches_must_divide_by_the_devices(make_config, tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("wanted", [False, True])
+def test_deterministic_operations_are_asked_for_before_devices_start(
+    make_config, tmp_path, monkeypatch, wanted
+):
+    asked = []
+    options = tf.config.experimental
+    monkeypatch.setattr(options, "enable_op_determinism", lambda: asked.append("operations"))
+    monkeypatch.setattr(loop, "make_strategy", lambda name: asked.append("devices"))
+    with pytest.raises(AttributeError):  # there are no devices
+        train(make_config(deterministic=wanted), tmp_path / "run")
+    assert asked == (["operations"] if wanted else []) + ["devices"]
+
+
 def test_what_the_task_refuses_is_refused_before_anything_is_written(make_config, tmp_path):
     def refuse(config, strategy):
         raise ValueError("no such thing")

@@ -40,12 +40,14 @@ def resolve_run(given: Mapping[str, Any], previous: Config | None) -> Config:
 
     skip_corrupt = given.get("skip_corrupt", previous is not None and previous.data.skip_corrupt)
     dataset = load_for_model(data_dir, trained_on, skip_corrupt=skip_corrupt)
-    return resolve(
+    config = resolve(
         given,
         label_space=dataset.label_space,
         num_examples=dataset.num_examples("train"),
         previous=previous,
     )
+    dataset.check_training_size(config.data.resize_height, config.data.resize_width)
+    return config
 
 
 def resolve(

@@ -72,6 +72,7 @@ SETTINGS = {
     "strategy": st.sampled_from(["auto", "none", "mirrored", "multi_worker"]),
     "remat": st.booleans(),
     "jit_compile": st.booleans(),
+    "deterministic": st.booleans(),
     "log_every": positive,
     "image_every": positive,
     "checkpoint_every": positive,
@@ -654,6 +655,7 @@ def test_restart_may_repeat_flags():
         {"strategy": "mirrored"},
         {"jit_compile": True},
         {"modulation": "dense"},
+        {"deterministic": True},
     ],
 )
 def test_restart_may_change(free):
@@ -737,6 +739,7 @@ def test_every_setting_is_either_free_or_fixed():
     free = {"data_dir", "steps", "log_every", "image_every", "checkpoint_every", "keep_every"}
     free |= {"max_to_keep", "strategy", "jit_compile", "epochs", "model_dir", "dry_run"}
     free |= {"skip_corrupt", "modulation", "remat", "chunk_logits", "vgg19"}
+    free |= {"deterministic"}
     free |= {"eval_every", "eval_metrics", "best_metric", "log_to"}
     free |= {field.name for field in dataclasses.fields(EvaluationConfig)}
     values = flags.FlagValues()

@@ -1,14 +1,20 @@
 """The memory estimate: grows with what costs memory, and is honest about the weights."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import pytest
 
+from oasis_tf.data.datasets import published_label_space
 from oasis_tf.systems.oasis import memory
 from oasis_tf.systems.oasis.build import build_model
+from oasis_tf.systems.oasis.config import Config, DataConfig, ModelConfig, TrainingConfig
 from oasis_tf.systems.oasis.task import describe
 
 PARAMETERS = (1000, 500)
+FULL_WIDTH = (74_314_691, 22_258_904)  # of 151 classes
+PAGE = Path(__file__).resolve().parents[4] / "docs" / "gpu.md"
 
 
 def with_model(config, **settings):
@@ -98,3 +104,38 @@ def test_other_losses_have_their_weights_counted_alone(config, changed):
     # 800 MiB, and 1.8 times 7 numbers of 4 bytes for each of the parameters.
     assert text.startswith(f"memory: about {800 / 1024 + 1.8 * 7:.2f} GiB whatever the batch, and")
     assert "estimated for the parts and losses of OASIS alone" in text
+
+
+def test_the_table_of_what_fits_is_that_of_the_estimate():
+    """A row: crop and classes, precision, GiB for batches, the largest batch of each card."""
+    rows = [line.strip("|").split("|") for line in PAGE.read_text().splitlines()]
+    rows = [[cell.strip() for cell in row] for row in rows if len(row) == 8]
+    batches, cards = (re.findall(r"\d+", " ".join(cells)) for cells in (rows[0][2:5], rows[0][5:]))
+    assert len(rows) == 2 + 3 * 4
+    crop, wrong = None, []
+    for crop_cell, precision, *printed in rows[2:]:
+        crop = [int(number) for number in re.findall(r"\d+", crop_cell)] or crop
+        need = [_bytes(*crop, precision, int(batch)) for batch in batches]
+        fitting = [_largest(*crop, precision, 0.95 * int(card) * 2**30) for card in cards]
+        expected = [f"{size / 2**30:.1f}" for size in need] + [str(count) for count in fitting]
+        wrong += [] if printed == expected else [(crop, precision, expected)]
+    assert not wrong
+
+
+def _bytes(height, width, classes, precision, batch_size):
+    space = published_label_space({151: "ade20k", 35: "cityscapes"}[classes])
+    model = ModelConfig(num_classes=classes, has_unknown=space.has_unknown)
+    training = TrainingConfig(
+        steps=1,
+        batch_size=batch_size,
+        mixed_precision="bfloat16" if "bfloat16" in precision else "none",
+        remat="--remat" in precision,
+    )
+    data = DataConfig(crop_height=height, crop_width=width)
+    config = Config(model=model, data=data, training=training, label_space=space)
+    return memory.step_bytes(config, FULL_WIDTH)
+
+
+def _largest(height, width, classes, precision, limit):
+    one, two = (_bytes(height, width, classes, precision, count) for count in (1, 2))
+    return int((limit - one) / (two - one)) + 1
