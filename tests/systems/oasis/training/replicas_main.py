@@ -1,9 +1,9 @@
 """Trains and evaluates always the same, on the devices or with the workers asked for.
 
-    python replicas_main.py OUTPUT.npz none|mirrored_2|mirrored_4|auto float64|float32
+    python replicas_main.py OUTPUT.npz none|mirrored_2|mirrored_4|auto float64|float32 [xla]
 
 A process of its own, because TensorFlow can split its CPU into devices, and join other workers,
-only before it starts. `auto` is for one of several workers.
+only before it starts. `auto` is for one of several workers. With `xla` it only trains.
 """
 
 import json
@@ -26,7 +26,13 @@ from oasis_tf.systems.oasis.evaluation import context_of
 from oasis_tf.systems.oasis.inference.multi_device import DeviceSampler
 from oasis_tf.systems.oasis.models import Discriminator, Generator
 from oasis_tf.training.optimizer import Adam
-from oasis_tf.training.strategies import Workers, distribute, make_strategy, own_devices
+from oasis_tf.training.strategies import (
+    Workers,
+    distribute,
+    make_strategy,
+    own_devices,
+    replicated_step,
+)
 from oasis_tf.training.validation import Validation
 
 BATCH, CLASSES, DEVICES = 4, 5, 4
@@ -35,10 +41,10 @@ METRICS = ["fid", "kid", "segmentation"]
 BETA_1 = 0.5  # not 0, so that the optimizers remember the gradients of the first step
 
 
-def make_model(dtype):
+def make_model(dtype, dense=False):
     common = {"dtype": dtype}
     model = OASIS(
-        Generator(CLASSES, 3, 1, 4, widths=(2, 2, 1), name="generator", **common),
+        Generator(CLASSES, 3, 1, 4, widths=(2, 2, 1), dense=dense, name="generator", **common),
         Discriminator(CLASSES, 1, widths=(2, 2), name="discriminator", **common),
         has_unknown=True,
         ema_decay=0.5,
@@ -64,32 +70,50 @@ def batches(steps, rows):
     return tf.data.Dataset.from_tensor_slices((image[:, slice(*rows)], label_map[:, slice(*rows)]))
 
 
-def train(strategy, dtype):
-    """Losses of every step, first gradients, state and re-estimated statistics, by name."""
+def train(strategy, dtype, jit_compile=False):
+    """Losses of every step, first gradients and state by name; what a step sends and compiles."""
     with strategy.scope():
-        model = make_model(dtype)
+        model = make_model(dtype, dense=jit_compile)
     state = state_variables(model)
-
-    def distributed():
-        return distribute(strategy, BATCH, lambda rows: batches(STEPS[dtype], rows))
-
-    @tf.function(autograph=False)
-    def step(batch):
-        logs = strategy.run(model.train_step, args=(batch,))
-        return {k: strategy.experimental_local_results(v)[0] for k, v in logs.items()}
-
-    found = {}
-    for index, batch in enumerate(distributed()):
+    step = replicated_step(strategy, model.train_step, jit_compile)
+    found = {"replicas": strategy.num_replicas_in_sync}
+    for index, batch in enumerate(distributed(strategy, dtype)):
         found |= {f"log/{index}/{k}": v.numpy() for k, v in step(batch).items()}
         if index == 0:
             momentums = {k: v.numpy() for k, v in state.items() if k.endswith("_momentum")}
             found |= {f"gradient/{k}": v / (1 - BETA_1) for k, v in momentums.items()}
-    found |= {k: v.numpy() for k, v in state.items()}
-    estimated = StatisticsEstimator(model, strategy).estimate(distributed(), STEPS[dtype])
-    found |= {f"statistics/{k}": v for k, v in estimated.items()}
+            found |= operations(step.get_concrete_function(batch).graph)
+    return model, found | {k: v.numpy() for k, v in state.items()}
+
+
+def distributed(strategy, dtype):
+    return distribute(strategy, BATCH, lambda rows: batches(STEPS[dtype], rows))
+
+
+def operations(graph):
+    """What a step sends, and what of it XLA compiles: numbers over all devices of this process.
+
+    ``collectives``: collective operations. ``copies``: tensors that a device takes from another.
+    ``compiled``: computations by XLA. ``convolutions``: those outside of these.
+    """
+    found = dict.fromkeys(("collectives", "copies", "compiled", "convolutions"), 0)
+    for operation in graph.get_operations():
+        found["collectives"] += operation.type.startswith("Collective")
+        found["compiled"] += "_XlaMustCompile" in operation.node_def.attr
+        found["convolutions"] += operation.type.startswith("Conv2D")
+        for tensor in operation.inputs:
+            devices = {operation.device, tensor.op.device} - {""}
+            found["copies"] += len(devices) > 1 and tensor.op.type not in ("Placeholder", "Const")
+    return {f"operations/{name}": count for name, count in found.items()}
+
+
+def use(strategy, model, dtype):
+    """Re-estimated statistics and evaluations by name."""
+    batches_now = distributed(strategy, dtype)
+    estimated = StatisticsEstimator(model, strategy).estimate(batches_now, STEPS[dtype])
     check_assignment(strategy, model)
     check_gathering(Workers(strategy))
-    return found | evaluate(strategy) | {"replicas": strategy.num_replicas_in_sync}
+    return {f"statistics/{k}": v for k, v in estimated.items()} | evaluate(strategy)
 
 
 def check_assignment(strategy, model):
@@ -174,12 +198,14 @@ def strategy_of(name):
     return make_strategy(name)
 
 
-def main(output, name, dtype):
+def main(output, name, dtype, mode=""):
     if name.startswith("mirrored"):
         cpu = tf.config.list_physical_devices("CPU")[0]
         devices = [tf.config.LogicalDeviceConfiguration()] * DEVICES
         tf.config.set_logical_device_configuration(cpu, devices)
-    np.savez(output, **train(strategy_of(name), dtype))
+    strategy = strategy_of(name)
+    model, found = train(strategy, dtype, jit_compile=mode == "xla")
+    np.savez(output, **found | ({} if mode else use(strategy, model, dtype)))
 
 
 if __name__ == "__main__":
