@@ -1,9 +1,10 @@
 """Trains and evaluates always the same, on the devices or with the workers asked for.
 
-    python replicas_main.py OUTPUT.npz none|mirrored_2|mirrored_4|auto float64|float32 [xla]
+    python replicas_main.py OUTPUT.npz none|mirrored_2|mirrored_4|auto|xla_2 float64|float32
 
 A process of its own, because TensorFlow can split its CPU into devices, and join other workers,
-only before it starts. `auto` is for one of several workers. With `xla` it only trains.
+only before it starts. `auto` is for one of several workers. `xla_2` only trains: a smaller model
+with XLA on two devices, and without on one.
 """
 
 import json
@@ -41,11 +42,11 @@ METRICS = ["fid", "kid", "segmentation"]
 BETA_1 = 0.5  # not 0, so that the optimizers remember the gradients of the first step
 
 
-def make_model(dtype, dense=False):
+def make_model(dtype, widths, **generator):
     common = {"dtype": dtype}
     model = OASIS(
-        Generator(CLASSES, 3, 1, 4, widths=(2, 2, 1), dense=dense, name="generator", **common),
-        Discriminator(CLASSES, 1, widths=(2, 2), name="discriminator", **common),
+        Generator(CLASSES, 3, 1, 4, widths=(*widths, 1), name="generator", **generator, **common),
+        Discriminator(CLASSES, 1, widths=widths, name="discriminator", **common),
         has_unknown=True,
         ema_decay=0.5,
         seed=3,
@@ -70,10 +71,10 @@ def batches(steps, rows):
     return tf.data.Dataset.from_tensor_slices((image[:, slice(*rows)], label_map[:, slice(*rows)]))
 
 
-def train(strategy, dtype, jit_compile=False):
+def train(strategy, dtype, jit_compile=False, widths=(2, 2), **generator):
     """Losses of every step, first gradients and state by name; what a step sends and compiles."""
     with strategy.scope():
-        model = make_model(dtype, dense=jit_compile)
+        model = make_model(dtype, widths, dense=jit_compile, **generator)
     state = state_variables(model)
     step = replicated_step(strategy, model.train_step, jit_compile)
     found = {"replicas": strategy.num_replicas_in_sync}
@@ -83,6 +84,7 @@ def train(strategy, dtype, jit_compile=False):
             momentums = {k: v.numpy() for k, v in state.items() if k.endswith("_momentum")}
             found |= {f"gradient/{k}": v / (1 - BETA_1) for k, v in momentums.items()}
             found |= operations(step.get_concrete_function(batch).graph)
+            found["operations/devices"] = len(own_devices(strategy)) or 1
     return model, found | {k: v.numpy() for k, v in state.items()}
 
 
@@ -198,14 +200,28 @@ def strategy_of(name):
     return make_strategy(name)
 
 
-def main(output, name, dtype, mode=""):
-    if name.startswith("mirrored"):
+def train_with_xla(dtype, devices):
+    """What `train` finds on one device without XLA, by `one/NAME`, on several with it by `many/`.
+
+    One block of G has all that blocks have: two batch norms, upsampling, a learned shortcut.
+    """
+    small = {"widths": (2,), "upsamples": [True]}
+    _, one = train(tf.distribute.get_strategy(), dtype, **small)
+    _, many = train(strategy_of(f"mirrored_{devices}"), dtype, jit_compile=True, **small)
+    return {f"one/{k}": v for k, v in one.items()} | {f"many/{k}": v for k, v in many.items()}
+
+
+def main(output, name, dtype):
+    if name not in ("none", "auto"):
         cpu = tf.config.list_physical_devices("CPU")[0]
         devices = [tf.config.LogicalDeviceConfiguration()] * DEVICES
         tf.config.set_logical_device_configuration(cpu, devices)
+    if name.startswith("xla"):
+        np.savez(output, **train_with_xla(dtype, devices=2))
+        return
     strategy = strategy_of(name)
-    model, found = train(strategy, dtype, jit_compile=mode == "xla")
-    np.savez(output, **found | ({} if mode else use(strategy, model, dtype)))
+    model, found = train(strategy, dtype)
+    np.savez(output, **found | use(strategy, model, dtype))
 
 
 if __name__ == "__main__":

@@ -25,11 +25,11 @@ def alone(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def start(output, name, dtype, *mode, **environment):
+def start(output, name, dtype, **environment):
     """Starts replicas_main.py."""
     source = str(Path(strategies.__file__).resolve().parents[2])
     return subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("replicas_main.py"), output, name, dtype, *mode],
+        [sys.executable, Path(__file__).with_name("replicas_main.py"), output, name, dtype],
         env=os.environ | {"PYTHONPATH": source} | environment,
         stderr=subprocess.PIPE,
         text=True,
@@ -68,17 +68,26 @@ def assert_same_evaluation(one, many):
 def assert_equal_in_float64(one, many, replicas):
     """Losses, weights, optimizers, statistics to 1e-9 after ten steps; evaluations."""
     assert_same_evaluation(one, many)
-    assert set(one) == set(many)
-    assert_same_state(one, many, replicas)
+    assert set(one) == set(many) and len(one) > 400
+    assert_few_messages(many)
+    assert_same_training(one, many, replicas, NO_GRADIENT)
 
 
-def assert_same_state(one, many, replicas):
+def assert_few_messages(found):
+    """In a step, per device: one collective operation for each of four batch norms in G's step, its
+    gradients and D's step; one for the classes, two for gradients, one for the metrics. A further
+    device takes the counters of the step and the two optimizers from the first.
+    """
+    devices = found["operations/devices"]
+    assert found["operations/collectives"] == devices * (3 * 4 + 1 + 2 + 1)
+    assert found["operations/copies"] <= 3 * (devices - 1)
+
+
+def assert_same_training(one, many, replicas, no_gradient):
     assert (one["replicas"], many["replicas"]) == (1, replicas)
     other = ("evaluation/", "operations/", "replicas")
-    names = [name for name in many if not name.startswith(other)]
-    assert len(names) > 350
-    for name in names:
-        if not NO_GRADIENT.search(name):
+    for name in (name for name in one if not name.startswith(other)):
+        if not no_gradient.search(name):
             difference = np.linalg.norm(many[name] - one[name])
             # A LabelMix loss of 1e-15, where all bits are alike, is rounding too.
             assert difference <= 1e-9 * np.linalg.norm(one[name]) + 1e-18, name
@@ -114,6 +123,20 @@ def test_replicas_equal_one_device(on_one_device, tmp_path, devices, dtype):
     output = tmp_path / "results.npz"
     many = results(start(output, f"mirrored_{devices}", dtype), output)
     COMPARISONS[dtype](on_one_device(dtype), many, devices)
+
+
+@pytest.mark.slow
+def test_xla_on_replicas_equals_one_device_without(tmp_path):
+    output = tmp_path / "results.npz"
+    found = results(start(output, "xla_2", "float64"), output)
+    one, many = (
+        {name.removeprefix(which): value for name, value in found.items() if which in name}
+        for which in ("one/", "many/")
+    )
+    assert set(one) == set(many) and len(one) > 150
+    assert_same_training(one, many, 2, re.compile(r"(stem|block_0[/_]conv_0)[/_]bias"))
+    assert (one["operations/compiled"], many["operations/convolutions"]) == (0, 0)
+    assert many["operations/compiled"] > 0
 
 
 def free_slurm_job():
