@@ -3,8 +3,7 @@
     python replicas_main.py OUTPUT.npz none|mirrored_2|mirrored_4|auto|xla_2 float64|float32
 
 A process of its own, because TensorFlow can split its CPU into devices, and join other workers,
-only before it starts. `auto` is for one of several workers. `xla_2` only trains: a smaller model
-with XLA on two devices, and without on one.
+only before it starts. `auto` is for one of several workers. `xla_2` only trains, a smaller model.
 """
 
 import json
@@ -71,48 +70,69 @@ def batches(steps, rows):
     return tf.data.Dataset.from_tensor_slices((image[:, slice(*rows)], label_map[:, slice(*rows)]))
 
 
-def train(strategy, dtype, jit_compile=False, widths=(2, 2), **generator):
-    """Losses of every step, first gradients and state by name; what a step sends and compiles."""
+def train(strategy, dtype):
+    """The model, and what it found: as `steps`, and what a step sends, by name."""
     with strategy.scope():
-        model = make_model(dtype, widths, dense=jit_compile, **generator)
-    state = state_variables(model)
-    step = replicated_step(strategy, model.train_step, jit_compile)
-    found = {"replicas": strategy.num_replicas_in_sync}
-    for index, batch in enumerate(distributed(strategy, dtype)):
+        model = make_model(dtype, widths=(2, 2))
+    step = replicated_step(strategy, model.train_step)
+    found = steps(step, model, distributed(strategy, STEPS[dtype]))
+    return model, found | operations(step, strategy)
+
+
+def train_with_xla(dtype, devices):
+    """`steps` of one device, eager, by `one/NAME`, and of several with XLA by `many/NAME`.
+
+    One block of G has all that blocks have: two batch norms, upsampling, a learned shortcut.
+    """
+    small = {"widths": (2,), "upsamples": [True], "dense": True}
+    one = make_model(dtype, **small)
+    found = {"one": steps(one.train_step, one, batches(3, (0, BATCH)))}
+    strategy = strategy_of(f"mirrored_{devices}")
+    with strategy.scope():
+        many = make_model(dtype, **small)
+    step = replicated_step(strategy, many.train_step, jit_compile=True)
+    found["many"] = steps(step, many, distributed(strategy, 3)) | operations(step, strategy)
+    return {f"{which}/{k}": v for which, values in found.items() for k, v in values.items()}
+
+
+def distributed(strategy, count):
+    return distribute(strategy, BATCH, lambda rows: batches(count, rows))
+
+
+def steps(step, model, data):
+    """Losses of every step, first gradients and the state after all, by name."""
+    state, found = state_variables(model), {}
+    for index, batch in enumerate(data):
         found |= {f"log/{index}/{k}": v.numpy() for k, v in step(batch).items()}
         if index == 0:
             momentums = {k: v.numpy() for k, v in state.items() if k.endswith("_momentum")}
             found |= {f"gradient/{k}": v / (1 - BETA_1) for k, v in momentums.items()}
-            found |= operations(step.get_concrete_function(batch).graph)
-            found["operations/devices"] = len(own_devices(strategy)) or 1
-    return model, found | {k: v.numpy() for k, v in state.items()}
+    return found | {k: v.numpy() for k, v in state.items()}
 
 
-def distributed(strategy, dtype):
-    return distribute(strategy, BATCH, lambda rows: batches(STEPS[dtype], rows))
-
-
-def operations(graph):
-    """What a step sends, and what of it XLA compiles: numbers over all devices of this process.
+def operations(step, strategy):
+    """What a step of this process sends, and what of it XLA compiles.
 
     ``collectives``: collective operations. ``copies``: tensors that a device takes from another.
     ``compiled``: computations by XLA. ``convolutions``: those outside of these.
     """
+    batch = next(iter(distributed(strategy, 1)))
     found = dict.fromkeys(("collectives", "copies", "compiled", "convolutions"), 0)
-    for operation in graph.get_operations():
+    for operation in step.get_concrete_function(batch).graph.get_operations():
         found["collectives"] += operation.type.startswith("Collective")
         found["compiled"] += "_XlaMustCompile" in operation.node_def.attr
         found["convolutions"] += operation.type.startswith("Conv2D")
         for tensor in operation.inputs:
             devices = {operation.device, tensor.op.device} - {""}
             found["copies"] += len(devices) > 1 and tensor.op.type not in ("Placeholder", "Const")
+    found |= {"devices": len(own_devices(strategy)) or 1, "replicas": strategy.num_replicas_in_sync}
     return {f"operations/{name}": count for name, count in found.items()}
 
 
 def use(strategy, model, dtype):
     """Re-estimated statistics and evaluations by name."""
-    batches_now = distributed(strategy, dtype)
-    estimated = StatisticsEstimator(model, strategy).estimate(batches_now, STEPS[dtype])
+    data = distributed(strategy, STEPS[dtype])
+    estimated = StatisticsEstimator(model, strategy).estimate(data, STEPS[dtype])
     check_assignment(strategy, model)
     check_gathering(Workers(strategy))
     return {f"statistics/{k}": v for k, v in estimated.items()} | evaluate(strategy)
@@ -198,17 +218,6 @@ def strategy_of(name):
     if kind == "mirrored":
         return tf.distribute.MirroredStrategy([f"CPU:{k}" for k in range(int(devices))])
     return make_strategy(name)
-
-
-def train_with_xla(dtype, devices):
-    """What `train` finds on one device without XLA, by `one/NAME`, on several with it by `many/`.
-
-    One block of G has all that blocks have: two batch norms, upsampling, a learned shortcut.
-    """
-    small = {"widths": (2,), "upsamples": [True]}
-    _, one = train(tf.distribute.get_strategy(), dtype, **small)
-    _, many = train(strategy_of(f"mirrored_{devices}"), dtype, jit_compile=True, **small)
-    return {f"one/{k}": v for k, v in one.items()} | {f"many/{k}": v for k, v in many.items()}
 
 
 def main(output, name, dtype):
