@@ -7,7 +7,8 @@ one, as in PyTorch. At 2x2 and 4x4 resolutions the difference is visible.
 import keras
 from keras import ops
 
-from oasis_tf.layers.replicas import mean_over_replicas, num_replicas
+from oasis_tf.layers.compiled_parts import part
+from oasis_tf.layers.replicas import assign_same, moments_over_replicas, num_replicas
 
 
 @keras.saving.register_keras_serializable("oasis_tf")
@@ -52,8 +53,7 @@ class BatchNorm(keras.layers.Layer):
                 self.moving_variance
             )
         x = ops.cast(x, self.variable_dtype)
-        mean = mean_over_replicas(ops.mean(x, axis=(0, 1, 2)))
-        return mean, mean_over_replicas(ops.mean(ops.square(x - mean), axis=(0, 1, 2)))
+        return moments_over_replicas(*part(lambda: _own_moments(x)))
 
     def affine(self, x, training=False, repeats=1):
         """Normalisation of ``x`` as ``x * scale + shift``: both [C], in the variable dtype.
@@ -81,8 +81,8 @@ class BatchNorm(keras.layers.Layer):
         # Bessel's correction. A single value has no unbiased variance: keep the biased one.
         unbiased = variance * count / ops.maximum(count - 1, 1)
         keep = self.momentum
-        self.moving_mean.assign(keep * self.moving_mean + (1 - keep) * mean)
-        self.moving_variance.assign(keep * self.moving_variance + (1 - keep) * unbiased)
+        assign_same(self.moving_mean, keep * self.moving_mean + (1 - keep) * mean)
+        assign_same(self.moving_variance, keep * self.moving_variance + (1 - keep) * unbiased)
 
     def call(self, x, training=False):
         scale, shift = self.affine(x, training)
@@ -93,3 +93,9 @@ class BatchNorm(keras.layers.Layer):
 
     def get_config(self):
         return super().get_config() | {"momentum": self.momentum, "epsilon": self.epsilon}
+
+
+def _own_moments(x):
+    """Mean and biased variance, each [C], of the values of this replica."""
+    mean = ops.mean(x, axis=(0, 1, 2))
+    return mean, ops.mean(ops.square(x - mean), axis=(0, 1, 2))

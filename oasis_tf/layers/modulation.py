@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from oasis_tf.layers.compiled_parts import part
 from oasis_tf.layers.label_conv import shared_label_conv, split_channels
 from oasis_tf.layers.lookup import scale_and_shift
 from oasis_tf.layers.patterns import find_patterns, hidden_table, modulation_table
@@ -44,7 +45,8 @@ class _DenseModulation:
 
 
 def _dense_modulations(norms, label_map, noise):
-    hidden = shared_label_conv([norm.shared for norm in norms], label_map, noise)
+    convs = [norm.shared for norm in norms]
+    hidden = part(lambda: shared_label_conv(convs, label_map, noise), *convs)
     return [_DenseModulation(norm, part) for norm, part in zip(norms, hidden, strict=True)]
 
 

@@ -10,6 +10,8 @@ both passes compute the same and removes the second.
 
 import keras
 
+from oasis_tf.layers.replicas import assign_same
+
 
 def call_block(block, x, *conditions, training, remat):
     """``block(x, *conditions, training=training)``; by ``remat_call`` in training if ``remat``."""
@@ -67,7 +69,7 @@ def remat_call(layer, x, *conditions):
     weights = [tf.convert_to_tensor(v.value) for v in layer.trainable_variables]
     y, *new_state = run(x, *floats, *weights)
     for variable, value in zip(layer.non_trainable_variables, new_state, strict=True):
-        variable.assign(value)
+        assign_same(variable, value)
     return y
 
 

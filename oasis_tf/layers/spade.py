@@ -5,6 +5,7 @@ from keras import ops
 
 from oasis_tf.layers.activation import leaky_relu
 from oasis_tf.layers.batch_norm import BatchNorm
+from oasis_tf.layers.compiled_parts import part
 from oasis_tf.layers.initializers import xavier_normal
 from oasis_tf.layers.label_conv import LabelConv2D
 from oasis_tf.layers.modulation import modulations
@@ -168,13 +169,22 @@ class SPADEResBlock(keras.layers.Layer):
         modulate_0, modulate_1, *modulate_s = modulations(norms, label_map, noise, self.dense)
         # Nearest-neighbour upsampling does not change the moments: compute them before it.
         affine = self.batch_norm_0.affine(x, training, repeats=4 if self.upsample else 1)
-        x = upsample(x) if self.upsample else x
-        y = self.conv_0(leaky_relu(modulate_0(x, affine)), training=training)
+
+        def before_norm_1():
+            shortcut = upsample(x) if self.upsample else x
+            y = self.conv_0(leaky_relu(modulate_0(shortcut, affine)), training=training)
+            if self.learned_shortcut:
+                shortcut = self.conv_s(modulate_s[0](shortcut, affine), training=training)
+            return y, shortcut
+
+        used = [self.norm_s, self.conv_s] if self.learned_shortcut else []
+        y, shortcut = part(before_norm_1, self.norm_0, self.conv_0, *used)
         affine_1 = self.batch_norm_1.affine(y, training)
-        y = self.conv_1(leaky_relu(modulate_1(y, affine_1)), training=training)
-        if not self.learned_shortcut:
-            return x + y
-        return y + self.conv_s(modulate_s[0](x, affine), training=training)
+
+        def after_norm_1():
+            return shortcut + self.conv_1(leaky_relu(modulate_1(y, affine_1)), training=training)
+
+        return part(after_norm_1, self.norm_1, self.conv_1)
 
     def compute_output_shape(self, x_shape, label_map_shape, noise_shape=None):
         return (*label_map_shape, self.out_channels)

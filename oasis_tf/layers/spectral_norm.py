@@ -15,6 +15,7 @@ from oasis_tf.layers import resampling
 from oasis_tf.layers.fusion import fused
 from oasis_tf.layers.gradients import of_upstream
 from oasis_tf.layers.initializers import UnitVector, xavier_normal
+from oasis_tf.layers.replicas import assign_same
 
 _EPSILON = 1e-12
 
@@ -160,8 +161,8 @@ class SpectralConv2D(keras.layers.Layer):
         """Takes one power iteration, stores u and v, and returns ``(u, v, sigma)``."""
         matrix = ops.stop_gradient(self._matrix())
         u, v, sigma = power_iteration(matrix, ops.convert_to_tensor(self.u))
-        self.u.assign(u)
-        self.v.assign(v)
+        assign_same(self.u, u)
+        assign_same(self.v, v)
         return u, v, sigma
 
     def stored_norm(self):

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from oasis_tf.cli import leaving
+from oasis_tf.layers.compiled_parts import compiled_parts
 
 # How long a worker waits for another one that is alive but stuck. TensorFlow notices by itself when
 # one has died or frozen (5 and 15 s were measured) or never starts (after an hour).
@@ -97,27 +98,25 @@ def replicated_step(strategy, step, jit_compile=False):
     Args:
         strategy: the run's.
         step: function of this replica's batch -> scalars by name, each the global batch's.
-        jit_compile: bool, whether XLA compiles it.
+        jit_compile: bool, whether XLA compiles it: on one replica the whole step, on several its
+            ``part``s, which lie between the sums over replicas.
 
     Returns:
         A function of a distributed batch -> those scalars.
-
-    Raises:
-        ValueError: XLA with several replicas.
     """
-    if jit_compile and strategy.num_replicas_in_sync > 1:
-        raise ValueError(
-            "`jit_compile` works on one device only: XLA cannot compile sums over replicas. "
-            f"Received: {strategy.num_replicas_in_sync} devices. Drop --jit_compile."
-        )
+    whole = jit_compile and strategy.num_replicas_in_sync == 1
+
+    def on_replica(batch):
+        with compiled_parts(jit_compile and not whole):
+            return step(batch)
 
     def on_replicas(batch):
-        logs = strategy.run(step, args=(batch,))
+        logs = strategy.run(on_replica, args=(batch,))
         # Every replica holds the same values.
         return {k: strategy.experimental_local_results(v)[0] for k, v in logs.items()}
 
     # No Python control flow to translate: tracing is faster and errors are clearer without.
-    return tf.function(on_replicas, autograph=False, jit_compile=jit_compile or None)
+    return tf.function(on_replicas, autograph=False, jit_compile=whole or None)
 
 
 def own_devices(strategy):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from oasis_tf.layers.compiled_parts import part
 from oasis_tf.training import strategies
 
 
@@ -123,14 +124,31 @@ def test_a_step_runs_on_every_replica_and_its_values_are_those_of_one():
         assert {name: float(value) for name, value in found.items()} == {"sum": 3.0}
 
 
-def test_xla_takes_one_device_alone():
-    def step(batch):
-        return {"double": 2 * batch}
+class Alike(Strategy):
+    """Several replicas that do the same."""
 
-    compiled = strategies.replicated_step(tf.distribute.get_strategy(), step, jit_compile=True)
-    assert float(compiled(tf.constant(3.0))["double"]) == 6
-    with pytest.raises(ValueError, match="one device only.* Received: 2 devices. Drop --jit"):
-        strategies.replicated_step(Strategy(2), step, jit_compile=True)
+    def run(self, function, args):
+        return function(*args)
+
+    def experimental_local_results(self, value):
+        return [value] * self.num_replicas_in_sync
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_xla_compiles_the_step_of_one_device_and_the_parts_of_several(compiled):
+    def step(batch):
+        return {"value": tf.tanh(part(lambda: tf.sin(batch)))}
+
+    found = []
+    for strategy in (tf.distribute.get_strategy(), Alike(2)):
+        function = strategies.replicated_step(strategy, step, jit_compile=compiled)
+        assert float(function(tf.constant(3.0))["value"]) == pytest.approx(np.tanh(np.sin(3)))
+        concrete = function.get_concrete_function(tf.constant(3.0))
+        whole = "_XlaMustCompile" in concrete.function_def.attr
+        found.append((whole, {op.type for op in concrete.graph.get_operations()}))
+    (whole, _), (whole_of_two, operations) = found
+    assert (whole, whole_of_two) == (compiled, False)
+    assert "Tanh" in operations and ("Sin" in operations) == (not compiled)
 
 
 # === Clusters ===

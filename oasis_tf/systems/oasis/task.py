@@ -47,8 +47,7 @@ class OASISTask(Task):
         strategy: ``tf.distribute`` strategy under whose scope the model is made.
 
     Raises:
-        ValueError, OSError: evaluations that cannot work, weights of VGG-19 that are missing, or
-            XLA with several devices.
+        ValueError, OSError: evaluations that cannot work, or weights of VGG-19 that are missing.
     """
 
     divergence_advice = "with lower --lr_g and --lr_d, or without --mixed_precision"

@@ -10,6 +10,7 @@ from keras import ops
 
 from oasis_tf.layers import by_device
 from oasis_tf.layers.activation import leaky_relu
+from oasis_tf.layers.compiled_parts import part
 from oasis_tf.layers.initializers import xavier_normal
 from oasis_tf.layers.label_conv import LabelConv2D, downsample
 from oasis_tf.layers.remat import call_block
@@ -185,10 +186,12 @@ class Generator(NamedClasses, keras.Model):
         self.check_inputs(label_map, noise)
         factor = self.size_multiple
         if self.latent_stem:
-            x = ops.reshape(self.stem(noise), (-1, *self.start_size, self.blocks[0].in_channels))
+            x = part(lambda: self.stem(noise), self.stem)
+            x = ops.reshape(x, (-1, *self.start_size, self.blocks[0].in_channels))
             noise = None
         else:
-            x = self.stem(*self._condition(label_map, noise, factor))
+            condition = self._condition(label_map, noise, factor)
+            x = part(lambda: self.stem(*condition), self.stem)
         for block in self.blocks:
             factor //= 2 if block.upsample else 1
             x = call_block(
@@ -198,7 +201,7 @@ class Generator(NamedClasses, keras.Model):
                 training=training,
                 remat=self.remat,
             )
-        image = ops.tanh(self.to_rgb(leaky_relu(x)))
+        image = part(lambda: ops.tanh(self.to_rgb(leaky_relu(x))), self.to_rgb)
         return ops.cast(image, self.variable_dtype)
 
     def _condition(self, label_map, noise, factor):

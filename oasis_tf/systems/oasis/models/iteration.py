@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from oasis_tf.layers.compiled_parts import part
 from oasis_tf.layers.label_conv import downsample
 from oasis_tf.layers.replicas import mean_over_replicas, num_replicas
 from oasis_tf.randomness import own_rows
@@ -118,7 +119,7 @@ class Iteration:
         logs = self._generator_step(image, label_map, targets, generator_noise)
         logs |= self._discriminator_step(image, label_map, targets, discriminator_noise, mixing)
         self._update_averages()
-        return {name: mean_over_replicas(logs[name]) for name in self.metric_names}
+        return self._global_means(logs)
 
     def losses_in_use(self, image, label_map):
         """What ``iteration`` returns, of the averaged generator as it is used. Nothing changes.
@@ -136,8 +137,12 @@ class Iteration:
         logs = self._generator_terms(fake, latent, *batch[1:], training=False)
         mixing = self.mixing_slice(label_map, 0)
         logits, terms = self._discriminator_terms(*batch, mixing, training=False)
-        logs |= terms | self._accuracies(logits, targets)
-        return {name: mean_over_replicas(logs[name]) for name in self.metric_names}
+        return self._global_means(logs | terms | self._accuracies(logits, targets))
+
+    def _global_means(self, logs):
+        names = self.metric_names
+        means = mean_over_replicas([logs[name] for name in names])
+        return dict(zip(names, means, strict=True))
 
     @property
     def metric_names(self):
@@ -225,7 +230,7 @@ class Iteration:
 
     def _training_images(self, image, label_map, draw):
         """Images of a training pass, and the encoder's (mean, log variance) or None."""
-        latent = self.encoder and self.encoder(image, training=True)
+        latent = self.encoder and part(lambda: self.encoder(image, training=True), self.encoder)
         return _generated(self.generator, label_map, draw, latent), latent
 
     def _generator_step(self, image, label_map, targets, draw):
@@ -233,9 +238,13 @@ class Iteration:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([v.value for v in variables])
             images = self._training_images(image, label_map, draw)
-            terms = self._generator_terms(*images, image, label_map, targets)
+            terms = part(
+                lambda: self._generator_terms(*images, image, label_map, targets),
+                self.discriminator,
+            )
             scaled = replica_loss(terms["loss_g"], self.generator_optimizer)
-        self._apply(tape, scaled, variables, self.generator_optimizer)
+        gradients = tape.gradient(scaled, [v.value for v in variables])
+        self.generator_optimizer.apply(gradients, variables)
         return terms
 
     def _generator_terms(self, fake, latent, image, label_map, targets, training=True):
@@ -259,12 +268,18 @@ class Iteration:
     def _discriminator_step(self, image, label_map, targets, draw, mixing):
         fake = tf.stop_gradient(self._training_images(image, label_map, draw)[0])
         variables = self.discriminator.trainable_variables
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch([v.value for v in variables])
-            logits, terms = self._discriminator_terms(fake, image, label_map, targets, mixing)
-            scaled = replica_loss(terms["loss_d"], self.discriminator_optimizer)
-        self._apply(tape, scaled, variables, self.discriminator_optimizer)
-        return terms | self._accuracies(logits, targets)
+
+        def forward_and_back():
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch([v.value for v in variables])
+                logits, terms = self._discriminator_terms(fake, image, label_map, targets, mixing)
+                scaled = replica_loss(terms["loss_d"], self.discriminator_optimizer)
+            gradients = tape.gradient(scaled, [v.value for v in variables])
+            return gradients, terms | self._accuracies(logits, targets)
+
+        gradients, logs = part(forward_and_back, self.discriminator)
+        self.discriminator_optimizer.apply(gradients, variables)
+        return logs
 
     def _discriminator_terms(self, fake, image, label_map, targets, mixing, training=True):
         """D's logits of generated and of real images; ``loss_d`` and its terms."""
@@ -318,10 +333,6 @@ class Iteration:
         if self.consistency == "cutmix":
             return losses.cutmix_mask(mixing, *label_map.shape[1:], dtype)
         return losses.labelmix_mask(label_map, mixing, dtype)
-
-    def _apply(self, tape, loss, variables, optimizer):
-        gradients = tape.gradient(loss, [v.value for v in variables])
-        optimizer.apply(gradients, variables)
 
     def _update_averages(self):
         """EMA over the whole state of generator and encoder: kernels, u, v, batch statistics."""

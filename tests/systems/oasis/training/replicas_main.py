@@ -1,9 +1,9 @@
 """Trains and evaluates always the same, on the devices or with the workers asked for.
 
-    python replicas_main.py OUTPUT.npz none|mirrored_2|mirrored_4|auto float64|float32
+    python replicas_main.py OUTPUT.npz none|mirrored_2|mirrored_4|auto|xla_2 float64|float32
 
 A process of its own, because TensorFlow can split its CPU into devices, and join other workers,
-only before it starts. `auto` is for one of several workers.
+only before it starts. `auto` is for one of several workers. `xla_2` only trains, a smaller model.
 """
 
 import json
@@ -26,7 +26,13 @@ from oasis_tf.systems.oasis.evaluation import context_of
 from oasis_tf.systems.oasis.inference.multi_device import DeviceSampler
 from oasis_tf.systems.oasis.models import Discriminator, Generator
 from oasis_tf.training.optimizer import Adam
-from oasis_tf.training.strategies import Workers, distribute, make_strategy, own_devices
+from oasis_tf.training.strategies import (
+    Workers,
+    distribute,
+    make_strategy,
+    own_devices,
+    replicated_step,
+)
 from oasis_tf.training.validation import Validation
 
 BATCH, CLASSES, DEVICES = 4, 5, 4
@@ -35,11 +41,11 @@ METRICS = ["fid", "kid", "segmentation"]
 BETA_1 = 0.5  # not 0, so that the optimizers remember the gradients of the first step
 
 
-def make_model(dtype):
+def make_model(dtype, widths, **generator):
     common = {"dtype": dtype}
     model = OASIS(
-        Generator(CLASSES, 3, 1, 4, widths=(2, 2, 1), name="generator", **common),
-        Discriminator(CLASSES, 1, widths=(2, 2), name="discriminator", **common),
+        Generator(CLASSES, 3, 1, 4, widths=(*widths, 1), name="generator", **generator, **common),
+        Discriminator(CLASSES, 1, widths=widths, name="discriminator", **common),
         has_unknown=True,
         ema_decay=0.5,
         seed=3,
@@ -65,31 +71,71 @@ def batches(steps, rows):
 
 
 def train(strategy, dtype):
-    """Losses of every step, first gradients, state and re-estimated statistics, by name."""
+    """The model, and what it found: as `steps`, and what a step sends, by name."""
     with strategy.scope():
-        model = make_model(dtype)
-    state = state_variables(model)
+        model = make_model(dtype, widths=(2, 2))
+    step = replicated_step(strategy, model.train_step)
+    found = steps(step, model, distributed(strategy, STEPS[dtype]))
+    return model, found | operations(step, strategy)
 
-    def distributed():
-        return distribute(strategy, BATCH, lambda rows: batches(STEPS[dtype], rows))
 
-    @tf.function(autograph=False)
-    def step(batch):
-        logs = strategy.run(model.train_step, args=(batch,))
-        return {k: strategy.experimental_local_results(v)[0] for k, v in logs.items()}
+def train_with_xla(dtype, devices):
+    """`steps` of one device, eager, by `one/NAME`, and of several with XLA by `many/NAME`.
 
-    found = {}
-    for index, batch in enumerate(distributed()):
+    One block of G has all that blocks have: two batch norms, upsampling, a learned shortcut.
+    """
+    small = {"widths": (2,), "upsamples": [True], "dense": True}
+    one = make_model(dtype, **small)
+    found = {"one": steps(one.train_step, one, batches(3, (0, BATCH)))}
+    strategy = strategy_of(f"mirrored_{devices}")
+    with strategy.scope():
+        many = make_model(dtype, **small)
+    step = replicated_step(strategy, many.train_step, jit_compile=True)
+    found["many"] = steps(step, many, distributed(strategy, 3)) | operations(step, strategy)
+    return {f"{which}/{k}": v for which, values in found.items() for k, v in values.items()}
+
+
+def distributed(strategy, count):
+    return distribute(strategy, BATCH, lambda rows: batches(count, rows))
+
+
+def steps(step, model, data):
+    """Losses of every step, first gradients and the state after all, by name."""
+    state, found = state_variables(model), {}
+    for index, batch in enumerate(data):
         found |= {f"log/{index}/{k}": v.numpy() for k, v in step(batch).items()}
         if index == 0:
             momentums = {k: v.numpy() for k, v in state.items() if k.endswith("_momentum")}
             found |= {f"gradient/{k}": v / (1 - BETA_1) for k, v in momentums.items()}
-    found |= {k: v.numpy() for k, v in state.items()}
-    estimated = StatisticsEstimator(model, strategy).estimate(distributed(), STEPS[dtype])
-    found |= {f"statistics/{k}": v for k, v in estimated.items()}
+    return found | {k: v.numpy() for k, v in state.items()}
+
+
+def operations(step, strategy):
+    """What a step of this process sends, and what of it XLA compiles.
+
+    ``collectives``: collective operations. ``copies``: tensors that a device takes from another.
+    ``compiled``: computations by XLA. ``convolutions``: those outside of these.
+    """
+    batch = next(iter(distributed(strategy, 1)))
+    found = dict.fromkeys(("collectives", "copies", "compiled", "convolutions"), 0)
+    for operation in step.get_concrete_function(batch).graph.get_operations():
+        found["collectives"] += operation.type.startswith("Collective")
+        found["compiled"] += "_XlaMustCompile" in operation.node_def.attr
+        found["convolutions"] += operation.type.startswith("Conv2D")
+        for tensor in operation.inputs:
+            devices = {operation.device, tensor.op.device} - {""}
+            found["copies"] += len(devices) > 1 and tensor.op.type not in ("Placeholder", "Const")
+    found |= {"devices": len(own_devices(strategy)) or 1, "replicas": strategy.num_replicas_in_sync}
+    return {f"operations/{name}": count for name, count in found.items()}
+
+
+def use(strategy, model, dtype):
+    """Re-estimated statistics and evaluations by name."""
+    data = distributed(strategy, STEPS[dtype])
+    estimated = StatisticsEstimator(model, strategy).estimate(data, STEPS[dtype])
     check_assignment(strategy, model)
     check_gathering(Workers(strategy))
-    return found | evaluate(strategy) | {"replicas": strategy.num_replicas_in_sync}
+    return {f"statistics/{k}": v for k, v in estimated.items()} | evaluate(strategy)
 
 
 def check_assignment(strategy, model):
@@ -175,11 +221,16 @@ def strategy_of(name):
 
 
 def main(output, name, dtype):
-    if name.startswith("mirrored"):
+    if name not in ("none", "auto"):
         cpu = tf.config.list_physical_devices("CPU")[0]
         devices = [tf.config.LogicalDeviceConfiguration()] * DEVICES
         tf.config.set_logical_device_configuration(cpu, devices)
-    np.savez(output, **train(strategy_of(name), dtype))
+    if name.startswith("xla"):
+        np.savez(output, **train_with_xla(dtype, devices=2))
+        return
+    strategy = strategy_of(name)
+    model, found = train(strategy, dtype)
+    np.savez(output, **found | use(strategy, model, dtype))
 
 
 if __name__ == "__main__":

@@ -68,10 +68,25 @@ def assert_same_evaluation(one, many):
 def assert_equal_in_float64(one, many, replicas):
     """Losses, weights, optimizers, statistics to 1e-9 after ten steps; evaluations."""
     assert_same_evaluation(one, many)
-    assert (one["replicas"], many["replicas"]) == (1, replicas)
     assert set(one) == set(many) and len(one) > 400
-    for name in {name for name in one if not name.startswith("evaluation/")} - {"replicas"}:
-        if not NO_GRADIENT.search(name):
+    assert_few_messages(many)
+    assert (one["operations/replicas"], many["operations/replicas"]) == (1, replicas)
+    assert_same_training(one, many, NO_GRADIENT)
+
+
+def assert_few_messages(found):
+    """In a step, per device: one collective operation for each of four batch norms in G's step, its
+    gradients and D's step; one for the classes, two for gradients, one for the metrics. A further
+    device takes the counters of the step and the two optimizers from the first.
+    """
+    devices = found["operations/devices"]
+    assert found["operations/collectives"] == devices * (3 * 4 + 1 + 2 + 1)
+    assert found["operations/copies"] <= 3 * (devices - 1)
+
+
+def assert_same_training(one, many, no_gradient):
+    for name in (name for name in one if not name.startswith(("evaluation/", "operations/"))):
+        if not no_gradient.search(name):
             difference = np.linalg.norm(many[name] - one[name])
             # A LabelMix loss of 1e-15, where all bits are alike, is rounding too.
             assert difference <= 1e-9 * np.linalg.norm(one[name]) + 1e-18, name
@@ -81,7 +96,8 @@ def assert_equal_in_float64(one, many, replicas):
 
 def assert_close_in_float32(one, many, replicas):
     """Gradients of the first step to 1e-4, losses of the first two to 1e-5."""
-    assert (one["replicas"], many["replicas"]) == (1, replicas) and set(one) == set(many)
+    assert (one["operations/replicas"], many["operations/replicas"]) == (1, replicas)
+    assert set(one) == set(many)
     losses = {name: 1e-5 for name in one if re.match("log/[01]/loss", name)}
     gradients = {name: 1e-4 for name in one if name.startswith("gradient/")}
     assert len(losses) == 10 and len(gradients) > 60
@@ -107,6 +123,19 @@ def test_replicas_equal_one_device(on_one_device, tmp_path, devices, dtype):
     output = tmp_path / "results.npz"
     many = results(start(output, f"mirrored_{devices}", dtype), output)
     COMPARISONS[dtype](on_one_device(dtype), many, devices)
+
+
+@pytest.mark.slow
+def test_xla_on_replicas_equals_one_device_without(tmp_path):
+    output = tmp_path / "results.npz"
+    found = results(start(output, "xla_2", "float64"), output)
+    one, many = (
+        {name.removeprefix(which): value for name, value in found.items() if which in name}
+        for which in ("one/", "many/")
+    )
+    assert set(one) == {name for name in many if "operations/" not in name} and len(one) > 150
+    assert_same_training(one, many, re.compile(r"(stem|block_0[/_]conv_0)[/_]bias"))
+    assert many["operations/convolutions"] == 0 < many["operations/compiled"]
 
 
 def free_slurm_job():
