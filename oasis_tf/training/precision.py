@@ -1,8 +1,9 @@
 """Mixed precision: the policies of its names, and loss scaling, which float16 needs."""
 
 import keras
+from keras import ops
 
-from oasis_tf.layers.replicas import num_replicas
+from oasis_tf.layers.replicas import num_replicas, sum_over_replicas
 
 _POLICIES = {"none": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
@@ -21,7 +22,18 @@ def loss_scaling(optimizer, mixed_precision):
     """
     if mixed_precision != "float16":
         return optimizer
-    return keras.optimizers.LossScaleOptimizer(optimizer, name=f"{optimizer.name}_loss_scale")
+    return _LossScaling(optimizer, name=f"{optimizer.name}_loss_scale")
+
+
+class _LossScaling(keras.optimizers.LossScaleOptimizer):
+    """Keras' own, for gradients that are summed over replicas only when they are applied.
+
+    Keras asks the first replica alone whether its gradients are finite.
+    """
+
+    def check_finite(self, grads):
+        overflows = ops.cast(ops.logical_not(super().check_finite(grads)), "float32")
+        return ops.equal(sum_over_replicas(overflows), 0)
 
 
 def replica_loss(loss, optimizer):

@@ -42,3 +42,10 @@ def test_replicas_share_the_loss():
     """A replica's share for an optimizer that sums gradients."""
     strategy = tf.distribute.MirroredStrategy(["CPU:0"])
     assert float(strategy.run(lambda: precision.replica_loss(tf.constant(3.0), Adam(0.1)))) == 3
+
+
+@pytest.mark.slow
+def test_an_overflow_on_any_replica_is_one_of_all(run_module):
+    """Keras asks the first replica alone; see `overflow_main.py`."""
+    done = run_module("tests.training.overflow_main")
+    assert done.stdout.split() == ["1.0", str(2.0**14)], done.stderr
