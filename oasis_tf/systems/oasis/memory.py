@@ -7,6 +7,7 @@ from measured peaks stands in `docs/distributed.md`. Only the parts and losses o
 compared with such peaks; of others the weights alone are counted, and the estimate says so.
 """
 
+from oasis_tf.layers import by_device
 from oasis_tf.systems.oasis.losses.chunked import CHUNK_PIXELS
 
 _BYTES = {"none": 4, "bfloat16": 2, "float16": 2}
@@ -50,10 +51,20 @@ def generator_activations(config):
         # The input before the upsampling, centred, and after it; what goes into every convolution;
         # the first one's output, centred too; the block's output.
         kept = fan_in // 2 + (2 + shortcut) * fan_in + 3 * middle + fan_out
-        tables = _TABLE_NUMBERS * ((1 + shortcut) * fan_in + middle)
-        inner.append(pixels * (kept + tables))
+        modulated = (1 + shortcut) * fan_in + middle
+        inner.append(pixels * (kept + _modulation_numbers(config, modulated, 2 + shortcut)))
         outer.append(pixels * (fan_in // 4 + fan_out))
     return _kept(config, inner, outer)
+
+
+def _modulation_numbers(config, modulated, norms):
+    """Numbers per pixel that the modulation of a block keeps, of so many channels and norms."""
+    training = config.training
+    dense = by_device.dense_setting(training.modulation, training.jit_compile)
+    if not by_device.is_dense(dense):
+        return _TABLE_NUMBERS * modulated
+    # A scale and a shift of every pixel; the hidden values before and after the ReLU.
+    return 2 * modulated + 2 * norms * config.model.spade_channels
 
 
 def discriminator_activations(config):

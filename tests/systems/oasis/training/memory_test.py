@@ -129,6 +129,7 @@ def _bytes(height, width, classes, precision, batch_size):
         steps=1,
         batch_size=batch_size,
         mixed_precision="bfloat16" if "bfloat16" in precision else "none",
+        modulation="dense",  # as on a GPU
         remat="--remat" in precision,
     )
     data = DataConfig(crop_height=height, crop_width=width)
