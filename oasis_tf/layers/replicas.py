@@ -32,3 +32,12 @@ def mean_over_replicas(x):
     """Mean of ``x`` over all replicas, which hold the same number of examples."""
     context = _replica_context()
     return context.all_reduce("SUM", x) / context.num_replicas_in_sync if context else x
+
+
+def all_rows(x):
+    """The rows of all replicas, in their order, of ``x`` [B, ...], which holds those of one.
+
+    Differentiable. Every replica holds the same number of rows.
+    """
+    context = _replica_context()
+    return context.all_gather(x, axis=0) if context else x
