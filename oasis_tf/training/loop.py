@@ -54,7 +54,8 @@ def train(config, model_dir, make_task):
         SystemExit: a signal (SIGTERM, SIGINT) stopped the run after saving.
     """
     loggers.check(config.training.loggers)
-    strategy = make_strategy(config.training.strategy)
+    batch_size = config.training.batch_size if config.training.AUTO_FALLS_BACK else None
+    strategy = make_strategy(config.training.strategy, batch_size)
     check_batch_size(strategy, config.training.batch_size)
     workers = Workers(strategy)
     with (

@@ -1,5 +1,7 @@
 """Networks, model and optimizers from a configuration."""
 
+import keras
+
 from oasis_tf.systems.one_shot.model import OneShot
 from oasis_tf.systems.one_shot.models.discriminator import Discriminator
 from oasis_tf.systems.one_shot.models.generator import Generator
@@ -9,7 +11,7 @@ from oasis_tf.training.optimizer import Adam
 from oasis_tf.training.precision import loss_scaling, policy
 
 
-def make_generator(model, **options):
+def make_generator(model, name="generator", **options):
     """The ``Generator`` of a ``ModelConfig``."""
     return Generator(
         (model.grid_height, model.grid_width),
@@ -19,7 +21,7 @@ def make_generator(model, **options):
         model.latent,
         model.norm_g,
         detached_mask=model.mask_supervision == "discriminator",
-        name="generator",
+        name=name,
         **options,
     )
 
@@ -63,13 +65,15 @@ def build_model(config, dtype=None, training=True):
         dtype: policy of the networks; default: that of the configuration.
         training: bool; for use, only the averaged generator is made, in float32.
     """
-    options = {"dtype": dtype or policy(config.training.mixed_precision if training else "none")}
-    generator = make_generator(config.model, **options)
+    if not training:
+        return OneShot(config, make_generator(config.model, "generator_ema", dtype="float32"))
+    options = {"dtype": dtype or policy(config.training.mixed_precision)}
+    # u and v are drawn by Keras, all else from seeds of their own.
     seed = config.training.seed % 2**31
+    keras.utils.set_random_seed(seed)
+    generator = make_generator(config.model, **options)
     initialise(generator, seed)
     average = average_of(generator, "generator_ema")
-    if not training:
-        return OneShot(config, average)
     discriminator = make_discriminator(config.model, **options)
     initialise(discriminator, seed + 1)
     second = make_mask_discriminator(config.model, **options)

@@ -1,5 +1,6 @@
 """SIV-GAN or OSMIS: its networks, how it samples, and its state."""
 
+import contextlib
 from typing import Any, NamedTuple
 
 import keras
@@ -7,11 +8,12 @@ import numpy as np
 import tensorflow as tf
 
 from oasis_tf.environment import check_backend
+from oasis_tf.io.images import contact_sheet, to_uint8
 from oasis_tf.randomness import as_seeds
 from oasis_tf.systems.one_shot import draws, losses, masks
 from oasis_tf.systems.one_shot.iteration import Iteration
 from oasis_tf.systems.one_shot.models.layers import spectral_layers
-from oasis_tf.training.named_weights import named_weights
+from oasis_tf.training.named_weights import borrowed_state, named_weights
 
 check_backend()
 
@@ -26,6 +28,10 @@ class Samples(NamedTuple):
 
     image: Any
     mask: Any
+
+    def sheet(self):
+        """The images side by side, uint8 [h, w, 3]."""
+        return contact_sheet([list(to_uint8(self.image))])
 
 
 class OneShot(Iteration):
@@ -139,6 +145,13 @@ class OneShot(Iteration):
         """
         for layer in spectral_layers(self.generator_ema):
             layer.power_iteration()
+
+    @contextlib.contextmanager
+    def settled(self):
+        """Has the averaged generator settled inside the block alone."""
+        with borrowed_state(self.generator_ema):
+            self.settle()
+            yield
 
 
 def mask_channels(config, values, dtype):
