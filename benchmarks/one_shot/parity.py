@@ -122,7 +122,7 @@ class Run:
         features, _ = model.discriminator.low_level(images, small)
         vectors = np.asarray(model.discriminator.vectors(features, small))
         found[f"pooled_{name}"] = vectors.reshape(len(vectors), -1)
-        logits = model.discriminator(images, mask=small)
+        logits = model.discriminator(images, object_mask=small)
         for branch, maps in logits._asdict().items():
             found |= {f"D_eval_{name}/{branch}{k}": nchw(x) for k, x in enumerate(maps)}
         areas = None if mask is None else self._inverse_areas(mask)

@@ -161,11 +161,11 @@ class Iteration:
         """
         sees = self.discriminator.masks is not None
         mask = mask_of(self.discriminator) if sees else None
-        found = {"image": self.discriminator(images, mask=mask, training=True, **changes)}
+        found = {"image": self.discriminator(images, object_mask=mask, training=True, **changes)}
         if self.mask_discriminator is not None:
             images = [tf.stop_gradient(x) for x in images] if stop else images
             mask = mask_of(self.mask_discriminator)
-            found["mask"] = self.mask_discriminator(images, mask=mask, training=True)
+            found["mask"] = self.mask_discriminator(images, object_mask=mask, training=True)
         return tf.nest.map_structure(lambda x: tf.cast(x, self.dtype), found)
 
     # === Losses ===
@@ -201,7 +201,7 @@ class Iteration:
         return {name: losses.of_logits(part, of, self.settings.loss) for name, part in parts}
 
     def _weighted(self, lists):
-        return {name: self.weights[name] * sum(lists[name]) for name in BRANCHES if lists[name]}
+        return {name: self.head_weights[name] * sum(lists[name]) for name in BRANCHES if lists[name]}
 
     def _diversity(self, made, draws, mine):
         """The weighted term that keeps samples apart, or None."""

@@ -57,7 +57,7 @@ class OneShot(Iteration):
         self.discriminator, self.mask_discriminator = discriminator, mask_discriminator
         self.generator_optimizer = self.discriminator_optimizer = None
         self.dtype = generator_ema.variable_dtype
-        self.weights = losses.head_weights(
+        self.head_weights = losses.head_weights(
             config.model.blocks_d,
             config.model.blocks_d0,
             config.training.loss_weights,

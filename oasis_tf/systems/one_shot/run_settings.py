@@ -49,11 +49,7 @@ def resolve(
     Raises:
         ValueError: a setting is invalid, unknown or missing, or contradicts `previous`.
     """
-    if previous is not None:
-        merging.check_restart(given, {"source": source}, previous)
-        decided = _decided_before(previous)
-    else:
-        decided = _decided(given, source)
+    decided = _decided(given, source) if previous is None else _decided_before(previous)
     return merging.merge(
         Config,
         given,

@@ -63,11 +63,7 @@ class OneShotTask(Task):
 
         def of_rows(rows):
             steps = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
-            return (
-                steps.map(lambda step: self._frames(step)[rows[0] : rows[1]])
-                .unbatch()
-                .batch(rows[1] - rows[0], drop_remainder=True)
-            )
+            return steps.map(lambda step: self._frames(step)[rows[0] : rows[1]])
 
         return distribute(self._strategy, batch, of_rows)
 

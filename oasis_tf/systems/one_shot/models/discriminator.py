@@ -168,15 +168,15 @@ class Discriminator(keras.Model):
 
     @property
     def scale(self):
-        """How many times smaller than the image the mask of ``call`` is."""
+        """How many times smaller than the image the mask is that ``call`` takes."""
         return 1 if self.masks == "concat" else 2**self.blocks_d0
 
-    def call(self, images, mask=None, training=False, of_content=None, of_layout=None):
+    def call(self, images, object_mask=None, training=False, of_content=None, of_layout=None):
         """Logits.
 
         Args:
             images: float [B, h, w, 3], the ``blocks_d0`` largest ones, smallest first.
-            mask: float [B, H / scale, W / scale, N], if masks are looked at.
+            object_mask: float [B, H / scale, W / scale, N], if masks are looked at.
             training: bool. True takes a power iteration in every layer.
             of_content, of_layout: functions that change the vectors of the content branch
                 [B or N * B, 1, 1, C] and the map of the layout branch [B, h, w, C] at its entrance;
@@ -185,10 +185,10 @@ class Discriminator(keras.Model):
         Returns:
             ``Logits``.
         """
-        features, low = self.low_level(images, mask, training)
+        features, low = self.low_level(images, object_mask, training)
         return Logits(
             low,
-            self._content_logits(features, mask, training, of_content),
+            self._content_logits(features, object_mask, training, of_content),
             self._layout_logits(features, training, of_layout),
         )
 
