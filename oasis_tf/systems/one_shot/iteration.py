@@ -201,7 +201,9 @@ class Iteration:
         return {name: losses.of_logits(part, of, self.settings.loss) for name, part in parts}
 
     def _weighted(self, lists):
-        return {name: self.head_weights[name] * sum(lists[name]) for name in BRANCHES if lists[name]}
+        return {
+            name: self.head_weights[name] * sum(lists[name]) for name in BRANCHES if lists[name]
+        }
 
     def _diversity(self, made, draws, mine):
         """The weighted term that keeps samples apart, or None."""

@@ -68,7 +68,7 @@ class OneShot(Iteration):
         self.step = keras.Variable(
             0, dtype="int64", trainable=False, aggregation="only_first_replica", name="step"
         )
-        self._sampled = tf.function(self._sample, autograph=False, reduce_retracing=True)
+        self._sampled = tf.function(self.generated, autograph=False, reduce_retracing=True)
 
     def compile(self, generator_optimizer, discriminator_optimizer):
         """Takes the optimizers, and makes their state."""
@@ -131,12 +131,13 @@ class OneShot(Iteration):
         found = self._sampled(tf.cast(z, self.dtype), grid=grid)
         return Samples(*(None if x is None else x.numpy() for x in found))
 
-    def _sample(self, z, grid=None):
+    def generated(self, z, grid=None):
+        """``Samples`` of tensors, of latents [B, Z]."""
         made = self.generator_ema(z, training=False, num_images=1, grid=grid)
         image = tf.cast(made.images[-1], tf.float32)
         if made.mask is None:
-            return image, None
-        return image, tf.cast(tf.argmax(made.mask, axis=-1), tf.uint8)
+            return Samples(image, None)
+        return Samples(image, tf.cast(tf.argmax(made.mask, axis=-1), tf.uint8))
 
     def settle(self):
         """Takes one power iteration in the averaged generator.

@@ -26,6 +26,9 @@ class ModelConfig:
     num_classes: int = setting(
         "Classes of the masks, the background included; 0: no masks.", 0, minimum=0, flag=False
     )
+    has_discriminator: bool = setting(
+        "Whether the model directory holds a discriminator.", True, flag=False
+    )
     ch_g: int = setting("Filter rate of the generator.", 32, minimum=1)
     ch_d: int = setting("Filter rate of the discriminator.", 32, minimum=4)
     noise_dim: int = setting("Length of a latent.", 64, minimum=1)

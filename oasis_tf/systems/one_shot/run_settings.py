@@ -49,7 +49,12 @@ def resolve(
     Raises:
         ValueError: a setting is invalid, unknown or missing, or contradicts `previous`.
     """
-    decided = _decided(given, source) if previous is None else _decided_before(previous)
+    if previous is None:
+        decided = _decided(given, source)
+    else:
+        _check_continuable(previous)
+        previous = _adopting(previous, source)
+        decided = _decided_before(previous)
     return merging.merge(
         Config,
         given,
@@ -58,6 +63,31 @@ def resolve(
         defaults={"steps": DEFAULT_STEPS},
         previous=previous,
     )
+
+
+def _check_continuable(previous: Config) -> None:
+    if not previous.model.has_discriminator:
+        raise ValueError(
+            "A model must have a discriminator to be trained. This one was converted without: "
+            "convert it again, with --generator and --discriminator."
+        )
+
+
+def _adopting(previous: Config, source: source.Source) -> Config:
+    """Returns the configuration of a converted model with the pictures that it is given first.
+
+    Raises:
+        ValueError: they have other classes.
+    """
+    if previous.source.digest:
+        return previous
+    if previous.source.num_classes != source.num_classes:
+        raise ValueError(
+            "Masks must have the classes of the converted model. Received: "
+            f"{source.num_classes} classes, background included, for "
+            f"{previous.source.num_classes}."
+        )
+    return dataclasses.replace(previous, source=source)
 
 
 def _decided_before(previous: Config) -> dict[str, Any]:

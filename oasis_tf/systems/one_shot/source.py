@@ -30,7 +30,7 @@ class Source:
         height, width: their common size in the files.
         num_classes: classes of their masks, the background included; 0 without masks.
         binary: whether masks hold the share of one object instead of ids.
-        digest: of the contents of all files.
+        digest: of the contents of all files; "" of a converted model, which has seen others.
     """
 
     pictures: int

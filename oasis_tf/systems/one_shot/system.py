@@ -16,7 +16,11 @@ class OneShotSystem(System):
     name = "one_shot"
     title = "images like one picture, also with masks: SIV-GAN (One-Shot GAN) and OSMIS"
     config = Config
-    abilities: ClassVar = {"synthesize": f"{_ROOM}.synthesis.command"}
+    abilities: ClassVar = {
+        "synthesize": f"{_ROOM}.synthesis.command",
+        "convert": f"{_ROOM}.official.command",
+        "savedmodel": f"{_ROOM}.serving.signatures",
+    }
 
     def resolve(self, given: Mapping[str, Any], previous: Config | None) -> Config:
         return run_settings.resolve_run(given, previous)
