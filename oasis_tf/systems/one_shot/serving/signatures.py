@@ -5,6 +5,8 @@ import tensorflow as tf
 from oasis_tf.serving.graph_checks import checked, finite
 from oasis_tf.systems.one_shot import draws
 
+_MOST = 1000  # of a latent's entries
+
 
 def serving_module(model, max_pixels):
     """A model as a `tf.Module` with one function a signature.
@@ -38,7 +40,7 @@ def serving_module(model, max_pixels):
         return _named(model.generated(draws.latents_of(seed, size.noise_dim)))
 
     def from_latent(latent):
-        return _named(model.generated(checked(finite("latent", latent), latent)))
+        return _named(model.generated(checked(finite("latent", latent, _MOST), latent)))
 
     module.sample = tf.function(sample, input_signature=[seed], autograph=False)
     module.from_latent = tf.function(from_latent, input_signature=[latent], autograph=False)
