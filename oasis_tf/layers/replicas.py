@@ -40,4 +40,8 @@ def all_rows(x):
     Differentiable. Every replica holds the same number of rows.
     """
     context = _replica_context()
-    return context.all_gather(x, axis=0) if context else x
+    if context is None:
+        return x
+    rows = context.all_gather(x, axis=0)
+    rows.set_shape((x.shape[0] * context.num_replicas_in_sync, *x.shape[1:]))
+    return rows

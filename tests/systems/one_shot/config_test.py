@@ -15,7 +15,7 @@ def resolve(*arguments, source=None, previous=None, **given):
     values = setting_flags.read_train_flags(Config, flagfiles.expand_flagfiles(arguments))
     found = setting_flags.given_flags(Config, values, arguments)
     return run_settings.resolve(
-        DATA | found | given, source=source or Source(1, 480, 854), previous=previous
+        DATA | found | given, source=source or Source(1, 480, 854, digest="a"), previous=previous
     )
 
 
@@ -50,7 +50,7 @@ def test_a_restart_keeps_what_the_pictures_decided():
     with pytest.raises(ValueError, match="--ch_g=16 against 32"):
         resolve("--ch_g=16", previous=first)
     with pytest.raises(ValueError, match="`height` of the data set, 100 against 480"):
-        resolve(source=Source(1, 100, 150), previous=first)
+        resolve(source=Source(1, 100, 150, digest="b"), previous=first)
 
 
 def test_flagfiles():
