@@ -1,4 +1,4 @@
-"""Official checkpoints in and out, with the recorded weights; files are .npz, to need no PyTorch."""
+"""Official checkpoints in and out, with recorded weights. Files are .npz, to need no PyTorch."""
 
 import numpy as np
 import pytest

@@ -111,6 +111,25 @@ def test_synthesize(trained, run_module, tmp_path):
         np.testing.assert_array_equal(mask, oasis_tf.load(trained).sample(5).mask[0])
 
 
+def test_the_savedmodel_samples_alike(trained, tmp_path):
+    from export import savedmodel
+
+    model = oasis_tf.load(trained)
+    names = savedmodel.export(model, str(tmp_path / "1"))
+    assert set(names) == {"serving_default", "sample", "from_latent"}
+    loaded = tf.saved_model.load(str(tmp_path / "1"))
+    found = loaded.signatures["sample"](seed=tf.constant([3, 9], tf.int64))
+    wanted = model.sample([3, 9])
+    np.testing.assert_allclose(found["image"], wanted.image, atol=1e-6)
+    assert found["mask"].dtype == tf.uint8
+    assert (found["mask"].numpy() == wanted.mask).mean() > 0.999
+    z = draws.latents_of(tf.constant([3, 9], tf.int64), 4)
+    again = loaded.signatures["from_latent"](latent=z)
+    np.testing.assert_array_equal(again["image"], found["image"])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`latent` must be finite"):
+        loaded.signatures["from_latent"](latent=z * np.nan)
+
+
 def test_the_command_refuses_bad_pictures(run_module, tmp_path):
     done = run_module(
         "oasis_tf.train",
