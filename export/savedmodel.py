@@ -128,7 +128,8 @@ def export(model, path, max_pixels=MAX_PIXELS, warm_up=False, batching="image"):
     # The name of the folder aside is no number: servers pass over it.
     with files.folder_written_aside(path) as aside:
         tf.saved_model.save(module, aside, signatures=signatures, options=options)
-        labels.write(aside, model.config)
+        if "label_space" in model.config.FACTS:
+            labels.write(aside, model.config)
         if warm_up:
             functions = {k: function.get_concrete_function() for k, function in signatures.items()}
             warmup.write(aside, functions)

@@ -39,11 +39,12 @@ def make_key(seed, stream, *numbers):
     """
     key = tf.stack([tf.cast(seed, tf.int64), tf.constant(stream, tf.int64)])
     for number in numbers:
-        key = _folded(key, number)
+        key = folded(key, number)
     return key
 
 
-def _folded(key, number):
+def folded(key, number):
+    """A key for one of many draws that a key is for."""
     return tf.random.fold_in(key, tf.cast(number, tf.int64), alg=_ALGORITHM)
 
 
@@ -71,7 +72,7 @@ def normal_rows(key, first, count, shape):
         shape: list of ints or int scalars.
     """
     numbers = first + tf.range(count)
-    return _mapped(lambda number: normal(_folded(key, number), shape), numbers, shape)
+    return _mapped(lambda number: normal(folded(key, number), shape), numbers, shape)
 
 
 def normal_by_seed(seed, stream, shape):

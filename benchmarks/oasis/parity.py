@@ -1,7 +1,7 @@
 """Do our networks compute what a recording of a PyTorch OASIS holds?
 
     python -m benchmarks.parity        # the official release's recording
-    python -m benchmarks.parity --recording=FILE.npz
+    python -m benchmarks.parity --golden=FILE.npz
     python -m benchmarks.parity --height=64 --width=128 --noise_channels=0 …
 
 With a flag for a setting, the recording is made on the spot by the PyTorch peer, the other settings
@@ -16,11 +16,11 @@ single precision and happens to be free of such a place.)
 """
 
 import dataclasses
-import sys
 
 import numpy as np
 from absl import flags
 
+from benchmarks import parity_rows
 from benchmarks.oasis.recordings import (
     GOLDEN,
     HISTORY,
@@ -31,6 +31,7 @@ from benchmarks.oasis.recordings import (
     part,
     prefixed,
 )
+from benchmarks.parity_rows import Row, largest, ratio, relative, row_of
 from oasis_tf.settings import path_flags
 from oasis_tf.systems.oasis.official import release_weights
 
@@ -208,21 +209,6 @@ def _nhwc(array):
 # === The comparison ===
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One item: how far it may be off, how far it is, and which of its parts is off most."""
-
-    item: str
-    tolerance: float
-    measured: float
-    worst: str = ""
-
-    @property
-    def ok(self):
-        """Whether the measured error is within the tolerance (NaN is not)."""
-        return bool(self.measured <= self.tolerance)
-
-
 def rows(recording, computed):
     """Compares, item by item, what was computed with a recording.
 
@@ -252,7 +238,7 @@ def output_rows(recording, computed):
     items += [("generator, spatial noise", 1e-5, "G_eval_local")]
     items += [(f"discriminator, {of} image", 1e-4, f"D_eval_{of}") for of in ("real", "fake")]
     return [
-        Row(item, tolerance, _largest(computed[name] - recording[name]))
+        Row(item, tolerance, largest(computed[name] - recording[name]))
         for item, tolerance, name in items
     ]
 
@@ -263,7 +249,7 @@ def loss_rows(recording, computed):
     for of in ("real", "fake"):
         items |= {f"loss as {to}, {of} image": f"loss_as_{to}_{of}" for to in ("real", "fake")}
     return [
-        Row(item, 1e-6, _relative(computed[name], recording[name])) for item, name in items.items()
+        Row(item, 1e-6, relative(computed[name], recording[name])) for item, name in items.items()
     ]
 
 
@@ -271,10 +257,10 @@ def history_rows(recording, computed):
     """Losses of every iteration: relative errors."""
     pairs = zip(computed[HISTORY_ENTRY], recording[HISTORY_ENTRY], strict=True)
     return [
-        _row(
+        row_of(
             f"iteration {number}: losses",
             1e-5,
-            {name: _relative(a, b) for name, a, b in zip(HISTORY, got, want, strict=True)},
+            {name: relative(a, b) for name, a, b in zip(HISTORY, got, want, strict=True)},
         )
         for number, (got, want) in enumerate(pairs, start=1)
     ]
@@ -290,11 +276,11 @@ def gradient_rows(recording, computed):
         got, want = part(computed, f"grad{which}"), part(recording, f"grad{which}")
         norms = part(recording, f"grad{which}_norm")
         _check_names(f"grad{which}_norm", norms, got)
-        full = {k: _ratio(_largest(got[k] - want[k]), _largest(want[k])) for k in _no_chance(want)}
+        full = {k: ratio(largest(got[k] - want[k]), largest(want[k])) for k in _no_chance(want)}
         zero = {k: max(_norm(got[k]), norms[k]) for k in norms if k in CHANCE}
         found += _rows(
             f"gradients of {which}",
-            ("norms", 1e-4, {k: _relative(_norm(got[k]), norms[k]) for k in _no_chance(norms)}),
+            ("norms", 1e-4, {k: relative(_norm(got[k]), norms[k]) for k in _no_chance(norms)}),
             ("in full", 1e-4, full),
             ("zero but for rounding", 1e-5, zero),
         )
@@ -334,15 +320,15 @@ def _update_items(got, want, norms, start):
 def _statistics_items(got, want):
     means, variances = ([k for k in want if k.endswith(leaf)] for leaf in _STATISTICS)
     # The biases whose steps are chance move the means, but nothing else.
-    off = {k: _ratio(_norm(got[k] - want[k]), _norm(want[k])) for k in means}
+    off = {k: ratio(_norm(got[k] - want[k]), _norm(want[k])) for k in means}
     return [
-        ("running variances", 1e-5, {k: _relative(got[k], want[k]) for k in variances}),
+        ("running variances", 1e-5, {k: relative(got[k], want[k]) for k in variances}),
         ("running means", 5e-3, off),
     ]
 
 
 def _chance_items(got, start, rate):
-    moved = {k: _largest(got[k] - start[k]) for k in got if k in CHANCE}
+    moved = {k: largest(got[k] - start[k]) for k in got if k in CHANCE}
     return [("biases without gradient", STEPS * 2 * rate, moved)]
 
 
@@ -359,13 +345,7 @@ def _off_norm(got, norm, start):
 
 def _rows(subject, *items):
     """Rows of (item, tolerance, errors by name), but for items of which nothing is recorded."""
-    return [_row(f"{subject}: {item}", *rest, errors) for item, *rest, errors in items if errors]
-
-
-def _row(item, tolerance, errors):
-    worst = int(np.argmax(list(errors.values())))  # the first NaN, if there is one
-    name = list(errors)[worst]
-    return Row(item, tolerance, float(errors[name]), name)
+    return [row_of(f"{subject}: {item}", *rest, errors) for item, *rest, errors in items if errors]
 
 
 def _no_chance(names):
@@ -385,40 +365,14 @@ def _norm(array):
     return float(np.linalg.norm(np.asarray(array, np.float64)))
 
 
-def _largest(array):
-    return float(np.max(np.abs(array)))
-
-
-def _ratio(error, scale):
-    """``error / scale``, 0 where there is no error."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(error == 0, 0.0, np.divide(error, scale))
-
-
-def _relative(got, want):
-    """The largest relative error of all entries."""
-    got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
-    return _largest(_ratio(np.abs(got - want), np.abs(want)))
-
-
 # === The command ===
-
-
-def table(found):
-    """Rows as text, a line each."""
-    lines = [f"{'item':48s} {'tolerance':>9s} {'measured':>9s}  ok   worst"]
-    for row in found:
-        ok = "yes" if row.ok else "NO"
-        line = f"{row.item:48s} {row.tolerance:9.1e} {row.measured:9.1e}  {ok:4s} {row.worst}"
-        lines.append(line.rstrip())
-    return "\n".join(lines)
 
 
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`: a file, or one per setting."""
     where = {"flag_values": flag_values}
     path_flags.define_path(
-        "recording", None, "File to compare with; default: the official release's.", **where
+        "golden", None, "File to compare with; default: the official release's.", **where
     )
     kinds = {int: flags.DEFINE_integer, float: flags.DEFINE_float, bool: flags.DEFINE_boolean}
     for field in dataclasses.fields(Settings):
@@ -432,11 +386,7 @@ def define_flags(flag_values):
 def main(argv):
     """Compares, prints the table, and exits with 1 if a row fails."""
     del argv
-    found = compare(_recording(flags.FLAGS))
-    print(table(found))
-    failed = sum(not row.ok for row in found)
-    if failed:
-        sys.exit(f"{failed} of {len(found)} items are off by more than their tolerance.")
+    parity_rows.report(compare(_recording(flags.FLAGS)))
 
 
 def _recording(args):
@@ -444,9 +394,9 @@ def _recording(args):
     given = {field.name: args[field.name].value for field in dataclasses.fields(Settings)}
     given = {name: value for name, value in given.items() if value is not None}
     if not given:
-        return load(args.recording or GOLDEN)
-    if args.recording:
-        raise ValueError(f"--recording has settings of its own. Received also: {', '.join(given)}.")
+        return load(args.golden or GOLDEN)
+    if args.golden:
+        raise ValueError(f"--golden has settings of its own. Received also: {', '.join(given)}.")
     settings = Settings(**given)
     try:
         from benchmarks.oasis import recording

@@ -27,10 +27,12 @@ def num_replicas():
 
 
 def sum_over_replicas(x):
-    """Sum of an int32 tensor over all replicas, with its shape, on each of them."""
+    """Sum of ``x`` over all replicas, with its shape and dtype, on each of them."""
     context = _replica_context()
     if context is None:
         return x
+    if not keras.backend.is_int_dtype(x.dtype):
+        return context.all_reduce("SUM", x)
     # TensorFlow copies int32 to one device and back, instead of summing it where it is.
     return ops.cast(context.all_reduce("SUM", ops.cast(x, "int64")), x.dtype)
 
@@ -84,3 +86,16 @@ def assign_same(variable, value):
         )
 
     context.merge_call(assign_own, args=(ops.cast(value, variable.dtype),))
+
+
+def all_rows(x):
+    """The rows of all replicas, in their order, of ``x`` [B, ...], which holds those of one.
+
+    Differentiable. Every replica holds the same number of rows.
+    """
+    context = _replica_context()
+    if context is None:
+        return x
+    rows = context.all_gather(x, axis=0)
+    rows.set_shape((x.shape[0] * context.num_replicas_in_sync, *x.shape[1:]))
+    return rows

@@ -15,7 +15,10 @@ from oasis_tf.systems.system import System
 
 DEFAULT = "oasis"
 # Name -> module of its room that defines `SYSTEM`.
-_ROOMS = {"oasis": "oasis_tf.systems.oasis.system"}
+_ROOMS = {
+    "oasis": "oasis_tf.systems.oasis.system",
+    "one_shot": "oasis_tf.systems.one_shot.system",
+}
 NAMES = tuple(_ROOMS)
 
 

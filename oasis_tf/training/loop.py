@@ -56,7 +56,8 @@ def train(config, model_dir, make_task):
     loggers.check(config.training.loggers)
     if config.training.deterministic:
         tf.config.experimental.enable_op_determinism()  # of the whole process
-    strategy = make_strategy(config.training.strategy)
+    batch_size = config.training.batch_size if config.training.AUTO_FALLS_BACK else None
+    strategy = make_strategy(config.training.strategy, batch_size)
     check_batch_size(strategy, config.training.batch_size)
     workers = Workers(strategy)
     with (

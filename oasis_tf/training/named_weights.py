@@ -2,6 +2,8 @@
 
 import contextlib
 
+import numpy as np
+
 _STATE = ("u", "v", "moving_mean", "moving_variance")
 
 
@@ -48,3 +50,56 @@ def borrowed_state(network, arrays=None):
     finally:
         for name, variable in state.items():
             variable.assign(before[name])
+
+
+def fill(network, state_dict, name_of, layout_of):
+    """Fills a network from weights of other names and layouts.
+
+    Args:
+        network: Keras model.
+        state_dict: mapping from their names to NumPy arrays.
+        name_of: function of a name -> ours, None if unused; ValueError if it is unknown.
+        layout_of: function of a name and its array -> the array in our layout.
+
+    Raises:
+        ValueError: entries are missing, unknown, of other shapes, contradictory or not finite. The
+            error lists all of them; nothing is assigned.
+    """
+    weights, found, problems = named_weights(network), {}, []
+    for name, array in state_dict.items():
+        try:
+            target = name_of(name)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        if target is None:
+            continue
+        value = layout_of(name, array)
+        problem = _misfit(name, target, value, weights, found)
+        if problem:
+            problems.append(problem)
+        found[target] = name, value
+    problems += [f"{name} is missing." for name in weights if name not in found]
+    if problems:
+        raise ValueError("These weights do not fit the network:\n  " + "\n  ".join(problems))
+    for target, (_, value) in found.items():
+        weights[target].assign(value)
+
+
+def _misfit(name, target, value, weights, found):
+    """Returns why an entry does not fit the network, or None if it does."""
+    if target not in weights:
+        return f"{name} ({target}) has no place in this network."
+    want = tuple(weights[target].shape)
+    if value.shape != want:
+        return f"{name} must become {want}. Received: {value.shape}."
+    if not np.isfinite(value).all():
+        return (
+            f"{name} must be finite. Received: {np.sum(~np.isfinite(value))} values that are not."
+        )
+    # Sums over the same tensor may differ by their order.
+    tolerance = {"rtol": 1e-3, "atol": 1e-3 * np.abs(value).max()}
+    first, other = found.get(target, (name, value))
+    if np.shape(other) == want and not np.allclose(value, other, **tolerance):
+        return f"{name} must equal {first}: both stand for one weight here."
+    return None

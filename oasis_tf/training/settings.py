@@ -1,6 +1,7 @@
 """Settings of the training loop, the same for every system. Nothing here needs TensorFlow."""
 
 import dataclasses
+from typing import ClassVar
 
 from oasis_tf.settings.fields import check_fields, setting
 from oasis_tf.training.loggers import LOGGERS
@@ -12,9 +13,15 @@ class LoopSettings:
 
     A system's section `training` is a subclass that adds its own settings.
 
+    Class attributes:
+        AUTO_FALLS_BACK: whether --strategy=auto takes one device where the batch does not divide by
+            their number.
+
     Raises:
         ValueError: a field is outside its limits.
     """
+
+    AUTO_FALLS_BACK: ClassVar = False
 
     batch_size: int = setting("Images per step, over all devices.", 32, minimum=1)
     steps: int = setting(

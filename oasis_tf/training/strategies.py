@@ -36,12 +36,17 @@ _LOST = (
 )
 
 
-def make_strategy(name):
+def make_strategy(name, batch_size=None):
     """Strategy of a name: ``auto``, ``none``, ``mirrored`` or ``multi_worker``.
 
     ``auto`` means several workers if ``TF_CONFIG`` is set or ``srun`` started several tasks, all
     GPUs if there are several, and otherwise the one device there is. With several workers, returns
     when all of them are there.
+
+    Args:
+        name: str.
+        batch_size: int, with which ``auto`` takes one of several GPUs, and says so, if it does not
+            divide by their number; None: GPUs are taken whatever the batch.
 
     Raises:
         ValueError: ``TF_CONFIG`` or SLURM's variables do not describe a cluster.
@@ -51,6 +56,12 @@ def make_strategy(name):
         # Before anything that starts TensorFlow's devices: collectives can't be set up after.
         return _join(_cluster())
     devices = tf.config.list_logical_devices("GPU")
+    if name == "auto" and batch_size and len(devices) > 1 and batch_size % len(devices):
+        print(
+            f"One device of {len(devices)} is used: batch_size={batch_size} does not divide by "
+            f"{len(devices)}. To use all, give a --batch_size that does."
+        )
+        devices = devices[:1]
     if name == "mirrored" or (name == "auto" and len(devices) > 1):
         # Without GPUs: all logical CPU devices, which is how replication is tested.
         devices = devices or tf.config.list_logical_devices("CPU")

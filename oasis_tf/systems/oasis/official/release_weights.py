@@ -12,6 +12,9 @@ import re
 
 import numpy as np
 
+from oasis_tf.io.official_layouts import official_layout, our_layout
+from oasis_tf.training.named_weights import fill, named_weights
+
 COUNTER = "num_batches_tracked"
 # Names that the networks have for certain.
 GENERATOR_SIGNS = ("fc.weight", "conv_img.weight", "body.0.conv_0.weight_orig")
@@ -108,38 +111,6 @@ def official_names(names):
                 yield f"{one}.{COUNTER}", None
 
 
-# === Layouts ===
-
-
-def our_layout(official_name, array, state_dict):
-    """Converts an official array to our layout: kernels HWIO, ``v`` flattened (kh, kw, in)."""
-    array = np.asarray(array)
-    if array.ndim == 4:
-        return array.transpose(2, 3, 1, 0)
-    if official_name.endswith("weight_v"):
-        kernel = np.asarray(state_dict.get(official_name.removesuffix("weight_v") + "weight_orig"))
-        # An array that does not fit its kernel stays unchanged; `load_official` refuses it.
-        if kernel.ndim == 4 and array.size == kernel[0].size:
-            return array.reshape(kernel.shape[1:]).transpose(1, 2, 0).reshape(-1)
-    return array
-
-
-def official_layout(name, weights):
-    """Converts an array to the official layout; inverse of `our_layout`.
-
-    Args:
-        name: our name of the array.
-        weights: all our arrays by name.
-    """
-    array = np.asarray(weights[name])
-    if array.ndim == 4:
-        array = array.transpose(3, 2, 0, 1)
-    elif name.endswith("/v"):
-        height, width, channels, _ = weights[f"{name.removesuffix('v')}kernel"].shape
-        array = array.reshape(height, width, channels).transpose(2, 0, 1).reshape(-1)
-    return np.ascontiguousarray(array)
-
-
 # === Networks ===
 
 
@@ -157,72 +128,12 @@ def load_official(network, state_dict):
     fill(network, state_dict, our_name, lambda name, array: our_layout(name, array, state_dict))
 
 
-def fill(network, state_dict, name_of, layout_of):
-    """Fills a network from weights of other names and layouts.
-
-    Args:
-        network: Keras model.
-        state_dict: mapping from their names to NumPy arrays.
-        name_of: function of a name -> ours, None if unused; ValueError if it is unknown.
-        layout_of: function of a name and its array -> the array in our layout.
-
-    Raises:
-        ValueError: as `load_official`.
-    """
-    from oasis_tf.training.named_weights import (
-        named_weights,  # here: importing networks loads TensorFlow
-    )
-
-    weights, found, problems = named_weights(network), {}, []
-    for name, array in state_dict.items():
-        try:
-            target = name_of(name)
-        except ValueError as error:
-            problems.append(str(error))
-            continue
-        if target is None:
-            continue
-        value = layout_of(name, array)
-        problem = _misfit(name, target, value, weights, found)
-        if problem:
-            problems.append(problem)
-        found[target] = value
-    problems += [f"{name} is missing." for name in weights if name not in found]
-    if problems:
-        raise ValueError("These weights do not fit the network:\n  " + "\n  ".join(problems))
-    for name, value in found.items():
-        weights[name].assign(value)
-
-
-def _misfit(name, target, value, weights, found):
-    """Returns why an entry does not fit the network, or None if it does."""
-    if target not in weights:
-        return f"{name} ({target}) has no place in this network."
-    want = tuple(weights[target].shape)
-    if value.shape != want:
-        return f"{name} must become {want}. Received: {value.shape}."
-    if not np.isfinite(value).all():
-        return (
-            f"{name} must be finite. Received: {np.sum(~np.isfinite(value))} values that are not."
-        )
-    # Sums over the same tensor may differ by their order.
-    tolerance = {"rtol": 1e-3, "atol": 1e-3 * np.abs(value).max()}
-    first = found.get(target)
-    if np.shape(first) == want and not np.allclose(value, first, **tolerance):
-        return f"{name} must equal the statistics of norm_0: both see the same tensor."
-    return None
-
-
 def to_official(network):
     """Converts a ``Generator`` or ``Discriminator`` to a state dict; inverse of ``load_official``.
 
     Returns:
         dict from official names to NumPy arrays. Counters, which are not used here, are 0.
     """
-    from oasis_tf.training.named_weights import (
-        named_weights,  # here: importing networks loads TensorFlow
-    )
-
     weights = {name: variable.numpy() for name, variable in named_weights(network).items()}
     return {
         official: np.zeros((), np.int64) if ours is None else official_layout(ours, weights)

@@ -12,6 +12,7 @@ import re
 import numpy as np
 
 from oasis_tf.systems.oasis.official import release_weights
+from oasis_tf.training.named_weights import fill
 
 # Names that the networks have for certain.
 GENERATOR_SIGNS = ("fc.weight", "conv_img.weight", "head_0.conv_0.weight_orig")
@@ -84,7 +85,7 @@ def load(network, state_dict, channels):
         ValueError: as `release_weights.load_official`.
     """
     state_dict = completed(state_dict)
-    release_weights.fill(
+    fill(
         network,
         state_dict,
         our_name,

@@ -219,13 +219,13 @@ def test_nan_fails(golden, computed, name, item):
     ("flags", "message"),
     [
         (
-            ["--recording=x.npz", "--seed=1"],
-            "--recording has settings of its own. Received also: s",
+            ["--golden=x.npz", "--seed=1"],
+            "--golden has settings of its own. Received also: s",
         ),
         (["--height=96"], "`height` and `width` must be multiples of 64. Received: 96, 64."),
         (["--batch_size=0"], "`batch_size` must be at least 1. Received: 0."),
         (["--seed=1"], 'needs PyTorch: pip install "oasis-tf[bench]".'),
-        (["--recording=text.npz"], "text.npz must be a recording"),
+        (["--golden=text.npz"], "text.npz must be a recording"),
     ],
 )
 def test_command_refuses(run_module, tmp_path, flags, message):
@@ -240,7 +240,7 @@ def test_command_refuses(run_module, tmp_path, flags, message):
 @pytest.mark.slow
 def test_command_exits_with_1_if_an_item_fails(run_module, tmp_path, golden):
     np.savez(tmp_path / "other.npz", **golden | {"G_eval_local": golden["G_eval"]})
-    run = run_module("benchmarks.parity", "--recording=other.npz")
+    run = run_module("benchmarks.parity", "--golden=other.npz")
     assert run.returncode == 1
     failed = [line for line in run.stdout.splitlines() if " NO" in line]
     assert len(failed) == 1

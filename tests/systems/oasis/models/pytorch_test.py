@@ -45,7 +45,7 @@ def replayed(peer, golden):
 
 
 def check(rows):
-    assert all(row.ok for row in rows), f"\n{parity.table(rows)}"
+    assert all(row.ok for row in rows), f"\n{parity.parity_rows.table(rows)}"
 
 
 def test_peer_equals_the_official_release(golden, replayed):

@@ -1,0 +1,1 @@
+"""Comparisons of the system `one_shot` with recorded numbers."""

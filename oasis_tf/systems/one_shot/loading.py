@@ -1,0 +1,33 @@
+"""The model of a model directory."""
+
+from oasis_tf import pretrained
+from oasis_tf.systems.one_shot.build import build_model
+from oasis_tf.systems.one_shot.config import Config
+from oasis_tf.training.store import CheckpointStore, assign_all
+
+
+def load_model(model_dir, checkpoint=None):
+    """The ``OneShot`` of a model directory, for use: its averaged generator, settled.
+
+    Raises:
+        ValueError, FileNotFoundError: this is not a model directory, or it has no whole checkpoint.
+    """
+    model, _ = _loaded(model_dir, checkpoint, training=False)
+    model.settle()
+    return model
+
+
+def load_networks(model_dir, checkpoint=None):
+    """(``OneShot`` with all networks that there are, step), as they are in a checkpoint."""
+    config = Config.load(pretrained.find(model_dir))
+    return _loaded(model_dir, checkpoint, config.model.has_discriminator)
+
+
+def _loaded(model_dir, checkpoint, training):
+    model_dir = pretrained.find(model_dir)
+    config = Config.load(model_dir)
+    store = CheckpointStore(model_dir)
+    step, arrays = store.load(checkpoint, config.training.best_metric)
+    model = build_model(config, training=training)
+    assign_all(model.variables(), arrays, store.path(step))
+    return model, step

@@ -1,0 +1,137 @@
+"""Losses: logits that tell real from generated, objects, and what keeps samples apart."""
+
+import keras
+from keras import ops
+
+from oasis_tf.layers.replicas import mean_over_replicas
+
+
+def _softplus(x):
+    return ops.maximum(x, 0) + ops.log1p(ops.exp(-ops.abs(x)))
+
+
+# Of logits, by (loss, what they are of): the loss of every position.
+_OF_LOGITS = {
+    ("bce", "real"): lambda x: _softplus(-x),
+    ("bce", "fake"): _softplus,
+    ("bce", "generator"): lambda x: _softplus(-x),
+    ("hinge", "real"): lambda x: ops.relu(1 - x),
+    ("hinge", "fake"): lambda x: ops.relu(1 + x),
+    ("hinge", "generator"): lambda x: -x,
+    ("wgan", "real"): lambda x: -x,
+    ("wgan", "fake"): lambda x: x,
+    ("wgan", "generator"): lambda x: -x,
+}
+
+
+def of_logits(logits, of, loss="bce"):
+    """The mean loss of every entry of a list of logits.
+
+    Args:
+        logits: list of float tensors of any shapes.
+        of: "real" and "fake", the discriminator's; or "generator".
+        loss: "bce", "hinge" or "wgan".
+    """
+    function = _OF_LOGITS[loss, of]
+    return [ops.mean(function(x)) for x in logits]
+
+
+def of_objects(logits, num_classes, weights=None):
+    """The mean cross-entropy of every entry of a list of logits of objects.
+
+    Args:
+        logits: list of float [N * B, 1, 1, N + 1], object-major.
+        num_classes: int N.
+        weights: [N], how much every object counts, to call row (i, b) class i; None: to call all of
+            them N, the class of generated ones, with a plain mean.
+    """
+    found = []
+    for x in logits:
+        log_p = ops.log_softmax(ops.reshape(x, (num_classes, -1, num_classes + 1)))
+        if weights is None:
+            found.append(-ops.mean(log_p[..., num_classes]))
+            continue
+        own = ops.stack([ops.mean(log_p[i, :, i]) for i in range(num_classes)])
+        total = ops.maximum(ops.sum(weights), keras.config.epsilon() ** 2)
+        found.append(-ops.sum(weights * own) / total)
+    return found
+
+
+def of_objects_not_fake(logits, num_classes):
+    """``of_objects`` without weights as the paper prints it: -log(1 - p of class N)."""
+    found = []
+    for x in logits:
+        x = ops.reshape(x, (-1, num_classes + 1))
+        others = ops.logsumexp(x[:, :num_classes], axis=-1)
+        found.append(ops.mean(ops.logsumexp(x, axis=-1) - others))
+    return found
+
+
+def head_weights(blocks_d, blocks_d0, kind="official", content=True, layout=True, low=True):
+    """The weight of every head, by branch.
+
+    A branch that is not there leaves its weight to the other one; of a plain discriminator all
+    blocks count alike.
+
+    Args:
+        blocks_d, blocks_d0: ints n and n_ll.
+        kind: "official" or "paper".
+        content, layout, low: bools, which branches there are and whether low-level logits count.
+
+    Returns:
+        dict of floats by "content", "layout" and "low".
+    """
+    further = blocks_d - blocks_d0
+    branches = max(content + layout, 1)
+    if kind == "official":
+        branch, of_low = 1 / blocks_d / branches, 1 / blocks_d
+    else:
+        branch, of_low = 2 / further / branches, 2 / blocks_d0
+    of_low = of_low if low else 0.0
+    return {"content": branch, "layout": branch, "low": of_low}
+
+
+# === Diversity ===
+
+
+def _pair_sum(x):
+    """The sum over all pairs of rows of their mean absolute difference."""
+    batch, total = x.shape[0], 0.0
+    for shift in range(1, batch // 2 + 1):
+        # Of an even number of rows, the last shift meets every pair twice.
+        share = 0.5 if 2 * shift == batch else 1.0
+        difference = ops.mean(ops.abs(x - ops.roll(x, shift, axis=0)))
+        total = total + share * batch * difference
+    return total
+
+
+def diversity(features, norm="official"):
+    """How far apart the samples of a batch are.
+
+    Args:
+        features: list of float [B, h, w, C], B of the global batch.
+        norm: "official", 2 / (g (g - 1)) times the sum over g blocks and all pairs of samples;
+            "paper", the mean over both.
+    """
+    blocks, batch = len(features), features[0].shape[0]
+    total = sum(_pair_sum(x) for x in features)
+    if norm == "official":
+        return total * (2 / (blocks * (blocks - 1)))
+    return total * (2 / (batch * (batch - 1)) / blocks)
+
+
+def latent_step_change(image, stepped):
+    """Mean squared change of images [B, H, W, 3] by a small step of their latents."""
+    return mean_over_replicas(ops.mean(ops.square(image - stepped)))
+
+
+def change_ratio(images, latents, bound):
+    """Mean of change of image by change of latent, at most ``bound``, of neighbours in the batch.
+
+    Args:
+        images: [B, H, W, 3], latents: [B, Z], of the global batch.
+        bound: float.
+    """
+    change = ops.mean(ops.abs(images - ops.roll(images, 1, axis=0)), axis=(1, 2, 3))
+    step = ops.mean(ops.abs(latents - ops.roll(latents, 1, axis=0)), axis=1)
+    return ops.mean(ops.minimum(change / ops.maximum(step, keras.config.epsilon()), bound))

@@ -1,0 +1,1 @@
+"""Checkpoints of the authors' PyTorch release of SIV-GAN and OSMIS."""

@@ -1,0 +1,61 @@
+"""Command: official checkpoints of SIV-GAN and OSMIS as model directories, and back.
+
+    python -m oasis_tf.convert --system=one_shot --checkpoint=EPOCH_G_EMA.pth --model_dir=DIR
+        [--generator=EPOCH_G.pth --discriminator=EPOCH_D.pth]
+    python -m oasis_tf.convert --model_dir=DIR --to_official=FOLDER
+
+With generator and discriminator the model can be trained further; Adam starts again, as its state
+is not in official files. Reading and writing `.pth` files needs the extra `convert`.
+"""
+
+from absl import flags
+
+from oasis_tf.settings import path_flags, setting_flags
+from oasis_tf.systems.one_shot.config import Config
+
+# What the weights tell, and what the release does not have.
+_TOLD = ("num_blocks_g", "num_blocks_d", "num_blocks_d0", "ch_g", "ch_d", "noise_dim", "latent")
+
+
+def define_flags(flag_values):
+    """Defines the flags of this command on `flag_values`, the settings included."""
+    where = {"flag_values": flag_values}
+    setting_flags.define_setting_flags(Config, flag_values, without=_TOLD)
+    path_flags.define_path(
+        "model_dir",
+        None,
+        "New model directory to write; with --to_official, model directory to read.",
+        required=True,
+        **where,
+    )
+    for name, text in (
+        ("checkpoint", "Official file of the averaged generator, EPOCH_G_EMA.pth."),
+        ("generator", "Official file of the generator itself, EPOCH_G.pth, to train further."),
+        ("discriminator", "Official file of the discriminator, EPOCH_D.pth, to train further."),
+        ("to_official", "Folder for the networks of --model_dir as official files."),
+    ):
+        path_flags.define_path(name, None, text, **where)
+
+
+def main(argv):
+    """Checks everything, then writes."""
+    del argv
+    from oasis_tf.systems.one_shot.official import conversion
+
+    args = flags.FLAGS
+    if (args.checkpoint is None) == (args.to_official is None):
+        raise ValueError(
+            "Give either --checkpoint=FILE, to write a model directory, or --to_official=FOLDER, "
+            "to write official files. Received: "
+            f"{'neither' if args.checkpoint is None else 'both'}."
+        )
+    if args.to_official:
+        paths = conversion.write_official(args.model_dir, args.to_official)
+        print(f"Wrote {', '.join(paths)}")
+        return
+    settings = setting_flags.given_settings(Config, without=_TOLD)
+    config = conversion.convert(
+        args.model_dir, args.checkpoint, args.generator, args.discriminator, settings
+    )
+    further = " and be trained further" if config.model.has_discriminator else ""
+    print(f"Wrote {args.model_dir}. The model can generate{further}.")

@@ -1,0 +1,55 @@
+"""Serving signatures of `one_shot`: images and masks of seeds or latents."""
+
+import tensorflow as tf
+
+from oasis_tf.serving.graph_checks import checked, finite
+from oasis_tf.systems.one_shot import draws
+
+_MOST = 1000  # of a latent's entries
+
+
+def serving_module(model, max_pixels):
+    """A model as a `tf.Module` with one function a signature.
+
+    ``sample`` and ``serving_default`` take ``seed`` int64 [B], ``from_latent`` takes ``latent``
+    float32 [B, Z]. All give ``image`` float32 [B, H, W, 3] in [-1, 1] and, with masks, ``mask``
+    uint8 [B, H, W], ids of classes.
+
+    Args:
+        model: settled ``OneShot``.
+        max_pixels: int, most pixels of an image.
+
+    Returns:
+        `tf.Module`, and a dict of its signatures by name.
+
+    Raises:
+        ValueError: images have more pixels.
+    """
+    size = model.config.model
+    if size.height * size.width > max_pixels:
+        raise ValueError(
+            f"`max_pixels` must be at least the size of the model's images. Received: {max_pixels} "
+            f"for {size.height}x{size.width}."
+        )
+    module = tf.Module()
+    module.weights = [v.value for v in model.generator_ema.variables]
+    seed = tf.TensorSpec([None], tf.int64, name="seed")
+    latent = tf.TensorSpec([None, size.noise_dim], tf.float32, name="latent")
+
+    def sample(seed):
+        return _named(model.generated(draws.latents_of(seed, size.noise_dim)))
+
+    def from_latent(latent):
+        return _named(model.generated(checked(finite("latent", latent, _MOST), latent)))
+
+    module.sample = tf.function(sample, input_signature=[seed], autograph=False)
+    module.from_latent = tf.function(from_latent, input_signature=[latent], autograph=False)
+    return module, {
+        "serving_default": module.sample,
+        "sample": module.sample,
+        "from_latent": module.from_latent,
+    }
+
+
+def _named(samples):
+    return {name: x for name, x in samples._asdict().items() if x is not None}

@@ -1,0 +1,88 @@
+"""The whole list of augmentations: identity without coins, and each part by hand."""
+
+import numpy as np
+import tensorflow as tf
+
+from oasis_tf import randomness
+from oasis_tf.augmentation import full
+
+KEY = randomness.make_key(0, randomness.named_stream("augmentation/test"))
+SIZE = (4, 16, 24)
+IMAGE = tf.random.stateless_uniform((*SIZE, 3), (0, 1), -1.0, 1.0)
+
+
+def nothing():
+    return full.draw(KEY, *SIZE, 0.0)
+
+
+def test_nothing_without_probability():
+    half = IMAGE[:, ::2, ::2]
+    mask = tf.nn.softmax(IMAGE)
+    label_map = np.arange(np.prod(SIZE)).reshape(SIZE).astype(np.int32)
+    changed, soft, hard = full.apply(nothing(), [half, IMAGE], mask, label_map)
+    np.testing.assert_allclose(changed[1], IMAGE, atol=2e-5)
+    np.testing.assert_allclose(changed[0], half, atol=2e-5)
+    np.testing.assert_allclose(soft, mask, atol=2e-5)
+    np.testing.assert_array_equal(hard, label_map)
+
+
+def test_geometry_is_shared_and_colours_are_of_images_alone():
+    drawn = full.draw(KEY, *SIZE, 1.0)
+    label_map = np.random.default_rng(0).integers(0, 4, SIZE).astype(np.int32)
+    mask = tf.one_hot(label_map, 4)
+    _, soft, hard = full.apply(drawn, [IMAGE], mask, label_map)
+    sure = soft.numpy().max(-1) > 0.8
+    assert sure.any()
+    np.testing.assert_array_equal(soft.numpy().argmax(-1)[sure], hard.numpy()[sure])
+    np.testing.assert_allclose(np.sum(soft, -1), 1, atol=1e-5)  # margins are mirrored
+
+
+def test_a_flip_and_a_shift():
+    flip = np.tile([[1.0, 0, 0], [0, -1, 0]], (4, 1, 1))
+    changed, _, _ = full.apply(nothing()._replace(geometry=flip), [IMAGE])
+    np.testing.assert_allclose(changed[0], IMAGE[:, :, ::-1], atol=2e-5)
+    shift = np.tile([[1.0, 0, 2 * 2 / 16], [0, 1, 0]], (4, 1, 1))
+    changed, _, _ = full.apply(nothing()._replace(geometry=shift), [IMAGE])
+    np.testing.assert_allclose(changed[0][:, :-2], IMAGE[:, 2:], atol=2e-5)
+
+
+def test_colours():
+    where = lambda on: lambda k, value, other=0.0: tf.where(k == on, value, other)  # noqa: E731
+    u, n = tf.fill([10, 1], 0.75), tf.fill([12, 1], 1.0)
+    grey, red = np.array([0.3, 0.3, 0.3, 1.0]), np.array([0.9, -0.3, -0.3, 1.0])
+
+    def of(k, colour):
+        return full._colours(where(k), u, n).numpy()[0] @ colour
+
+    np.testing.assert_allclose(of(8, grey), grey[:3] + 0.2, atol=1e-6)  # brightness
+    np.testing.assert_allclose(of(9, red), red[:3] * 2**0.5, atol=1e-6)  # contrast
+    np.testing.assert_allclose(of(11, grey), grey[:3], atol=1e-6)  # hue keeps grey
+    np.testing.assert_allclose(np.sum(of(11, red)), np.sum(red[:3]), atol=1e-6)
+    np.testing.assert_allclose(of(12, red) - 0.1, (red[:3] - 0.1) * 2, atol=1e-6)  # saturation
+
+
+def test_bands_add_up():
+    x = full._filtered(IMAGE, tf.ones([4, 4]))
+    np.testing.assert_allclose(x, IMAGE, atol=1e-5)
+    low = full._filtered(IMAGE, tf.constant([[1.0, 0, 0, 0]] * 4))
+    assert np.std(low) < 0.5 * np.std(IMAGE)
+
+
+def test_cut_out_and_noise():
+    cut = np.tile([0.25, 0.75, 0.5, 1.0], (4, 1))
+    changed = full.apply(nothing()._replace(cut=cut), [IMAGE])[0][0].numpy()
+    assert not changed[:, 4:12, 12:].any() and changed[:, :4].any()
+    noisy = nothing()._replace(strength=np.full(4, 0.1, np.float32))
+    scales = [tf.zeros((4, 8, 12, 3)), tf.zeros((4, 16, 24, 3))]
+    small, large = full.apply(noisy, scales)[0]
+    assert abs(np.std(large) - 0.1) < 0.01
+    pooled = large.numpy().reshape(4, 8, 2, 12, 2, 3).mean((2, 4))
+    np.testing.assert_allclose(small, pooled, atol=1e-6)
+
+
+def test_each_sample_for_itself():
+    drawn = full.draw(KEY, 64, 8, 8, 0.3)
+    cuts = np.asarray(drawn.cut)
+    share = (cuts[:, 1] > cuts[:, 0]).mean()
+    assert 0.1 < share < 0.5
+    assert len(np.unique(np.asarray(drawn.geometry).reshape(64, -1), axis=0)) > 32
