@@ -12,7 +12,7 @@ class Signatures:
     """A model's signature.
 
     Args:
-        model: settled `OneShot`.
+        model: `OneShot` for use.
 
     Attributes:
         kinds: as in `contract`.

@@ -18,7 +18,7 @@ def serving_module(model, max_pixels):
     ``other_seed`` int64 [B], ``share`` float32 [B] -> PNG files, string [B].
 
     Args:
-        model: settled ``OneShot``.
+        model: ``OneShot`` for use.
         max_pixels: int, most pixels of an image.
 
     Returns:
