@@ -51,7 +51,8 @@ class Reference:
         Returns:
             dict of numbers: `megabytes`, `milliseconds_min` and `_median`, `max_error`,
             `mean_error` and `psnr` (dB, None if nothing differs; of `image` in [-1, 1] or of
-            `fake_probability`); of labels or masks also `equal_labels` (share), of a segmenter `miou`.
+            `fake_probability`); of labels or masks also `equal_labels` (share); of a segmenter also
+            `miou`.
         """
         outputs, milliseconds = self._run(runner(contents, threads))
         row = {"megabytes": len(contents) / 1e6} | self._times(milliseconds)

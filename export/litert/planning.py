@@ -52,8 +52,8 @@ def plan_export(config, output, network, quantizations, height, width, dynamic_s
         )
     if dynamic_size and not facts.get("dynamic_size", True):
         raise ValueError(
-            f"`dynamic_size` is not for a {network} of {config.SYSTEM}, whose first map has a fixed "
-            "size. Received: dynamic_size=True. Give --height and --width instead."
+            f"`dynamic_size` is not for a {network} of {config.SYSTEM}, whose first map has a "
+            "fixed size. Received: dynamic_size=True. Give --height and --width instead."
         )
     if height is None and not dynamic_size:
         size = networks.size(config)
