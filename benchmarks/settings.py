@@ -1,4 +1,4 @@
-"""What all systems can be measured with: the settings of `benchmarks.step` and `benchmarks.generate`.
+"""Which systems `benchmarks.step` and `benchmarks.generate` measure, and with which settings.
 
 A system that is measured has `benchmarks/SYSTEM/speed.py`:
 

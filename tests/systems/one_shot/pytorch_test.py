@@ -6,7 +6,9 @@ import pytest
 from benchmarks.one_shot import recordings
 from benchmarks.one_shot.recordings import part
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra `peers`)")
+pytest.importorskip("torch", reason="PyTorch is not installed (extra `peers`)")
+
+import torch
 
 from benchmarks.one_shot import pytorch_peer as peer
 
