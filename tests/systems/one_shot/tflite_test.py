@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from export.litert import metadata, planning, writing
 from oasis_tf.systems.one_shot.loading import _loaded, load_model
-from oasis_tf.training.named_weights import forward_state
+from oasis_tf.training.named_weights import named_weights
 from tests.systems.one_shot.conftest import write_model
 
 
@@ -34,7 +34,7 @@ def test_folded_norms_change_nothing(model, model_dir):
     np.testing.assert_allclose(
         model.sample_latents(z).image, other.sample_latents(z).image, atol=1e-5
     )
-    kernel = forward_state(model.generator_ema)["block_2/conv_1/kernel"].numpy()
+    kernel = named_weights(model.generator_ema)["block_2/conv_1/kernel"].numpy()
     (largest, *_) = np.linalg.svd(kernel.reshape(-1, kernel.shape[-1]), compute_uv=False)
     assert largest == pytest.approx(1, abs=0.5)  # u and v have seen few iterations
 
