@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 pytest.importorskip("starlette", reason="the demo's extra is not installed")
@@ -123,6 +124,26 @@ def test_a_served_model(model):
         served = ServedSignatures(server.url, model.config)
         with pytest.raises(ValueError, match="images of 48 x 64 pixels. Received: 32 x 48"):
             served.warm_up()
+
+
+@pytest.mark.slow
+def test_the_savedmodel_answers_alike(model, tmp_path):
+    """Its signature `png`, and warm-up records of all signatures."""
+    pytest.importorskip("tensorflow_serving", reason="the extra `serving` is not installed")
+    from export import savedmodel
+    from export.serving import warmup
+
+    path = str(tmp_path / "1")
+    names = savedmodel.export(model, path, warm_up=True)
+    assert {name for name, _ in warmup.replay(path)} == set(names)
+    png = warmup.load(path)["png"]
+    ends = {"seed": tf.constant([7], tf.int64), "other_seed": tf.constant([8], tf.int64)}
+    found = png(**ends, share=tf.constant([0.25]))
+    image, mask = (Image.open(io.BytesIO(found[name].numpy()[0])) for name in OUTPUTS)
+    for got, want in zip((image, mask), wanted(model, 7, 8, 0.25), strict=True):
+        assert (np.asarray(got) == want).mean() > 0.99
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`share` must be in"):
+        png(**ends, share=tf.constant([1.5]))
 
 
 # === In a browser ===

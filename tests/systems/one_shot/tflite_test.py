@@ -39,13 +39,15 @@ def test_folded_norms_change_nothing(model, model_dir):
     assert largest == pytest.approx(1, abs=0.5)  # u and v have seen few iterations
 
 
+@pytest.mark.slow
 def test_files(model, tmp_path):
     """Two sizes, one with the first map resized; what they say of themselves."""
     from ai_edge_litert.interpreter import Interpreter
 
-    rows = writing.write(model, plan(model, tmp_path, ["none", "dynamic"]), None, report_examples=2)
+    chosen = plan(model, tmp_path, ["none", "dynamic", "int8"])
+    rows = writing.write(model, chosen, None, representative_examples=3, report_examples=2)
     assert rows[1]["max_error"] < 1e-4 and rows[1]["equal_labels"] > 0.999
-    assert rows[2]["psnr"] > 25
+    assert rows[2]["psnr"] > 25 and rows[3]["psnr"] > 15
     report = json.loads((tmp_path / "generator_48x64_float32.report.json").read_text())
     assert report["examples_from"] == "seeds"
     found = metadata.read((tmp_path / "generator_48x64_float32.tflite").read_bytes())
