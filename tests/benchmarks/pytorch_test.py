@@ -35,7 +35,7 @@ def test_generate_of_both(peer, report_of):
     assert ours == pytest.approx(2 * eager, rel=0.01)
 
 
-@pytest.mark.parametrize("task", ["step", "generate"])
+@pytest.mark.parametrize("task", [pytest.param("step", marks=pytest.mark.exhaustive), "generate"])
 def test_one_shot(peer, run_module, tmp_path, task):
     """Both sides of SIV-GAN compute, with equally many weights."""
     path = tmp_path / "report.json"
