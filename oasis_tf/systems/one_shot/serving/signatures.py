@@ -9,7 +9,7 @@ from oasis_tf.systems.one_shot import draws
 _MOST = 1000  # of a latent's entries
 
 
-def serving_module(model, max_pixels):
+def serving_module(model, max_pixels, batching="image"):
     """A model as a `tf.Module` with one function a signature.
 
     ``sample`` and ``serving_default`` take ``seed`` int64 [B], ``from_latent`` takes ``latent``
@@ -20,6 +20,7 @@ def serving_module(model, max_pixels):
     Args:
         model: ``OneShot`` for use.
         max_pixels: int, most pixels of an image.
+        batching: without effect: a batch is always computed at the same time.
 
     Returns:
         `tf.Module`, and a dict of its signatures by name.
