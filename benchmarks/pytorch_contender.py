@@ -1,4 +1,4 @@
-"""The peer that ships, OASIS in plain PyTorch (`pytorch_peer`), as its own process.
+"""The peer that ships, a system in plain PyTorch (`pytorch_peer`), as its own process.
 
     python -m benchmarks.pytorch_contender --mode=best
 
@@ -15,6 +15,7 @@ import numpy as np
 from absl import flags
 
 from benchmarks import contender
+from benchmarks.settings import module_of, names
 from oasis_tf.cli import runner
 
 # What is done to the networks in each mode.
@@ -25,7 +26,6 @@ MODES = {
     "bfloat16": {"bfloat16"},
     "best": {"compile", "channels_last", "bfloat16"},
 }
-_SETTLING_PASSES, _SETTLING_SIDE = 3, 64
 
 
 def check(mode):
@@ -45,7 +45,9 @@ def check(mode):
 
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
-    flags.DEFINE_enum("mode", "eager", list(MODES), "How to run it.", flag_values=flag_values)
+    where = {"flag_values": flag_values}
+    flags.DEFINE_enum("mode", "eager", list(MODES), "How to run it.", **where)
+    flags.DEFINE_enum("system", "oasis", names(), "System that is measured.", **where)
 
 
 def main(argv):
@@ -53,11 +55,12 @@ def main(argv):
     del argv
     mode = flags.FLAGS.mode
     check(mode)
-    make = functools.partial(_make, changes=MODES[mode])
-    contender.serve(lambda: importlib.import_module("benchmarks.oasis.pytorch_peer"), make)
+    side = module_of(flags.FLAGS.system, "torch_runs")
+    make = functools.partial(_make, side, changes=MODES[mode])
+    contender.serve(lambda: importlib.import_module(side.LIBRARIES), make)
 
 
-def _make(setup, changes):
+def _make(side, setup, changes):
     import torch
 
     torch.set_num_threads(setup["threads"])
@@ -67,70 +70,17 @@ def _make(setup, changes):
         device = "cpu"
     with np.load(setup["inputs"]) as inputs:
         arrays = {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
-    of_task = {"step": _step, "generate": _generate}[setup["task"]]
-    with torch.device(device):
-        run, state_bytes = of_task(setup, arrays, changes)
-    facts = {"state_bytes": state_bytes, "versions": {"torch": torch.__version__}}
-    return run, facts | {"device": torch.cuda.get_device_name() if device == "cuda" else device}
-
-
-def _generator(setup):
-    from benchmarks.oasis import pytorch_peer as peer
-
-    sizes = (setup["num_classes"], setup["noise_channels"], setup["channels"])
-    generator = peer.Generator(*sizes, setup["spade_channels"])
-    peer.xavier_(generator)
-    return generator
-
-
-def _step(setup, arrays, changes):
-    """(run, bytes of weights and optimizers) of training."""
-    from benchmarks.oasis import pytorch_peer as peer
-
-    if "compile" in changes:
+    if "compile" in changes and setup["task"] == "step":
         _leave_spectral_norm_uncompiled()
-    discriminator = peer.Discriminator(setup["num_classes"], setup["channels"])
-    peer.xavier_(discriminator)
-    model = peer.OASIS(_generator(setup), discriminator, setup["has_unknown"])
-    for network in (model.generator, model.discriminator):
-        _change(network, changes)
-
-    def run(index):
-        index %= len(arrays["image"])
-        image = arrays["image"][index].permute(0, 3, 1, 2).float() / 127.5 - 1
-        if "channels_last" not in changes:
-            image = image.contiguous()
-        names = ("label_map", "noise", "discriminator_noise", "labelmix_bits")
-        label_map, *noise, bits = (arrays[name][index] for name in names)
-        noise = noise if setup["noise_channels"] else (None, None)
-        float(model.iteration(image, label_map.long(), *noise, bits.long())["loss_d"])
-
-    trained = (model.generator, model.discriminator)
-    # Adam keeps two moments of every parameter.
-    moments = 2 * sum(_bytes(network.parameters()) for network in trained)
-    return run, moments + sum(map(_state_bytes, (*trained, model.average)))
-
-
-def _generate(setup, arrays, changes):
-    """(run, bytes of weights) of generating."""
-    import torch
-
-    generator = _generator(setup).requires_grad_(False)
-    label_maps, noise = arrays["label_map"], arrays["noise"]
-    if not setup["noise_channels"]:
-        noise = [None] * len(label_maps)
-    # Gives fresh weights a sane scale: spectral norms need to have seen a few passes.
-    small = label_maps[0][:, :_SETTLING_SIDE, :_SETTLING_SIDE].long()
-    for _ in range(_SETTLING_PASSES):
-        generator(small, noise[0])
-    _change(generator.eval(), changes)
-
-    def run(index):
-        index %= len(label_maps)
-        with torch.inference_mode():
-            generator(label_maps[index].long(), noise[index]).cpu().numpy()
-
-    return run, _state_bytes(generator)
+    prepare = functools.partial(_change, changes=changes)
+    with torch.device(device):
+        run, state = side.RUNS[setup["task"]](setup, arrays, changes, prepare)
+    facts = {
+        "state_bytes": sum(tensor.nbytes for tensor in state),
+        "versions": {"torch": torch.__version__},
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+    }
+    return run, facts
 
 
 def _change(network, changes):
@@ -160,20 +110,13 @@ def _leave_spectral_norm_uncompiled():
 def _in_bfloat16(forward):
     """A forward pass under autocast; what it hands out, and so every loss, stays float32."""
     import torch
+    from torch.utils import _pytree
 
     def autocast_forward(*inputs):
         with torch.autocast(inputs[0].device.type, torch.bfloat16):
-            return forward(*inputs).float()
+            return _pytree.tree_map(lambda x: x.float(), forward(*inputs))
 
     return autocast_forward
-
-
-def _state_bytes(network):
-    return _bytes(network.state_dict().values())
-
-
-def _bytes(tensors):
-    return sum(tensor.nbytes for tensor in tensors)
 
 
 if __name__ == "__main__":

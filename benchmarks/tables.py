@@ -16,8 +16,7 @@ def title(settings, rounds, iterations):
     """What a table shows, as a line."""
     return (
         f"{_TASKS[settings.task]}, {settings.height}×{settings.width}, batch {settings.batch_size},"
-        f" {settings.num_classes} classes, widths × {settings.channels}; {rounds} rounds of "
-        f"{iterations}"
+        f" {settings.text}; {rounds} rounds of {iterations}"
     )
 
 
@@ -49,13 +48,17 @@ def _ratio_text(found):
 # === JSON ===
 
 
-def as_json(settings, commands, found, args):
-    """A run: settings, contenders, and the ratio of every peer to every other contender."""
+def as_json(settings, commands, found, args, speed):
+    """A run: settings, contenders, and the ratio of every peer to every other contender.
+
+    Args:
+        settings: `Settings`. commands, found: by name. args: the flags. speed: the system's module.
+    """
     peers = [name for name in found if not name.startswith(OURS)]
     return {
         "settings": dataclasses.asdict(settings)
         | {name: args[name].value for name in ("rounds", "iterations", "warmup", "batches")}
-        | {"data_dir": args.data_dir, "split": args.split if args.data_dir else None},
+        | speed.source(args),
         "contenders": {
             name: {
                 "command": commands[name],

@@ -10,7 +10,8 @@ A file needs TFLite's built-in operations alone: it runs on phones, in browsers 
         -> image float32 [1, H, W, 3] in [-1, 1].
     segmenter: image float32 [1, H, W, 3] in [-1, 1]
         -> label_map int32 [1, H, W], model ids; fake_probability float32 [1, H, W].
-With --dynamic_size, number and size of the images are free.
+With --dynamic_size, number and size of the images are free. Of one_shot, the
+    generator: latent float32 [1, Z] -> image, and with masks mask uint8 [1, H, W].
 
 What the file is, with the names and colours of all classes, stands in its metadata (`oasis_tf`)
 and beside it in FILE.json; size, latency and error against the engine in FILE.report.json. See

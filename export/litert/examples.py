@@ -24,6 +24,11 @@ def dataset(data_dir, label_space):
     return prepared
 
 
+def of_seeds(network, count, seed):
+    """As `from_dataset`, of a network that takes neither pictures nor label maps."""
+    return [(network.inputs(None, None, seed + number), None) for number in range(count)]
+
+
 def from_dataset(network, prepared, split, count, height, width, seed):
     """Examples spread evenly over a split; the i-th has noise of seed `seed` + i.
 

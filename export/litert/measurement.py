@@ -22,7 +22,7 @@ class Reference:
     Args:
         network: `Network`.
         examples: list of (inputs, true label map int [1, H, W]).
-        label_space: `LabelSpace`; its unknown class is not scored.
+        label_space: `LabelSpace`, whose unknown class is not scored; None without label maps.
         repeats: how often each example is timed.
     """
 
@@ -51,7 +51,8 @@ class Reference:
         Returns:
             dict of numbers: `megabytes`, `milliseconds_min` and `_median`, `max_error`,
             `mean_error` and `psnr` (dB, None if nothing differs; of `image` in [-1, 1] or of
-            `fake_probability`); of a segmenter also `equal_labels` (share) and `miou`.
+            `fake_probability`); of labels or masks also `equal_labels` (share); of a segmenter also
+            `miou`.
         """
         outputs, milliseconds = self._run(runner(contents, threads))
         row = {"megabytes": len(contents) / 1e6} | self._times(milliseconds)
@@ -79,9 +80,9 @@ class Reference:
         square = np.square(errors.astype(np.float64)).mean()
         psnr = float(10 * np.log10(span**2 / square)) if square else None
         found = {"max_error": float(errors.max()), "mean_error": float(errors.mean()), "psnr": psnr}
-        if self.network == "segmenter":
+        for labels in {"label_map", "mask"} & set(outputs[0]):
             pairs = zip(outputs, self._outputs, strict=True)
-            equal = [np.mean(ours["label_map"] == theirs["label_map"]) for ours, theirs in pairs]
+            equal = [np.mean(ours[labels] == theirs[labels]) for ours, theirs in pairs]
             found["equal_labels"] = float(np.mean(equal))
         return found
 

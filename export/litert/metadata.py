@@ -24,12 +24,13 @@ def describe(model, network, quantize, height, width):
         height, width: of the one image, or None.
 
     Returns:
-        dict: `format_version`, `system`, `network`, `quantize`, `height`, `width`, what the system
-        says of the network (of OASIS `size_multiple` and `noise_channels`), `dataset`, `step`,
-        `has_unknown`, and `classes` in model-id order, each with `id`, `name`, `color` and
-        `raw_id`.
+        dict: `format_version`, `system`, `network`, `quantize`, `height`, `width`, and what the
+        system says of the network (of OASIS `size_multiple` and `noise_channels`) and of the model
+        (of OASIS `dataset`, `step`, `has_unknown`, and `classes` in model-id order, each with `id`,
+        `name`, `color` and `raw_id`).
     """
-    space, system = model.label_space, model.config.SYSTEM
+    system = model.config.SYSTEM
+    ability = systems.get(system).ability("tflite")
     return {
         "format_version": FORMAT_VERSION,
         "system": system,
@@ -37,11 +38,8 @@ def describe(model, network, quantize, height, width):
         "quantize": quantize,
         "height": height,
         "width": width,
-        **systems.get(system).ability("tflite").facts(model.config, network),
-        "dataset": space.dataset,
-        "step": int(model.step),
-        "has_unknown": space.has_unknown,
-        "classes": space.classes(),
+        **ability.facts(model.config, network),
+        **ability.description(model),
     }
 
 

@@ -42,7 +42,7 @@ def plan_export(config, output, network, quantizations, height, width, dynamic_s
         NotWritten: a folder cannot be made or written into.
     """
     networks = systems.get(config.SYSTEM).ability("tflite")
-    multiple = networks.facts(config, network)["size_multiple"]
+    facts = networks.facts(config, network)
     _check_quantizations(quantizations, output, dynamic_size)
     size = (None, None) if dynamic_size else (height, width)
     if (height is None) != (width is None) or (dynamic_size and height is not None):
@@ -50,9 +50,14 @@ def plan_export(config, output, network, quantizations, height, width, dynamic_s
             "`height` and `width` go together, and not with --dynamic_size. Received: "
             f"height={height}, width={width}, dynamic_size={dynamic_size}."
         )
+    if dynamic_size and not facts.get("dynamic_size", True):
+        raise ValueError(
+            f"`dynamic_size` is not for a {network} of {config.SYSTEM}, whose first map has a "
+            "fixed size. Received: dynamic_size=True. Give --height and --width instead."
+        )
     if height is None and not dynamic_size:
-        size = config.data.crop_height, config.data.crop_width
-    _check_size(multiple, network, size)
+        size = networks.size(config)
+    _check_size(facts["size_multiple"], network, size)
     paths = _paths(output, network, quantizations, size)
     for path in paths.values():
         for written in (path, sidecar(path), report_path(path)):

@@ -11,9 +11,13 @@ from export.litert.planning import report_path, sidecar
 from oasis_tf import systems
 from oasis_tf.io import files, json_files
 
+_FAR = 2**31  # between the seeds of calibration and of measurement
+
 
 def dataset_for(plan, config, data_dir):
     """The prepared data set to calibrate and measure with; None: there is none and need not be.
+
+    A system without label maps needs none: its examples are seeds.
 
     Args:
         plan: `Plan`.
@@ -24,6 +28,13 @@ def dataset_for(plan, config, data_dir):
         ValueError, FileNotFoundError: `data_dir` holds none, or not of the model's classes, or
             int8 has nothing to be calibrated with.
     """
+    if not _of_label_maps(config):
+        if data_dir:
+            raise ValueError(
+                "`data_dir` is for systems that generate from label maps. Received: "
+                f"data_dir={data_dir} for a model of {config.SYSTEM}. Leave --data_dir out."
+            )
+        return None
     prepared = examples.dataset(data_dir or config.data.data_dir, config.label_space)
     if prepared is None and (data_dir or "int8" in plan.paths):
         raise FileNotFoundError(
@@ -54,18 +65,16 @@ def write(
     """
     networks = systems.get(model.config.SYSTEM).ability("tflite")
     network = networks.network(model, plan.network, plan.height, plan.width)
-    size = plan.height or model.config.data.crop_height, plan.width or model.config.data.crop_width
+    size = (plan.height, plan.width) if plan.height else networks.size(model.config)
     calibration = None
     if "int8" in plan.paths:
-        found = examples.from_dataset(
-            network, prepared, "train", representative_examples, *size, seed
-        )
+        found = _examples(model, network, prepared, "train", representative_examples, size, seed)
         calibration = [inputs for inputs, _ in found]
     reference = report_examples and _reference(
         model, network, prepared, report_examples, size, seed
     )
     rows = [reference.row()] if reference else []
-    setting = _setting(plan, prepared, size, report_examples, threads, seed)
+    setting = _setting(model, plan, prepared, size, report_examples, threads, seed)
     with contextlib.ExitStack() as together:
 
         def aside(path):
@@ -89,21 +98,32 @@ def write(
 
 
 def _reference(model, network, prepared, count, size, seed):
+    found = _examples(model, network, prepared, "val", count, size, seed)
+    space = model.label_space if _of_label_maps(model.config) else None
+    return measurement.Reference(network, found, space)
+
+
+def _examples(model, network, prepared, split, count, size, seed):
+    if not _of_label_maps(model.config):
+        # Those measured with are not those that calibrate.
+        return examples.of_seeds(network, count, seed + (_FAR if split == "train" else 0))
     if prepared is None:
-        found = examples.at_random(network, model.label_space, count, *size, seed)
-    else:
-        found = examples.from_dataset(network, prepared, "val", count, *size, seed)
-    return measurement.Reference(network, found, model.label_space)
+        return examples.at_random(network, model.label_space, count, *size, seed)
+    return examples.from_dataset(network, prepared, split, count, *size, seed)
 
 
-def _setting(plan, prepared, size, count, threads, seed):
+def _of_label_maps(config):
+    return "label_space" in config.FACTS
+
+
+def _setting(model, plan, prepared, size, count, threads, seed):
     return {
         "format_version": metadata.FORMAT_VERSION,
         "network": plan.network,
         "measured_height": size[0],
         "measured_width": size[1],
         "examples": count,
-        "examples_from": "random label maps" if prepared is None else prepared.data_dir,
+        "examples_from": _origin(model.config, prepared),
         "seed": seed,
         "threads": threads,
         "machine": f"{platform.system()} {platform.machine()}",
@@ -111,6 +131,12 @@ def _setting(plan, prepared, size, count, threads, seed):
         "tensorflow": version("tensorflow"),
         "ai_edge_litert": version("ai-edge-litert") if count else None,
     }
+
+
+def _origin(config, prepared):
+    if prepared is not None:
+        return prepared.data_dir
+    return "random label maps" if _of_label_maps(config) else "seeds"
 
 
 def _print(plan, rows, setting):

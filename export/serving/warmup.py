@@ -24,6 +24,7 @@ from oasis_tf.settings import path_flags
 
 PLACE = Path("assets.extra") / "tf_serving_warmup_requests"
 MOST_RECORDS = 1000  # TensorFlow Serving refuses files with more
+_RANDOM = ("noise", "latent")
 
 
 def define_flags(flag_values):
@@ -60,7 +61,7 @@ def load(folder):
 
 
 def write(folder, signatures, name="oasis"):
-    """Writes the records of all signatures of a SavedModel that has its labels.json.
+    """Writes the records of all signatures of a SavedModel, which has labels.json if they need it.
 
     Args:
         folder: with `saved_model.pb`.
@@ -76,13 +77,17 @@ def write(folder, signatures, name="oasis"):
     from export.serving import labels, protos
     from oasis_tf.io import files
 
-    served = labels.read(Path(folder) / labels.PLACE)
+    specs = {signature: input_specs(function) for signature, function in signatures.items()}
+    known = {*_of_seeds(0), *_RANDOM}
+    served = None
+    if any(name not in known for inputs in specs.values() for name in inputs):
+        served = labels.read(Path(folder) / labels.PLACE)
     with (
         files.written_aside(Path(folder) / PLACE) as aside,
         tf.io.TFRecordWriter(aside) as writer,
     ):
-        for signature, function in sorted(signatures.items()):
-            inputs = example(input_specs(function), served)
+        for signature in sorted(specs):
+            inputs = example(specs[signature], served)
             log = protos.prediction_log_pb2.PredictionLog()
             log.predict_log.request.CopyFrom(protos.predict_request(name, signature, inputs))
             writer.write(log.SerializeToString())
@@ -99,7 +104,7 @@ def example(specs, served, seed=0):
 
     Args:
         specs: dict of its `tf.TensorSpec`s by input.
-        served: `labels.ServedLabels`.
+        served: `labels.ServedLabels`; None where no input is a map or a picture.
         seed: int, of the noise.
 
     Returns:
@@ -108,13 +113,22 @@ def example(specs, served, seed=0):
     Raises:
         ValueError: an input that is not known here.
     """
+    values = _of_seeds(seed) | ({} if served is None else _of_labels(served))
+    return {name: _batch(name, spec, values, seed) for name, spec in specs.items()}
+
+
+def _of_seeds(seed):
+    return {"share": 0.5, "seed": seed, "region_seed": seed + 1, "other_seed": seed + 1}
+
+
+def _of_labels(served):
     from oasis_tf.web.pictures import encode_png
 
     size = (served.height, served.width)
     rows, columns = np.indices(size) // 8
     ids = ((rows + columns) % served.space.num_classes).astype(np.int32)
     image = served.space.colorize(ids)
-    values = {
+    return {
         "label_map": ids,
         "region": ids == ids[0, 0],
         "image": image / 127.5 - 1.0,
@@ -122,17 +136,12 @@ def example(specs, served, seed=0):
         "region_bytes": encode_png((ids == ids[0, 0]).astype(np.uint8)),
         "noise_index_bytes": encode_png(np.zeros(size, np.uint8)),
         "image_bytes": encode_png(image),
-        "share": 0.5,
-        "seed": seed,
-        "region_seed": seed + 1,
-        "other_seed": seed + 1,
     }
-    return {name: _batch(name, spec, values, seed) for name, spec in specs.items()}
 
 
 def _batch(name, spec, values, seed):
     dtype = spec.dtype.as_numpy_dtype  # object: strings
-    if name == "noise":
+    if name in _RANDOM:
         shape = [side or 1 for side in spec.shape]
         return np.random.default_rng(seed).normal(size=shape).astype(dtype)
     if name not in values:

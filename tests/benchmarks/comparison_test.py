@@ -7,6 +7,7 @@ import pytest
 from absl import flags
 
 from benchmarks import comparison, pytorch_contender
+from benchmarks.oasis import speed
 
 SMALL = [
     *("--height=64", "--width=64", "--channels=2", "--spade_channels=4", "--noise_channels=4"),
@@ -31,9 +32,10 @@ def commands(*arguments, task="step"):
 
 def test_settings():
     found = settings("--height=128", "--threads=3")
-    assert found == {None: comparison.Settings("step", height=128, threads=3)}
+    assert found == {None: speed.Settings("step", height=128, threads=3)}
     message = found[None].message("x.npz", has_unknown=True)
     assert message == {
+        "system": "oasis",
         "task": "step",
         "inputs": "x.npz",
         "height": 128,
@@ -46,7 +48,7 @@ def test_settings():
         "spade_channels": 128,
         "threads": 3,
     }
-    assert comparison.Settings("step").message("", True)["threads"] >= 1
+    assert speed.Settings("step").message("")["threads"] >= 1
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,7 @@ def test_settings():
 def test_scales(scale, changes):
     found = settings(f"--scale={scale}", "--values=64,128", "--spade_channels=9")
     assert list(found) == [64, 128]
-    assert found[128] == comparison.Settings("step", spade_channels=9, **changes)
+    assert found[128] == speed.Settings("step", spade_channels=9, **changes)
 
 
 @pytest.mark.parametrize(
@@ -94,12 +96,17 @@ def test_contenders(monkeypatch):
     found = commands("--ours=float32,bfloat16", "--jit_compile", "--peer=best")
     assert list(found) == ["ours float32", "ours bfloat16", "best"]
     assert found["ours bfloat16"][1:] == [
-        *("-m", "benchmarks.ours", "--precision=bfloat16", "--jit_compile")
+        *("-m", "benchmarks.ours", "--precision=bfloat16", "--system=oasis", "--jit_compile")
     ]
-    assert found["best"][1:] == ["-m", "benchmarks.pytorch_contender", "--mode=best"]
+    assert found["best"][1:] == [
+        "-m",
+        "benchmarks.pytorch_contender",
+        "--system=oasis",
+        "--mode=best",
+    ]
     assert list(commands("--ours=none")) == ["eager"]
     assert list(commands("--peer=none")) == ["ours float32"]
-    assert commands("--peer=none", task="generate")["ours float32"][-1] == "--precision=float32"
+    assert commands("--peer=none", task="generate")["ours float32"][-1] == "--system=oasis"
 
 
 @pytest.mark.parametrize(
@@ -137,7 +144,9 @@ def run_with(script, monkeypatch, tmp_path, capsys):
     """Function: runs a benchmark beside a contender that behaves as named; (printed, JSON)."""
 
     def run(task, behaviour, *arguments):
-        monkeypatch.setattr(comparison, "_peer", lambda mode: (mode, script(behaviour, 8.0)))
+        monkeypatch.setattr(
+            comparison, "_peer", lambda mode, system: (mode, script(behaviour, 8.0))
+        )
         path = tmp_path / "report.json"
         values = parsed(*SMALL, *arguments, f"--json={path}", task=task)
         monkeypatch.setattr(flags, "FLAGS", values)
@@ -205,3 +214,19 @@ def test_reports_data_that_is_not_there(run_module, tmp_path):
     assert done.returncode == 1
     assert f"{tmp_path} is not a prepared data set" in done.stderr
     assert "starting" not in done.stderr
+
+
+def test_sides_of_one_shot():
+    found = comparison.settings_of("step", _of_one_shot(), "one_shot")[None]
+    assert (found.height, found.width, found.batch_size) == (192, 320, 5)
+    assert (found.sizes.blocks_g, found.sizes.blocks_d, found.sizes.blocks_d0) == (7, 7, 3)
+    values = _of_one_shot("--height=100", "--width=150")
+    with pytest.raises(ValueError, match="Received: 100, 150; nearest are 96, 160"):
+        comparison.settings_of("step", values, "one_shot")
+
+
+def _of_one_shot(*arguments):
+    flag_values = flags.FlagValues()
+    comparison.define_flags(flag_values, "step", 1, "one_shot")
+    flag_values(["command", *arguments])
+    return flag_values

@@ -1,5 +1,7 @@
 """The peer that ships as a contender."""
 
+import json
+
 import pytest
 
 from benchmarks import pytorch_contender
@@ -31,6 +33,21 @@ def test_generate_of_both(peer, report_of):
     # Counted independently: a generator here, one and its average there.
     ours, eager = (run["contenders"][name]["facts"]["state_bytes"] for name in names[:2])
     assert ours == pytest.approx(2 * eager, rel=0.01)
+
+
+@pytest.mark.parametrize("task", [pytest.param("step", marks=pytest.mark.exhaustive), "generate"])
+def test_one_shot(peer, run_module, tmp_path, task):
+    """Both sides of SIV-GAN compute, with equally many weights."""
+    path = tmp_path / "report.json"
+    sizes = ["--height=48", "--width=64", "--channels=4", "--noise_channels=4", "--batch_size=2"]
+    often = ["--rounds=1", "--iterations=1", "--warmup=1", f"--json={path}"]
+    done = run_module(f"benchmarks.{task}", "--system=one_shot", *sizes, *often)
+    assert done.returncode == 0, done.stderr
+    assert "48×64, batch 2, widths × 4; 1 rounds" in done.stdout
+    run = json.loads(path.read_text())["runs"][0]
+    assert len(run["ratios"]) == 1
+    ours, eager = (found["facts"]["state_bytes"] for found in run["contenders"].values())
+    assert ours == pytest.approx(eager, rel=0.05)
 
 
 @pytest.mark.exhaustive

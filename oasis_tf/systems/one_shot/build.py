@@ -62,11 +62,12 @@ def build_model(config, dtype=None, training=True):
 
     Args:
         config: ``Config``.
-        dtype: policy of the networks; default: that of the configuration.
-        training: bool; for use, only the averaged generator is made, in float32.
+        dtype: policy of the networks; default: that of the configuration, for use float32.
+        training: bool; for use, only the averaged generator is made.
     """
     if not training:
-        return OneShot(config, make_generator(config.model, "generator_ema", dtype="float32"))
+        generator = make_generator(config.model, "generator_ema", dtype=dtype or "float32")
+        return OneShot(config, generator)
     options = {"dtype": dtype or policy(config.training.mixed_precision)}
     # u and v are drawn by Keras, all else from seeds of their own.
     seed = config.training.seed % 2**31

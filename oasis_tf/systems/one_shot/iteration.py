@@ -14,7 +14,6 @@ from oasis_tf.systems.one_shot import losses, masks
 from oasis_tf.systems.one_shot.draws import own
 from oasis_tf.systems.one_shot.feature_augmentation import content, layout, objects
 from oasis_tf.systems.one_shot.models.discriminator import Logits
-from oasis_tf.systems.one_shot.models.generator import Generated
 from oasis_tf.training.averages import update_averages
 from oasis_tf.training.precision import replica_loss
 
@@ -41,7 +40,7 @@ class Iteration:
         logs = self._generator_step(mask, draws, warm, image.shape[0])
         logs |= self._discriminator_step(image, mask, draws, warm)
         update_averages([(self.generator_ema, self.generator)], self.settings.ema_decay)
-        return {name: mean_over_replicas(value) for name, value in logs.items()}
+        return mean_over_replicas(logs)
 
     # === Steps ===
 
@@ -104,7 +103,7 @@ class Iteration:
     def _generated(self, z):
         made = self.generator(z, training=True, num_images=self.blocks_d0)
         mask = None if made.mask is None else tf.cast(made.mask, self.dtype)
-        return Generated(*([tf.cast(x, self.dtype) for x in part] for part in made[:2]), mask)
+        return made._replace(images=[tf.cast(x, self.dtype) for x in made.images], mask=mask)
 
     def augmented(self, images, mask, draws):
         """(images, mask) after differentiable augmentation."""

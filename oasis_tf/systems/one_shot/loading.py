@@ -7,13 +7,14 @@ from oasis_tf.training.store import CheckpointStore, assign_all
 
 
 def load_model(model_dir, checkpoint=None):
-    """The ``OneShot`` of a model directory, for use: its averaged generator, settled.
+    """The ``OneShot`` of a model directory, for use: its averaged generator, settled and folded.
 
     Raises:
         ValueError, FileNotFoundError: this is not a model directory, or it has no whole checkpoint.
     """
     model, _ = _loaded(model_dir, checkpoint, training=False)
     model.settle()
+    model.fold()
     return model
 
 

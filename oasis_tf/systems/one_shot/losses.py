@@ -1,8 +1,12 @@
 """Losses: logits that tell real from generated, objects, and what keeps samples apart."""
 
+import math
+
 import keras
 from keras import ops
 
+from oasis_tf.layers.fusion import fused
+from oasis_tf.layers.gradients import of_upstream
 from oasis_tf.layers.replicas import mean_over_replicas
 
 
@@ -95,14 +99,43 @@ def head_weights(blocks_d, blocks_d0, kind="official", content=True, layout=True
 
 
 def _pair_sum(x):
-    """The sum over all pairs of rows of their mean absolute difference."""
-    batch, total = x.shape[0], 0.0
-    for shift in range(1, batch // 2 + 1):
-        # Of an even number of rows, the last shift meets every pair twice.
-        share = 0.5 if 2 * shift == batch else 1.0
-        difference = ops.mean(ops.abs(x - ops.roll(x, shift, axis=0)))
-        total = total + share * batch * difference
-    return total
+    """The sum over all pairs of rows of their mean absolute difference.
+
+    The rows are large: differences are neither kept nor written out, and rows in half precision are
+    not written out in single precision.
+    """
+    size = math.prod(x.shape[1:])
+
+    @ops.custom_gradient
+    def distance(x):
+        gradient = lambda upstream: _distance_gradient(x, upstream / size)  # noqa: E731
+        return ops.sum(_distances(x)) / size, of_upstream(gradient)
+
+    return distance(x)
+
+
+@fused
+def _distances(x):
+    """Of [B, ...] the sum over all pairs of rows of their absolute difference, [...]."""
+    x = _wide(x)
+    shifts = range(1, x.shape[0])
+    distances = (ops.sum(ops.abs(x[k:] - x[:-k]), axis=0) for k in shifts)
+    return sum(distances, start=ops.zeros_like(x[0]))
+
+
+@fused
+def _distance_gradient(x, upstream):
+    """The gradient of the sum of ``_distances``, times ``upstream``."""
+    count, rest = x.shape[0], ((0, 0),) * (len(x.shape) - 1)
+    total = ops.zeros_like(x)
+    for k in range(1, count):
+        sign = ops.sign(x[k:] - x[:-k])
+        total = total + ops.pad(sign, ((k, 0), *rest)) - ops.pad(sign, ((0, k), *rest))
+    return ops.cast(upstream * _wide(total), x.dtype)
+
+
+def _wide(x):
+    return ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
 
 
 def diversity(features, norm="official"):

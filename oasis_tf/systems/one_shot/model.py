@@ -147,6 +147,11 @@ class OneShot(Iteration):
         for layer in spectral_layers(self.generator_ema):
             layer.power_iteration()
 
+    def fold(self):
+        """Has the averaged generator compute its norms once and for all; for a model for use."""
+        for layer in spectral_layers(self.generator_ema):
+            layer.fold()
+
     @contextlib.contextmanager
     def settled(self):
         """Has the averaged generator settled inside the block alone."""

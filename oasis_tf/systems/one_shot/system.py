@@ -20,6 +20,8 @@ class OneShotSystem(System):
         "synthesize": f"{_ROOM}.synthesis.command",
         "convert": f"{_ROOM}.official.command",
         "savedmodel": f"{_ROOM}.serving.signatures",
+        "demo": f"{_ROOM}.demo.application",
+        "tflite": f"{_ROOM}.serving.litert_networks",
     }
 
     def resolve(self, given: Mapping[str, Any], previous: Config | None) -> Config:

@@ -38,3 +38,33 @@ def masked_frames(tmp_path_factory):
         for name, array in zip(("image", "mask"), scene(shift=3 * k), strict=True):
             Image.fromarray(array).save(folder / name / f"{k}.png")
     return str(folder)
+
+
+SIZES = {"grid_height": 3, "grid_width": 4, "blocks_g": 5, "blocks_d": 5, "blocks_d0": 2}
+NETWORKS = {"ch_g": 1, "ch_d": 4, "noise_dim": 4}
+
+
+def write_model(path, step=0, **settings):
+    """A model directory of images of 48x64 with drawn weights, lively ones; its path, str.
+
+    Args:
+        path: folder to make.
+        step: int, of the checkpoint.
+        settings: of the networks.
+    """
+    from oasis_tf.systems.one_shot.build import build_model
+    from oasis_tf.systems.one_shot.config import Config, DataConfig, ModelConfig, TrainingConfig
+    from oasis_tf.systems.one_shot.source import Source
+    from oasis_tf.training.store import CheckpointStore
+
+    model = ModelConfig(**SIZES | NETWORKS | settings)
+    training, source = TrainingConfig(steps=1), Source(1, 48, 64, model.num_classes)
+    config = Config(model=model, data=DataConfig(), training=training, source=source)
+    config.save(str(path))
+    state = {name: v.numpy() for name, v in build_model(config).variables().items()}
+    factors = {"first/kernel": 20, "to_mask/kernel": 100}
+    for name, array in state.items():
+        factor = factors.get(name.removeprefix("generator_ema/"), 1)
+        state[name] = factor * array if factor > 1 else array
+    CheckpointStore(str(path)).save(step, state | {"step": np.int64(step)}, {})
+    return str(path)

@@ -80,6 +80,25 @@ def test_diversity_is_a_triple_loop(batch):
     np.testing.assert_allclose(losses.diversity(tensors, "paper"), total / pairs / 3)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_gradient_of_diversity(dtype):
+    """Of rows large enough to be compiled, with ties, against automatic differentiation."""
+    x = tf.constant(RNG.integers(-3, 4, (3, 90, 82, 3)) / 8, dtype)
+
+    def naive(x):
+        x = tf.cast(x, tf.float32)
+        return sum(tf.reduce_mean(abs(x[i] - x[j])) for i in range(3) for j in range(i))
+
+    values, gradients = [], []
+    for function in (lambda x: 3 * losses.diversity([x], "paper"), naive):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            values.append(function(x))
+        gradients.append(tf.cast(tape.gradient(values[-1], x), tf.float32).numpy())
+    np.testing.assert_allclose(*values, rtol=1e-5)
+    np.testing.assert_allclose(*gradients, rtol=1e-2 if dtype == "bfloat16" else 1e-5)
+
+
 # === Masks ===
 
 

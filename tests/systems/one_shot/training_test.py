@@ -116,7 +116,7 @@ def test_the_savedmodel_samples_alike(trained, tmp_path):
 
     model = oasis_tf.load(trained)
     names = savedmodel.export(model, str(tmp_path / "1"))
-    assert set(names) == {"serving_default", "sample", "from_latent"}
+    assert set(names) == {"serving_default", "sample", "from_latent", "png"}
     loaded = tf.saved_model.load(str(tmp_path / "1"))
     found = loaded.signatures["sample"](seed=tf.constant([3, 9], tf.int64))
     wanted = model.sample([3, 9])

@@ -16,7 +16,7 @@ from oasis_tf import pretrained
 from oasis_tf.systems.oasis.config import Config
 from oasis_tf.systems.oasis.demo import contract, examples, uploads
 from oasis_tf.systems.oasis.demo.served import ServedSignatures
-from oasis_tf.web import requests, rest, server
+from oasis_tf.web import pages, requests, rest, server
 from oasis_tf.web.pictures import encode_png
 from oasis_tf.web.predictions import Predictions
 from oasis_tf.web.turns import Turns
@@ -87,7 +87,7 @@ class Demo:
             Route("/api/examples/{number:int}", self._example),
             Route("/api/labels", self._labels, methods=["POST"]),
             Route("/api/photograph", self._photograph, methods=["POST"]),
-            Mount("/", StaticFiles(packages=[(__package__, "page")], html=True)),
+            Mount("/", StaticFiles(packages=pages.folders(__package__), html=True)),
         ]
 
     def _described(self):

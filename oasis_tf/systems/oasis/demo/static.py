@@ -1,16 +1,15 @@
 """What the demo's page is made of where no server of this project hands it out."""
 
-import importlib.resources
-
 from oasis_tf.systems.oasis.demo.contract import facts
 from oasis_tf.systems.oasis.demo.examples import from_folder
+from oasis_tf.web import pages
 
 __all__ = ["facts", "files", "from_folder", "noise_channels"]
 
 # Files that one way of making predictions alone needs.
 _OF_MODES = {
     "server": {"uploads.js"},
-    "rest": {"rest.js", "base64.js"},
+    "rest": {"rest.js", "predictions.js", "base64.js"},
     "litert": {"litert.js", "litert_worker.js", "philox.js"},
 }
 
@@ -22,8 +21,7 @@ def files(mode):
         mode: "rest": predictions come from TensorFlow Serving; "litert": from LiteRT.js.
     """
     others = set().union(*(names for other, names in _OF_MODES.items() if other != mode))
-    folder = importlib.resources.files(__package__).joinpath("page")
-    return [file for file in folder.iterdir() if file.name not in others]
+    return [file for file in pages.files(__package__) if file.name not in others]
 
 
 def noise_channels(config):

@@ -1,34 +1,12 @@
 """The networks of TFLite files: pure functions of folded weights, with named inputs and outputs."""
 
-import dataclasses
-from collections.abc import Callable
-from typing import Any
-
 import tensorflow as tf
 
+from oasis_tf.serving.litert import Network
 from oasis_tf.systems.oasis.inference import segmentation_engine
 from oasis_tf.systems.oasis.inference.generator_engine import generate_every_pixel
 
 _FAKE = "fake_probability"
-
-
-@dataclasses.dataclass(frozen=True)
-class Network:
-    """A network of an `OASIS` that will be converted.
-
-    Attributes:
-        name: `generator` or `segmenter`.
-        signature: `tf.function` of named inputs, for one image or for any number and size.
-        weights: dict of the `tf.Variable`s that it reads.
-        reference: function of the same inputs as arrays -> outputs of the engine, as arrays.
-        inputs: function(image uint8 [1, H, W, 3], label map [1, H, W], seed) -> inputs as arrays.
-    """
-
-    name: str
-    signature: Any
-    weights: dict
-    reference: Callable
-    inputs: Callable
 
 
 def facts(config, name):
@@ -51,6 +29,22 @@ def facts(config, name):
         raise ValueError(f"`network` must be generator or segmenter. Received: network={name}.")
     model.check_segments("segment")
     return {"size_multiple": model.discriminator_stride, "noise_channels": 0}
+
+
+def size(config):
+    """(height, width) of images where nothing else is asked for: the training crop's."""
+    return config.data.crop_height, config.data.crop_width
+
+
+def description(model):
+    """What a file says of the model: data set, step, and all classes in model-id order."""
+    space = model.label_space
+    return {
+        "dataset": space.dataset,
+        "step": int(model.step),
+        "has_unknown": space.has_unknown,
+        "classes": space.classes(),
+    }
 
 
 def network(model, name, height=None, width=None):

@@ -22,9 +22,21 @@ class OneShotConv2D(SpectralConv2D):
     the rounding error of that zero.
     """
 
+    folded = False
+
     def build(self, input_shape):
         super().build(input_shape)
         self.kernel.trainable = math.prod(self.kernel.shape) > 1
+
+    def fold(self):
+        """Makes ``kernel / sigma`` the kernel: outside training, its norm is computed no more."""
+        self.kernel.assign(self.normalised_kernel())
+        self.folded = True
+
+    def normalised_kernel(self, norm=None):
+        if norm is None and self.folded:
+            return ops.cast(self.kernel, self.compute_dtype)
+        return super().normalised_kernel(norm)
 
 
 @keras.saving.register_keras_serializable("oasis_tf")

@@ -115,14 +115,9 @@ def _write_walk(model, path, seeds, frames, grid):
     from oasis_tf.systems.one_shot import draws
 
     latents = draws.latents_of(np.array(seeds, np.int64), model.config.model.noise_dim).numpy()
-    shares = np.arange(frames)[:, None] / frames
-    steps = [
-        (1 - shares) * a + shares * b
-        for a, b in zip(latents, np.roll(latents, -1, axis=0), strict=True)
-    ]
-    steps = np.concatenate(steps).astype(np.float32)
-    # Between two normal latents the length shrinks, and the image with it: restore it.
-    steps *= np.sqrt(latents.shape[1]) / np.linalg.norm(steps, axis=1, keepdims=True)
+    shares = np.arange(frames, dtype=np.float32)[:, None] / np.float32(frames)
+    pairs = zip(latents, np.roll(latents, -1, axis=0), strict=True)
+    steps = np.concatenate([draws.between(a[None], b[None], shares) for a, b in pairs])
     shown = [
         images.to_uint8(model.sample_latents(steps[k : k + _BATCH], grid).image)
         for k in range(0, len(steps), _BATCH)

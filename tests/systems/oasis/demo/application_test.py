@@ -1,7 +1,6 @@
 """The demo: answers against the library, uploads, the page, the command."""
 
 import base64
-import importlib.resources
 import io
 import json
 import re
@@ -22,7 +21,7 @@ from oasis_tf.systems.oasis import editing
 from oasis_tf.systems.oasis.demo import contract, uploads
 from oasis_tf.systems.oasis.demo.application import Demo
 from oasis_tf.systems.oasis.demo.signatures import Signatures
-from oasis_tf.web import requests, rest, server
+from oasis_tf.web import pages, requests, rest, server
 from oasis_tf.web.pictures import decode_photograph
 from tests.web.asgi import Client
 
@@ -383,8 +382,8 @@ def test_defects_stay_in_the_log(client, monkeypatch):
 
 
 def page_files():
-    folder = importlib.resources.files("oasis_tf.systems.oasis.demo").joinpath("page")
-    return {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir()}
+    files = pages.files("oasis_tf.systems.oasis.demo")
+    return {file.name: file.read_text(encoding="utf-8") for file in files}
 
 
 def test_page_is_whole_and_needs_no_other_host(client):

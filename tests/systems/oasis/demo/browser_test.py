@@ -29,13 +29,7 @@ from tests.systems.oasis.demo.browsing import (
     tool,
 )
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        browsing.CHROMIUM is None,
-        reason="Chromium is not installed (Debian: apt-get install chromium)",
-    ),
-]
+pytestmark = browsing.MARKS
 
 
 @pytest.fixture

@@ -1,48 +1,21 @@
 """What tests do with the page in a browser, and what they see there."""
 
-import base64
-import contextlib
 import io
-import shutil
-
-import numpy as np
 
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.io import label_files
-
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+from tests.web.browsing import (  # noqa: F401 (for the tests)
+    MARKS,
+    PHONE,
+    message,
+    opened,
+    pixels,
+    said,
+    settle,
 )
+
 SPACE = published_label_space("shapes")
 SIDE = 64
-DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-# The console also tells of answers that tests provoke; everything else there is a defect.
-PROVOKED = ("the server responded with a status of", "net::ERR_")
-
-
-@contextlib.contextmanager
-def opened(browser, url, *, origins=(), provoked=(), **options):
-    """Gives the page at an address; afterwards: nothing asked of other hosts, no errors.
-
-    Args:
-        browser: Playwright's.
-        url: address of the page's folder, without a slash at its end.
-        origins: other addresses that the page may ask.
-        provoked: parts of what the console may say.
-        options: of the browser's context.
-    """
-    context = browser.new_context(**({"accept_downloads": True, "viewport": DESKTOP} | options))
-    page, asked, errors = context.new_page(), [], []
-    context.on("request", lambda request: asked.append(request.url))
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: message.type == "error" and errors.append(message.text))
-    page.set_default_timeout(20_000)
-    page.goto(f"{url}/")
-    yield page
-    own = (f"{url}/", "blob:", *origins)
-    assert not [one for one in asked if not one.startswith(own)]
-    assert not [text for text in errors if not any(part in text for part in (*PROVOKED, *provoked))]
-    context.close()
 
 
 def ready(page):
@@ -52,25 +25,9 @@ def ready(page):
     settle(page)
 
 
-def settle(page):
-    page.wait_for_selector("body[data-state=idle]")
-
-
-def said(page, word):
-    page.wait_for_selector(f"#spoken:has-text('{word}')", state="attached")
-
-
 def canvas(page, pane):
     """Pixels of a canvas, uint8 [64, 64, 3]."""
-    data = page.evaluate(
-        """(pane) => {
-          const canvas = document.querySelector(`#${pane} .picture`);
-          const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-          return btoa(Array.from(data, (value) => String.fromCharCode(value)).join(""));
-        }""",
-        pane,
-    )
-    return np.frombuffer(base64.b64decode(data), np.uint8).reshape(SIDE, SIDE, 4)[..., :3]
+    return pixels(page, f"#{pane} .picture")[..., :3]
 
 
 def image(page):
@@ -117,11 +74,3 @@ def file_of(picture, kind="PNG"):
 def hand_in(page, what, name, contents, kind="image/png"):
     files = {"name": name, "mimeType": kind, "buffer": contents}
     page.locator(f"#{what}-file").set_input_files(files)
-
-
-def message(page):
-    page.wait_for_selector("#message:visible")
-    text = page.locator("#message").inner_text()
-    assert "Traceback" not in text and "    at " not in text
-    page.locator("#message").click()
-    return text

@@ -1,12 +1,6 @@
 """What the demo's tests share: a small model with random weights, and the demo that shows it."""
 
-import contextlib
 import json as json_module
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +10,7 @@ import oasis_tf
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.data.shapes import scene
 from oasis_tf.io.images import to_uint8
-from tests.systems.oasis.demo.browsing import CHROMIUM
+from tests.web.browsing import browser, start_demo  # noqa: F401 (fixtures)
 
 SPACE = published_label_space("shapes")
 
@@ -57,49 +51,8 @@ def examples_dir(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium, by Playwright."""
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="Playwright is not installed (extra `test`)"
-    )
-    with playwright.sync_playwright() as p:
-        running = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield running
-        running.close()
-
-
 @pytest.fixture(scope="session")
-def start_demo():
-    """The command, running as people run it.
-
-    Returns:
-        function(*flags) -> context manager that gives its address.
-    """
-    for package in ("starlette", "uvicorn"):
-        pytest.importorskip(package, reason="the demo's extra is not installed")
-
-    @contextlib.contextmanager
-    def start(*flags):
-        source = str(Path(oasis_tf.__file__).resolve().parents[1])
-        process = subprocess.Popen(
-            [sys.executable, "-m", "oasis_tf.demo", *flags, "--port=0"],
-            env=os.environ | {"PYTHONPATH": source},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        line = process.stdout.readline()
-        yield line.removeprefix("Demo: ").strip()
-        process.send_signal(signal.SIGINT)
-        # 0 where the tests run as a job that ignores interruptions: only the server hears them.
-        assert process.wait(30) in (130, 0)
-        assert line.startswith("Demo: http://127.0.0.1:")
-
-    return start
-
-
-@pytest.fixture(scope="session")
-def demo_url(start_demo, model_dir, examples_dir):
+def demo_url(start_demo, model_dir, examples_dir):  # noqa: F811
     """Address of the demo of `model_dir`."""
     with start_demo(f"--model_dir={model_dir}", f"--examples={examples_dir}") as url:
         yield url

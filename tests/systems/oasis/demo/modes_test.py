@@ -33,13 +33,7 @@ from tests.systems.oasis.demo.browsing import (
 )
 from tests.web.fake_serving import FakeServing
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        browsing.CHROMIUM is None,
-        reason="Chromium is not installed (Debian: apt-get install chromium)",
-    ),
-]
+pytestmark = browsing.MARKS
 NEEDS_EDIT = ["#reroll-class", "#reroll-region", "#tools label:has([value=lasso])"]
 
 

@@ -4,6 +4,7 @@
 import { Failure, getBytes, getJson, patiently } from "./fetching.js";
 import { refusePhotograph } from "./files.js";
 import { History } from "./history.js";
+import { attempt, complain, forgive, save, speak } from "./messages.js";
 import { Newest } from "./newest.js";
 import * as noise from "./noise.js";
 import { Pane } from "./pane.js";
@@ -13,7 +14,6 @@ import { Pen } from "./pen.js";
 import { Sheet } from "./sheet.js";
 import { connectKeys } from "./keys.js";
 
-const MESSAGE_MS = 9000;
 const IMAGE_NAME = "oasis_image.png";
 const LARGE_NAME = "oasis_image_large.png";
 const LARGE_SCALE = 2;
@@ -25,38 +25,7 @@ const $ = (id) => document.getElementById(id);
 const panes = { map: new Pane($("map")), image: new Pane($("image")) };
 let model, backend, reader, palette, pen, history, newest, sheet;
 let shown = null; // Blob of a PNG file, or ImageData
-let messageTimer;
 let working = 0; // how much of it is under way
-
-// === Messages ===
-
-function complain(error) {
-  if (!(error instanceof Failure)) console.error(error);
-  $("message").textContent = error.message;
-  $("message").hidden = false;
-  clearTimeout(messageTimer);
-  messageTimer = setTimeout(forgive, MESSAGE_MS);
-}
-
-function forgive() {
-  $("message").hidden = true;
-}
-
-function speak(text) {
-  $("spoken").textContent = text;
-}
-
-/** Runs an action of the user; failures become a message. */
-function attempt(action) {
-  return async (...inputs) => {
-    try {
-      forgive();
-      await action(...inputs);
-    } catch (error) {
-      complain(error);
-    }
-  };
-}
 
 // === State ===
 
@@ -265,14 +234,6 @@ function compare(on = $("photograph").hidden) {
   $("compare").textContent = on ? "Show image" : "Show photograph";
 }
 
-function save(blob, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-}
-
 const saveImage = attempt(async () => {
   if (shown) save(shown instanceof Blob ? shown : await encodeImage(shown), IMAGE_NAME);
 });
@@ -439,7 +400,4 @@ async function start() {
   await addExamples();
 }
 
-busily(start).catch((error) => {
-  complain(error);
-  clearTimeout(messageTimer); // there is nothing else to be seen
-});
+busily(start).catch((error) => complain(error, true));
