@@ -61,8 +61,8 @@ def test_values_and_their_names(context):
     similar = ms_ssim.similarities(samples(), np.array(pairs))
     assert values["sample_ms_ssim_3scales"] == pytest.approx(similar.mean())
     assert found["sample_diversity"].protocol["pairs"] == len(pairs) == 6
-    distances = context.lpips.distances(np.concatenate([samples(), context.images]),
-                                        np.array([[k, SAMPLES] for k in range(SAMPLES)]))  # fmt: skip
+    both = np.concatenate([samples(), context.images])
+    distances = context.lpips.distances(both, np.array([[k, SAMPLES] for k in range(SAMPLES)]))
     values = found["training_distance"].values
     assert values["distance_plain_lpips_seeded64"] == pytest.approx(distances.mean(), rel=1e-5)
     # The first sample is one of the augmented views; the others are as far as the nearer one.

@@ -1,4 +1,4 @@
-"""One-shot segmentation: batches and augmentation, RePRI against NumPy, DAVIS' files, whole runs."""
+"""One-shot segmentation: batches, augmentation, RePRI against NumPy, DAVIS' files, whole runs."""
 
 import json
 import warnings
@@ -138,8 +138,8 @@ def test_support(row, size):
     images, masks = experiment.support(make_pool(20), 1, row, seed=5)
     assert images.shape == (size, 24, 32, 3) and masks.dtype == bool and len(masks) == size
     assert images[0].max() == 0
-    values = [int(image.max()) for image in images[1:]]
-    assert len(set(values)) == (10 if row == "synthetic" else len(values) and 1)
+    different = {"none": 0, "standard": 1, "synthetic": 10}
+    assert len({int(image.max()) for image in images[1:]}) == different[row]
 
 
 def test_lists_of_coco(tmp_path):
