@@ -8,6 +8,7 @@ fails. An entry that is missing or unknown is an error. Files are described in
 tests/golden/README.md.
 """
 
+import functools
 import re
 
 import numpy as np
@@ -171,36 +172,51 @@ class Run:
         z = self.cast(self.recording["z"][0])
         return nchw(self.model.generator_ema(z, training=True).images[-1])
 
-    def training(self, warm=True, features=False, steps=None):
+    def training(self, warm=True, features=False, steps=None, compiled=True):
         """A run from the start.
 
         Args:
             warm: bool, whether hard masks are the recorded draws; else the largest.
             features: bool, whether features are augmented by the recorded decisions.
             steps: int; default: as many as recorded.
+            compiled: bool, whether iterations run inside one ``tf.function``, as training does.
 
         Returns:
             dict by the recording's names: history, gradients of the first iteration, all weights.
         """
         self.restart()
         steps, history, found = steps or self.meta["steps"], [], {}
-        with _kept_gradients(self.model) as kept:
-            for step in range(steps):
-                kept.clear()
-                logs = self.model.iteration(
-                    self.image, self.mask, self._draws(step, features), warm
-                )
-                history.append([float(logs[name]) for name in HISTORY])
-                if step == 0:
-                    for which, gradients in zip("GD", kept, strict=True):
-                        found |= prefixed(f"grad{which}", _official(gradients))
+        iteration = self._compiled if compiled else self._iteration
+        for step in range(steps):
+            logs, gradients = iteration(self._draws(step, features), self._flag(warm))
+            history.append([float(logs[name]) for name in HISTORY])
+            for which, found_by_name in zip("GD", gradients if step == 0 else (), strict=False):
+                found |= prefixed(f"grad{which}", _official(found_by_name))
         found["history"] = np.array(history)
         for which, name in _NETWORKS.items():
             state = weights.to_official(getattr(self.model, name))
             found |= prefixed(f"{which}{self.meta['steps']}", state)
         return found
 
+    @functools.cached_property
+    def _compiled(self):
+        import tensorflow as tf
+
+        return tf.function(self._iteration, autograph=False)
+
+    def _iteration(self, draws, warm):
+        """(losses by name, gradients of G and of D by our names)."""
+        with _kept_gradients(self.model) as kept:
+            logs = self.model.iteration(self.image, self.mask, draws, warm)
+        return logs, kept
+
+    def _flag(self, value):
+        import tensorflow as tf
+
+        return tf.constant(value)
+
     def _draws(self, step, features):
+        """The recorded draws; without feature augmentation, decisions that change nothing."""
         from oasis_tf.systems.one_shot.draws import Draws
 
         latents = [self.cast(z) for z in self.recording["z"][1 + 2 * step : 3 + 2 * step]]
@@ -208,18 +224,23 @@ class Run:
         if self.mask is not None:
             hard = self.cast(self.recording["bernoulli"][step])
             found = {"uniform_g": 1 - nhwc(hard[0]), "uniform_d": 1 - nhwc(hard[1])}
-        if features:
-            found |= self._decisions(part(self.recording, "fa_run"), step)
-        return Draws(*latents, **found)
+        return Draws(*latents, **found, **self._decisions(step, features))
 
-    def _decisions(self, recorded, step):
-        mask, factor = self.mask, 2**self.model.blocks_d0
+    def _decisions(self, step, features):
+        import tensorflow as tf
+
+        recorded, mask = part(self.recording, "fa_run"), self.mask
+        factor = 2**self.model.blocks_d0
         height, width = (side // factor for side in self.image.shape[1:3])
         small = None if mask is None else mask.numpy()[:, ::factor, ::factor]
-        chosen = recorded["layout_rect" if small is None else "layout_ops"][step]
+        rows = recorded["layout_rect" if small is None else "layout_ops"][step]
+        chosen = content_decisions(recorded, step)
+        if not features:
+            rows, chosen = rows[:0], type(chosen)(*(np.zeros_like(x) for x in chosen))
+        source = recordings.sources(rows, (len(self.image), height, width), small)
         return {
-            "content": content_decisions(recorded, step),
-            "layout": recordings.sources(chosen, (len(self.image), height, width), small),
+            "content": type(chosen)(*map(tf.constant, chosen)),
+            "layout": tf.constant(source),
         }
 
 
@@ -243,13 +264,14 @@ class _kept_gradients:
 def _noting(apply, kept):
     def apply_and_note(gradients, variables):
         names = [variable.path.split("/", 1)[1] for variable in variables]
-        kept.append(dict(zip(names, map(np.asarray, gradients), strict=True)))
+        kept.append(dict(zip(names, gradients, strict=True)))
         return apply(gradients, variables)
 
     return apply_and_note
 
 
 def _official(gradients):
+    gradients = {name: np.asarray(gradient) for name, gradient in gradients.items()}
     return {
         weights.official_name(name): weights.in_official_layout(name, gradients)
         for name in gradients

@@ -23,7 +23,7 @@ def colours():
 
 def picture(mask):
     """A mask uint8 [H, W] as a Pillow image with this palette."""
-    image = Image.fromarray(mask, mode="L")
+    image = Image.fromarray(mask)  # grey; the palette makes indices of it
     image.putpalette(colours().ravel().tolist())
     return image
 

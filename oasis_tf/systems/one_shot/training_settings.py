@@ -19,7 +19,6 @@ class TrainingConfig(LoopSettings):
 
     batch_size: int = setting("Images per step, over all devices.", 5, minimum=1)
     seed: int = setting("Seed of every random choice.", 22, minimum=0, below=2**63)
-    image_every: int = setting("Steps between sample images.", 1000, minimum=1, changeable=True)
     lr_g: float = setting("Learning rate of the generator.", 2e-4, above=0)
     lr_d: float = setting("Learning rate of the discriminator.", 2e-4, above=0)
     beta_1: float = setting("Adam's decay of the mean gradient.", 0.5, minimum=0, below=1)

@@ -19,7 +19,6 @@ def mask(path, values, palette=False):
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(np.asarray(values, np.uint8))
     if palette:
-        image = Image.fromarray(np.asarray(values, np.uint8), "P")
         image.putpalette(list(range(256)) * 3)
     image.save(path)
 

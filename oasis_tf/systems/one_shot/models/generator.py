@@ -186,7 +186,7 @@ class Generator(keras.Model):
         if self.to_mask is None:
             return None
         h = ops.stop_gradient(h) if self.detached_mask else h
-        return ops.softmax(self.to_mask(h), axis=-1)
+        return ops.softmax(ops.cast(self.to_mask(h), self.variable_dtype), axis=-1)
 
     def variables_trained(self, num_images):
         """Trainable variables, without the layers of images that nobody looks at."""
