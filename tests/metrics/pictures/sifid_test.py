@@ -75,7 +75,7 @@ def test_features_of_the_seeded_network():
 
 
 def test_only_files_of_inception_are_taken(tmp_path):
-    with pytest.raises(ValueError, match="no weight file .*inception_v3_google"):
+    with pytest.raises(ValueError, match=r"(?s)no weight file .*inception_v3_google"):
         spatial_features(str(tmp_path / "absent.pth"))
     (tmp_path / "weights.h5").write_bytes(b"")
     with pytest.raises(ValueError, match=r"must end in \.pth or \.pb for sifid"):

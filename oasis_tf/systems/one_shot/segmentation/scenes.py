@@ -8,7 +8,7 @@ from PIL import Image
 from oasis_tf.io import images
 from oasis_tf.systems.one_shot import palette
 
-HEIGHT, WIDTH = 96, 160
+HEIGHT, WIDTH = 64, 96
 _RADII = (0.09, 0.16)  # of a ball, as shares of the height
 _NOISE = 4.0
 
