@@ -69,10 +69,10 @@ class PerceptualDistance:
             float64 [B].
         """
         vectors, best = self._embed(image), np.full(len(image), np.inf)
-        for row in range(len(references)):
-            other = self._embed(references[row : row + 1])
-            for k, vector in enumerate(vectors):
-                best[k] = min(best[k], np.square(vector - other[0]).sum(dtype=np.float64))
+        for start in range(0, len(references), networks.PIECE):
+            for other in self._embed(references[start : start + networks.PIECE]):
+                found = [np.square(v - other).sum(dtype=np.float64) for v in vectors]
+                best = np.minimum(best, found)
         return best
 
 

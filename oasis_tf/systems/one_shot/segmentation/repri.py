@@ -102,7 +102,7 @@ def classify(support, mask, query):
             "The object must be in the support at the size of the features. Received: masks "
             f"{mask.shape} without a pixel of it."
         )
-    mask, shots = tf.constant(mask, tf.float32), len(mask)
+    mask, shots = tf.constant(mask.astype(np.float32)), len(mask)
     area = tf.reduce_sum(mask, axis=(1, 2), keepdims=True)
     present = tf.cast(area[:, 0, 0] > 0, tf.float32)
     means = tf.reduce_sum(support * (mask / tf.maximum(area, 1))[..., None], axis=(1, 2))
