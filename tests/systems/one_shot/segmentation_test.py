@@ -197,6 +197,32 @@ def test_views_are_augmented_as_in_training(picture):
     np.testing.assert_array_equal(same, np.concatenate([images] * 3))
 
 
+# === What is refused ===
+
+
+def refused(message, model_dirs, task="finetune", **settings):
+    with pytest.raises(ValueError, match=message):
+        experiment.check(experiment.Options([str(p) for p in model_dirs], **settings), task)
+
+
+def test_experiments_that_cannot_work(scene, picture, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # few blocks
+        for name, data in (("bear", str(scene / "train")), ("plain", picture)):
+            run_settings.resolve_run({"data_dir": data} | SMALL, None).save(tmp_path / name)
+    bear, test = tmp_path / "bear", str(scene / "test")
+    experiment.check(experiment.Options([str(bear)], test), "finetune")
+    refused("must generate masks.*plain, trained without", [tmp_path / "plain"], data_dir=test)
+    refused("`model_dirs` must be given", [])
+    refused("one name for each model, all different.*bear, bear", [bear, bear], data_dir=test)
+    refused("`data_dir` must be given", [bear])
+    refused("must be given together", [bear], coco_list="fold.txt")
+    refused("one id for each model.*2 for 1", [bear], "repri", coco_list="fold.txt",
+            coco_dir="COCO", coco_classes=["1", "5"])  # fmt: skip
+    refused("--base_data is a setting of --task=repri", [bear], data_dir=test, base_data="DATA")
+    refused("--network=compact. Leave", [bear], data_dir=test, backbone_weights="resnet.h5")
+
+
 # === Whole ===
 
 
