@@ -13,6 +13,11 @@ maps) unless said otherwise:
     colour, texture: distances of histograms, class by class.
     lvis: average precision of --lvis_detections, which an external detector found on generated
         images.
+Of a model that has learnt from one picture or one clip (default: all of them):
+    sifid: Frechet distances of the features inside an image, at four depths.
+    sample_diversity: MS-SSIM, LPIPS and pixel diversity among samples.
+    training_distance: LPIPS to the nearest training picture, augmented and as it is.
+    mask_score: generated masks under a segmenter that is trained on the samples, and the reverse.
 A metric that a model cannot have is refused by name.
 
 Values, and all that they depend on, are printed and kept in DIR/evaluations/. docs/evaluation.md
@@ -25,8 +30,10 @@ from absl import flags
 
 from oasis_tf import pretrained, systems
 from oasis_tf.cli import common_flags, runner
-from oasis_tf.metrics.settings import EvaluationConfig
+from oasis_tf.metrics.settings import EvaluationConfig, PicturesEvaluationConfig
 from oasis_tf.settings import path_flags, setting_flags
+
+_SETTINGS = (EvaluationConfig, PicturesEvaluationConfig)
 
 
 def define_flags(flag_values):
@@ -34,10 +41,14 @@ def define_flags(flag_values):
     where = {"flag_values": flag_values}
     common_flags.define_model_dir_flag(flag_values, required=False)
     path_flags.define_path(
-        "data_dir", None, "Prepared data set; default: the one trained on.", **where
+        "data_dir", None, "Prepared data set, or pictures; default: those trained on.", **where
     )
     flags.DEFINE_list(
-        "metrics", ["fid", "segmentation", "alignment"], "Metrics, separated by commas.", **where
+        "metrics",
+        None,
+        "Metrics, separated by commas. (default: fid,segmentation,alignment, or all of a model of "
+        "a few pictures)",
+        **where,
     )
     common_flags.define_checkpoint_flag(flag_values)
     flags.DEFINE_integer(
@@ -61,7 +72,8 @@ def define_flags(flag_values):
         "side, with the published ones.",
         **where,
     )
-    setting_flags.define_fields(dataclasses.fields(EvaluationConfig), flag_values)
+    fields = {field.name: field for kind in _SETTINGS[::-1] for field in dataclasses.fields(kind)}
+    setting_flags.define_fields(fields.values(), flag_values)
 
 
 def main(argv):
@@ -77,7 +89,7 @@ def main(argv):
     if not args.model_dir:
         raise ValueError("`model_dir` must be given: --model_dir=DIR, or --compare=DIR1,DIR2.")
     config = systems.of_model_dir(args.model_dir).config.load(args.model_dir)
-    settings = setting_flags.section_settings(config.evaluation)
+    settings = _settings(config)
     from oasis_tf.metrics import evaluation
     from oasis_tf.metrics.reports import table  # here: bad flags answer without TensorFlow
 
@@ -94,6 +106,23 @@ def main(argv):
         plots=args.plots,
         show=lambda contents: print(table.table(contents), flush=True),
     )
+
+
+def _settings(config):
+    """The settings of the given flags, of the kind that the system's models are measured with.
+
+    Raises:
+        ValueError: a flag of the other kind is given.
+    """
+    own = getattr(config, "evaluation", PicturesEvaluationConfig())
+    for kind in _SETTINGS:
+        for field in dataclasses.fields(kind):
+            if not hasattr(own, field.name) and flags.FLAGS[field.name].value is not None:
+                raise ValueError(
+                    f"`--{field.name}` must concern the metrics of the model. Received: it for a "
+                    f"model of --system={config.SYSTEM}, which has none that use it. Leave it out."
+                )
+    return setting_flags.section_settings(own)
 
 
 def _beside(model_dir):

@@ -1,5 +1,7 @@
 """Flags of several commands, and the meaning of their values."""
 
+from collections.abc import Sequence
+
 from absl import flags
 
 from oasis_tf import pretrained
@@ -63,3 +65,21 @@ def checkpoint(text: str | None) -> int | str | None:
     if not text.isdecimal():
         raise ValueError(f"`checkpoint` must be a step or best. Received: checkpoint={text}.")
     return int(text)
+
+
+def seeds(texts: Sequence[str | int]) -> list[int]:
+    """The seeds of a comma list, as a list of int.
+
+    Raises:
+        ValueError: one is no whole number from 0 on, or is given twice.
+    """
+    try:
+        found = [int(text) for text in texts]
+    except ValueError:
+        found = []
+    if not found or min(found) < 0 or len(set(found)) < len(found):
+        raise ValueError(
+            "`seeds` must be different whole numbers, at least 0, separated by commas. "
+            f"Received: {','.join(map(str, texts))}."
+        )
+    return found

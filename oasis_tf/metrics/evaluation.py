@@ -19,6 +19,7 @@ from oasis_tf.data.tfrecord import load_for_model
 from oasis_tf.io.progress import progress_bar
 from oasis_tf.io.write_errors import check_writable, not_written
 from oasis_tf.metrics import evaluator
+from oasis_tf.metrics import names as value_names
 from oasis_tf.metrics.reports import evaluation_file
 
 # Metric -> module below this package, and class. Imported when asked for: some need extras.
@@ -35,6 +36,7 @@ _EVALUATORS = {
     "lvis": "lvis.evaluators.LVISEvaluator",
 }
 METRICS = tuple(_EVALUATORS)
+DEFAULT_METRICS = ("fid", "segmentation", "alignment")
 
 
 def evaluator_class(name):
@@ -43,16 +45,16 @@ def evaluator_class(name):
     return getattr(importlib.import_module(f"oasis_tf.metrics.{module}"), attribute)
 
 
-def check_names(names):
-    """Refuses metric names that no evaluator answers to.
+def check_names(names, metrics=METRICS):
+    """Refuses names that are not of `metrics`.
 
     Raises:
         ValueError: no names, a repeated or an unknown one; the message lists those that exist.
     """
-    known = ", ".join(METRICS)
+    known = ", ".join(metrics)
     if not names:
         raise ValueError(f"At least one metric must be named. Known metrics: {known}")
-    unknown = [name for name in names if name not in METRICS]
+    unknown = [name for name in names if name not in metrics]
     if unknown:
         raise ValueError(f"Unknown metrics: {', '.join(unknown)}. Known metrics: {known}")
     if len(set(names)) < len(names):
@@ -168,7 +170,7 @@ def make_report(context, found, *, seed, seconds):
     """The report of an evaluation: values, and all that they depend on.
 
     Args:
-        context: `EvaluationContext`.
+        context: `EvaluationContext`, or another with `model_dir`, `step` and `facts`.
         found: dict of metric name -> `Result`.
         seed: noise seed of the first image.
         seconds: that it took.
@@ -178,12 +180,7 @@ def make_report(context, found, *, seed, seconds):
         "format_version": evaluation_file.FORMAT_VERSION,
         "model_dir": os.path.abspath(context.model_dir),
         "step": context.step,
-        "data_dir": os.path.abspath(context.dataset.data_dir),
-        "dataset": context.dataset.label_space.dataset,
-        "split": "val",
-        "num_images": context.num_images,
-        "height": context.height,
-        "width": context.width,
+        **context.facts(),
         "seed": seed,
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
@@ -219,10 +216,13 @@ def evaluate_model(
         context(model_dir, checkpoint, dataset, **options) -> `EvaluationContext` of the loaded
             model; `options` are attributes of the context: batch_size, skip_corrupt, settings
 
+    or, of a system that learns from a few pictures, what `pictures.evaluation.evaluate_model` asks
+    for.
+
     Args:
         model_dir: model directory.
-        data_dir: prepared data set; None takes the one the model was trained on.
-        names: metric names, of `METRICS`.
+        data_dir: prepared data set, or pictures; None takes those the model was trained on.
+        names: metric names, of `METRICS`; None for those of `DEFAULT_METRICS`.
         settings: `EvaluationConfig`; None takes that of the model directory.
         checkpoint: as in `oasis_tf.load`.
         seed, batch_size, skip_corrupt: as in `evaluate` and `EvaluationContext`.
@@ -239,18 +239,27 @@ def evaluate_model(
         OSError: a file cannot be read, or no file of the report can be written. (If the one in the
             model directory cannot, but `json_path` can, that is a warning.)
     """
-    check_names(names)
+    if names is not None:
+        check_names(names, tuple(value_names.PREFIXES))
     model_dir = pretrained.find(model_dir)
     system = systems.of_model_dir(model_dir)
     of_system, config = system.ability("evaluate"), system.config.load(model_dir)
+    if hasattr(of_system, "pictures"):
+        from oasis_tf.metrics.pictures import evaluation as of_pictures
+
+        if plots:
+            raise ValueError("`plots` must be left out: this model has no metrics with plots.")
+        options = {"checkpoint": checkpoint, "seed": seed, "json_path": json_path, "show": show}
+        return of_pictures.evaluate_model(
+            of_system, config, model_dir, data_dir, names, settings, **options
+        )
+    names = DEFAULT_METRICS if names is None else names
+    check_names(names)
     settings, capabilities = settings or config.evaluation, of_system.capabilities(config)
     check(names, settings, capabilities)
     dataset = load_for_model(data_dir, config.data.data_dir, skip_corrupt=skip_corrupt)
     check_dataset(capabilities.label_space, dataset)
-    if json_path:
-        if os.path.isdir(json_path):
-            raise not_written(json_path, errno.EISDIR)
-        check_writable(json_path)
+    check_outputs(json_path)
     if plots:
         from oasis_tf.metrics.reports.plots import write_all  # needs an extra
     start = time.monotonic()
@@ -264,14 +273,28 @@ def evaluate_model(
     )
     found = evaluate(context, names, seed=seed)
     contents = make_report(context, found, seed=seed, seconds=time.monotonic() - start)
-    if show:
-        show(contents)
-    shipped = pretrained.name_of(model_dir)  # nothing is written into the package
-    own = None if shipped else evaluation_file.default_path(model_dir, context.step)
-    _keep(contents, own, json_path)
+    finish(contents, json_path, show)
     if plots:
         write_all(plots, contents, found)
     return contents
+
+
+def check_outputs(json_path):
+    """Refuses a second file of the report that cannot be written."""
+    if json_path:
+        if os.path.isdir(json_path):
+            raise not_written(json_path, errno.EISDIR)
+        check_writable(json_path)
+
+
+def finish(contents, json_path, show):
+    """Shows a report and writes it; arguments as of `evaluate_model`."""
+    if show:
+        show(contents)
+    model_dir = contents["model_dir"]
+    shipped = pretrained.name_of(model_dir)  # nothing is written into the package
+    own = None if shipped else evaluation_file.default_path(model_dir, contents["step"])
+    _keep(contents, own, json_path)
 
 
 def _keep(contents, *paths):

@@ -9,6 +9,7 @@ collects a state, and the values come from the states of all of them.
 import abc
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -56,6 +57,17 @@ class EvaluationContext:
     def num_images(self):
         """Validation images that are evaluated."""
         return verification.usable_records(self.dataset, "val", self.skip_corrupt).count
+
+    def facts(self):
+        """What a report says of the data and of the images."""
+        return {
+            "data_dir": os.path.abspath(self.dataset.data_dir),
+            "dataset": self.dataset.label_space.dataset,
+            "split": "val",
+            "num_images": self.num_images,
+            "height": self.height,
+            "width": self.width,
+        }
 
     @property
     def ignored_class(self):

@@ -12,8 +12,13 @@ PREFIXES = {
     "colour": ("colour_emd/",),
     "texture": ("texture_chi2/",),
     "lvis": ("lvis/",),
+    "sifid": ("sifid", "best_sifid"),
+    "sample_diversity": ("sample_",),
+    "training_distance": ("distance_",),
+    "mask_score": ("masks_",),
 }
-_LOWER_IS_BETTER = ("fid_", "kid_", "colour_emd/", "texture_chi2/")
+_SUMMARIES = ("miou", "thresholded_iou", "pixel_accuracy", "mean")
+_LOWER_IS_BETTER = ("fid_", "kid_", "colour_emd/", "texture_chi2/", "sifid", "best_sifid")
 
 
 def metric_of(value_name):
@@ -39,4 +44,4 @@ def is_summary(value_name):
     """Whether a value stands for all classes; the others are of one class or a group of them."""
     if "/" not in value_name or value_name.startswith(("diversity/", "lvis/")):
         return True
-    return value_name.rpartition("/")[2] in ("miou", "pixel_accuracy", "mean")
+    return value_name.rpartition("/")[2] in _SUMMARIES

@@ -16,7 +16,8 @@ class EvaluationConfig:
     inception: str | None = setting(
         "Weights of the feature network of fid, kid and precision_recall: Inception of 2015 "
         "(classify_image_graph_def.pb or pt_inception-2015-12-05-6726825d.pth) or Keras' ImageNet "
-        "InceptionV3 (.h5). Without weights, a small seeded network is used. The names of the "
+        "InceptionV3 (.h5); for sifid torchvision's (inception_v3_google-0cc3c7bd.pth) or that of "
+        "2015. Without weights, a small seeded network is used. The names of the "
         "values tell which network it was.",
         None,
         changeable=True,
@@ -83,6 +84,42 @@ class EvaluationConfig:
         None,
         changeable=True,
         path=True,
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PicturesEvaluationConfig:
+    """Networks and numbers of samples of the metrics of models of a few pictures.
+
+    Raises:
+        ValueError: a field is outside its limits.
+    """
+
+    inception: str | None = setting("As of EvaluationConfig.", None, path=True)
+    lpips_backbone: str | None = setting("As of EvaluationConfig.", None, path=True)
+    lpips_heads: str | None = setting("As of EvaluationConfig.", None, path=True)
+    resnet18: str | None = setting(
+        "Weights of torchvision's ResNet-18 (resnet18-f37072fd.pth), the encoder of the segmenter "
+        "of mask_score. Without them, it begins with seeded weights.",
+        None,
+        path=True,
+    )
+    evaluation_samples: int = setting(
+        "Images that a model of a few pictures is measured by.", 100, minimum=2
+    )
+    evaluation_views: int = setting(
+        "Augmented views of the training pictures that training_distance looks for the nearest in.",
+        100,
+        minimum=1,
+    )
+    mask_steps: int = setting(
+        "Training steps of the segmenters of mask_score. With another number the names of the "
+        "values end in it.",
+        500,
+        minimum=1,
     )
 
     def __post_init__(self) -> None:

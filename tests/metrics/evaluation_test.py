@@ -23,6 +23,7 @@ from oasis_tf.metrics.evaluator import (
 )
 from oasis_tf.metrics.features import networks
 from oasis_tf.metrics.features.frechet import frechet_distance
+from oasis_tf.metrics.pictures import evaluation as of_pictures
 from oasis_tf.metrics.reports import evaluation_file
 from oasis_tf.metrics.sampler import Capabilities, Capability, Sampler
 from oasis_tf.metrics.segmentation import compact_segmenter
@@ -271,7 +272,7 @@ def test_every_metric_has_its_evaluator_and_its_names():
         assert issubclass(one, Evaluator)
         assert not one.__abstractmethods__
         assert names.PREFIXES[name]
-    assert set(names.PREFIXES) == set(evaluation.METRICS)
+    assert set(names.PREFIXES) == {*evaluation.METRICS, *of_pictures.METRICS}
 
 
 def test_settings_are_checked_before_work(colour_dataset, tmp_path):

@@ -3,6 +3,7 @@
 import pytest
 
 from oasis_tf.metrics import evaluation, names
+from oasis_tf.metrics.pictures import evaluation as of_pictures
 
 # (value name, metric, whether higher is better, whether it stands for all classes)
 VALUES = [
@@ -48,7 +49,7 @@ def test_other_names_belong_to_no_metric(value):
 
 
 def test_every_metric_has_names_of_its_own():
-    assert set(names.PREFIXES) == set(evaluation.METRICS)
+    assert set(names.PREFIXES) == {*evaluation.METRICS, *of_pictures.METRICS}
     starts = [start for found in names.PREFIXES.values() for start in found]
     for start in starts:
         assert [other for other in starts if start.startswith(other)] == [start]

@@ -58,6 +58,23 @@ class PerceptualDistance:
             [np.square(vectors[i] - vectors[j]).sum(dtype=np.float64) for i, j in pairs]
         )
 
+    def nearest(self, image, references):
+        """Distances of images to their nearest references.
+
+        Args:
+            image: uint8 [B,H,W,3].
+            references: uint8 [R,H,W,3].
+
+        Returns:
+            float64 [B].
+        """
+        vectors, best = self._embed(image), np.full(len(image), np.inf)
+        for start in range(0, len(references), networks.PIECE):
+            for other in self._embed(references[start : start + networks.PIECE]):
+                found = [np.square(v - other).sum(dtype=np.float64) for v in vectors]
+                best = np.minimum(best, found)
+        return best
+
 
 def _embedding(network, heads):
     roots = [np.sqrt(np.asarray(head, np.float32)) for head in heads]

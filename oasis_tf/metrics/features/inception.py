@@ -21,6 +21,8 @@ from oasis_tf.metrics.features.inception_table import (
 )
 
 SIZE = 299
+TAPS = (64, 192, 768, 2048)  # channels of the maps that SIFID compares
+MIN_SIZE, MIN_SIZE_OF_THREE = 75, 43  # of four maps, and of the first three
 PIXEL_PATH = 1  # changes when `to_input` changes the result
 
 # === The network ===
@@ -57,34 +59,73 @@ def build_network():
         means over space.
     """
     image = keras.Input((None, None, 3), dtype="float32")
-    x = image
-    for name, _, branches in NETWORK:
-        x = _block(x, branches, name)
+    x = _blocks(image, _POOLS)["Mixed_7c."]
     x = layers.GlobalAveragePooling2D(data_format="channels_last", dtype="float32", name="pool_3")(
         x
     )
     return keras.Model(image, x, name="inception2015")
 
 
-def _block(x, branches, name):
+def build_taps(torchvision):
+    """The untrained network with the maps that SIFID compares.
+
+    Args:
+        torchvision: whether it is torchvision's, which counts the border of zeros in averages and
+            pools by the average in the last block too; else that of 2015.
+
+    Returns:
+        Keras model, float32 [B,H,W,3] in [-1, 1] -> list of four maps [B,h,w,C], of `TAPS`
+        channels.
+    """
+    image = keras.Input((None, None, 3), dtype="float32")
+    blocks = _blocks(image, _POOLS_TORCHVISION if torchvision else _POOLS)
+    whole = keras.Model(image, blocks["Mixed_7c."])
+    stem = [whole.get_layer(f"{name}.relu").output for name in ("Conv2d_2b_3x3", "Conv2d_4a_3x3")]
+    return keras.Model(image, [*stem, blocks["Mixed_6e."], blocks["Mixed_7c."]])
+
+
+def _blocks(x, pools):
+    """Outputs of all blocks by name."""
+    outputs = {}
+    for name, _, branches in NETWORK:
+        x = outputs[name] = _block(x, branches, name, pools)
+    return outputs
+
+
+def _block(x, branches, name, pools):
     outputs = []
     for steps in branches:
         y = x
         for step in steps:
-            y = _step(y, step, name)
+            y = _step(y, step, name, pools)
         outputs.append(y)
     return outputs[0] if len(outputs) == 1 else layers.Concatenate(dtype="float32")(outputs)
 
 
-def _step(x, step, name):
+def _average(x):
+    """Over the pixels inside the image alone."""
+    return layers.AveragePooling2D(3, 1, "same", data_format="channels_last", dtype="float32")(x)
+
+
+def _average_with_border(x):
+    """Over 3x3 pixels, zeros outside the image among them."""
+    x = layers.ZeroPadding2D(1, data_format="channels_last", dtype="float32")(x)
+    return layers.AveragePooling2D(3, 1, data_format="channels_last", dtype="float32")(x)
+
+
+def _maximum(x):
+    return layers.MaxPooling2D(3, 1, "same", data_format="channels_last", dtype="float32")(x)
+
+
+_POOLS = {AVERAGE: _average, MAX: _maximum}
+_POOLS_TORCHVISION = {AVERAGE: _average_with_border, MAX: _average_with_border}
+
+
+def _step(x, step, name, pools):
     if isinstance(step, list):
-        return _block(x, step, name)
-    if step == AVERAGE:  # over the pixels inside the image alone
-        return layers.AveragePooling2D(3, 1, "same", data_format="channels_last", dtype="float32")(
-            x
-        )
-    if step == MAX:
-        return layers.MaxPooling2D(3, 1, "same", data_format="channels_last", dtype="float32")(x)
+        return _block(x, step, name, pools)
+    if step in (AVERAGE, MAX):
+        return pools[step](x)
     if step == HALVE:
         return layers.MaxPooling2D(3, 2, data_format="channels_last", dtype="float32")(x)
     return _convolution(x, step, name + step.name)
@@ -98,7 +139,7 @@ def _convolution(x, step, name):
         name=f"{name}.conv",
     )(x)  # fmt: skip
     x = layers.BatchNormalization(epsilon=1e-3, dtype="float32", name=f"{name}.bn")(x)
-    return layers.Activation("relu", dtype="float32")(x)
+    return layers.Activation("relu", dtype="float32", name=f"{name}.relu")(x)
 
 
 # === Its weights ===
@@ -116,8 +157,8 @@ def network_weights(network):
 
 
 def _wanted(network, kind):
-    """What `weight_files.select` wants of a file, `kind` "frozen" or "torch"."""
-    frozen = kind == "frozen"
+    """What `weight_files.select` wants of a file, `kind` as of `load_weights`."""
+    frozen, torchvision = kind == "frozen", kind == "torchvision"
     variables, wanted = network_weights(network), {}
     for name, scope in convolutions():
         for leaf, constant, entry in LEAVES:
@@ -126,7 +167,7 @@ def _wanted(network, kind):
                 convert = weight_files.from_oihw
             theirs = f"{scope}/{constant}" if frozen else f"{name}.{entry}"
             wanted[f"{name}/{leaf}"] = (theirs, variables[f"{name}/{leaf}"].shape, convert)
-    for ours, constant, entry, shape in CLASSIFIER:
+    for ours, constant, entry, shape in CLASSIFIER if not torchvision else ():
         transposed = len(shape) == 2 and not frozen
         convert = weight_files.from_linear if transposed else weight_files.unchanged
         wanted[ours] = (constant if frozen else entry, shape, convert)
@@ -157,7 +198,7 @@ def load_weights(network, found, kind, path):
     Args:
         network: what `build_network` returned.
         found: what `read_weights` returned.
-        kind: "frozen" or "torch", as there.
+        kind: "frozen" or "torch", as there; "torchvision" for torchvision's own weights.
         path: of the file, for errors.
 
     Returns:

@@ -12,7 +12,7 @@ NOTHING = "–"
 _HEADING = ("model_dir", "step", "dataset", "data_dir", "split", "num_images", "seed")
 
 _BY_CLASS = re.compile(r"(.+?/iou|colour_emd|texture_chi2|class_diversity/[^/]+)/(.+)")
-_PERCENT = re.compile(r".*/(miou|miou_group_\d+|pixel_accuracy|iou/.+)|lvis/map")
+_PERCENT = re.compile(r".*/(miou|thresholded_iou|miou_group_\d+|pixel_accuracy|iou/.+)|lvis/map")
 _NO_DIRECTION = re.compile(r".*/std|class_diversity/change_.*")
 
 

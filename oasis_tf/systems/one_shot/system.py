@@ -18,6 +18,8 @@ class OneShotSystem(System):
     config = Config
     abilities: ClassVar = {
         "synthesize": f"{_ROOM}.synthesis.command",
+        "evaluate": f"{_ROOM}.evaluation",
+        "augment_segmentation": f"{_ROOM}.segmentation.command",
         "convert": f"{_ROOM}.official.command",
         "savedmodel": f"{_ROOM}.serving.signatures",
         "demo": f"{_ROOM}.demo.application",

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from oasis_tf.io import pth_files, weight_files
 from oasis_tf.metrics.features import inception, inception_table, networks
+from oasis_tf.metrics.pictures.spatial_features import spatial_features
 
 FROZEN_LEAVES = {
     "kernel": "conv2d_params",
@@ -330,6 +331,11 @@ def test_both_files_give_the_same_features(weights, graph_file, torch_file):
 
 def torch_features(state_dict, x):
     """The network in plain PyTorch, block by block, from the architecture's tables."""
+    return torch_maps(state_dict, x)[-1].mean((1, 2))
+
+
+def torch_maps(state_dict, x, torchvision=False):
+    """The maps that SIFID compares, of this network or of torchvision's."""
     import torch
     from torch.nn import functional
 
@@ -342,7 +348,7 @@ def torch_features(state_dict, x):
         return functional.relu(functional.batch_norm(x, *norm, *scale, eps=0.001))
 
     def average(x):
-        return functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+        return functional.avg_pool2d(x, 3, 1, 1, count_include_pad=torchvision)
 
     def highest(x):
         return functional.max_pool2d(x, 3, 1, 1)
@@ -391,13 +397,17 @@ def torch_features(state_dict, x):
     join = functools.partial(torch.cat, dim=1)
     x = torch.from_numpy(x.transpose(0, 3, 1, 2))
     x = conv("Conv2d_2b_3x3", conv("Conv2d_2a_3x3", conv("Conv2d_1a_3x3", x, 2)), 1, 1)
-    x = halved(conv("Conv2d_4a_3x3", conv("Conv2d_3b_1x1", halved(x))))
+    maps = [x]
+    x = conv("Conv2d_4a_3x3", conv("Conv2d_3b_1x1", halved(x)))
+    maps.append(x)
+    x = halved(x)
     for letter in "bcd":
         x = join(block_5(f"Mixed_5{letter}", x))
     dbl = (("branch3x3dbl_1", 0), ("branch3x3dbl_2", 1), ("branch3x3dbl_3", 0, 2))
     x = join([conv("Mixed_6a.branch3x3", x, 2), chain("Mixed_6a", x, *dbl), halved(x)])
     for letter in "bcde":
         x = join(block_6(f"Mixed_6{letter}", x))
+    maps.append(x)
     seven = (("branch7x7x3_1", 0), ("branch7x7x3_2", (0, 3)), ("branch7x7x3_3", (3, 0)))
     x = join([
         chain("Mixed_7a", x, ("branch3x3_1", 0), ("branch3x3_2", 0, 2)),
@@ -405,8 +415,8 @@ def torch_features(state_dict, x):
         halved(x),
     ])  # fmt: skip
     x = join(block_7("Mixed_7b", x, average))
-    x = join(block_7("Mixed_7c", x, highest))
-    return x.mean((2, 3)).numpy()
+    maps.append(join(block_7("Mixed_7c", x, average if torchvision else highest)))
+    return [one.permute(0, 2, 3, 1).numpy() for one in maps]
 
 
 def relative_error(got, want):
@@ -491,3 +501,24 @@ def test_other_suffixes_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"must end in \.pb, \.pth, \.h5, \.keras\. .*\.onnx"):
         networks.feature_network(str(path))
     assert os.path.exists(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("torchvision", [True, False], ids=["torchvision", "2015"])
+def test_maps_of_sifid_are_those_of_plain_pytorch(weights, tmp_path, torchvision):
+    pytest.importorskip("torch", reason="the comparison is with PyTorch")
+    state_dict = torch_names(weights)
+    if torchvision:
+        state_dict |= {"fc.weight": np.zeros((1000, 2048)), "fc.bias": np.zeros(1000)}
+    path = str(tmp_path / "inception.pth")
+    pth_files.write_state_dict(state_dict, path)
+    network = spatial_features(path)
+    name = "inception_v3" if torchvision else "inception2015"
+    assert network.name == f"{name}_unverified" and network.depths == inception.TAPS
+    (image,) = pictures(1, 91, 107)
+    got = network(image)
+    x = image[None].astype(np.float32) / np.float32(127.5) - 1
+    for found, want in zip(got, torch_maps(state_dict, x, torchvision), strict=True):
+        assert relative_error(found, want.reshape(found.shape)) < 1e-4
+    small = network(image[:48, :64])
+    assert [x is None for x in small] == [False, False, True, True]

@@ -6,12 +6,13 @@ import os
 
 import numpy as np
 
+from oasis_tf.cli import common_flags
 from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.io import files
+from oasis_tf.metrics.segmentation.architectures import architecture
 from oasis_tf.systems.oasis.config import Config
 from oasis_tf.systems.oasis.experiments import augmented_segmentation
 from oasis_tf.systems.oasis.experiments.augmented_segmentation import PUBLISHED, Recipe, Synthesizer
-from oasis_tf.systems.oasis.experiments.segmenters import architecture
 
 NONE = "none"
 
@@ -75,7 +76,7 @@ def plan(
         dataset.check_classes(config.label_space, f"the model {path}")
     recipes = [
         Recipe(architecture(network), height, width, steps, batch_size, seed, backbone_weights)
-        for seed in _seeds(seeds)
+        for seed in common_flags.seeds(seeds)
     ]
     return Plan(dataset, _names(model_dirs), recipes, json_path)
 
@@ -89,19 +90,6 @@ def _size(configs):
             f"same real images. Received: {found}."
         )
     return sizes.pop()
-
-
-def _seeds(texts):
-    try:
-        seeds = [int(text) for text in texts]
-    except ValueError:
-        seeds = []
-    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise ValueError(
-            "`seeds` must be different whole numbers, at least 0, separated by commas. "
-            f"Received: {','.join(map(str, texts))}."
-        )
-    return seeds
 
 
 def _names(model_dirs):

@@ -15,9 +15,9 @@ from oasis_tf.data import damage, pipeline
 from oasis_tf.io.images import to_uint8
 from oasis_tf.io.progress import progress_bar
 from oasis_tf.metrics.segmentation import compact_segmenter
+from oasis_tf.metrics.segmentation.architectures import Architecture
 from oasis_tf.metrics.segmentation.confusion import ConfusionMatrix, frequency_groups
 from oasis_tf.metrics.segmentation.evaluators import known_classes
-from oasis_tf.systems.oasis.experiments.segmenters import Architecture
 
 # Published mIoU in percent: none, SPADE, OASIS (thesis, table 4.6).
 PUBLISHED = {"cityscapes": (62.7, 62.6, 64.7), "ade20k": (41.0, 41.6, 41.8)}

@@ -8,11 +8,11 @@ import pytest
 from oasis_tf import OASIS
 from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.io.images import to_uint8
+from oasis_tf.metrics.segmentation import architectures
 from oasis_tf.systems.oasis.config import Config
 from oasis_tf.systems.oasis.experiments import (
     augmentation_report,
     augmented_segmentation,
-    segmenters,
 )
 
 SMALL = {"generator_channels": 2, "discriminator_channels": 2, "spade_channels": 4}
@@ -39,7 +39,7 @@ def label_maps(count):
 
 def recipe(**changes):
     settings = {"height": 64, "width": 64, "steps": 2, "batch_size": 2} | changes
-    return augmented_segmentation.Recipe(segmenters.architecture("compact"), **settings)
+    return augmented_segmentation.Recipe(architectures.architecture("compact"), **settings)
 
 
 def test_half_of_a_batch_is_synthetic_and_has_the_labels_of_the_real_half(model):
@@ -185,13 +185,13 @@ def test_the_table_ends_with_published_values():
 def test_deeplab_v3_trains():
     pytest.importorskip("keras_hub", reason="needs the extra `segmenter`")
     image = np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 3)).astype(np.float32)
-    network = segmenters.architecture("deeplab_v3").build(5, seed=0)
-    again = segmenters.architecture("deeplab_v3").build(5, seed=0)
+    network = architectures.architecture("deeplab_v3").build(5, seed=0)
+    again = architectures.architecture("deeplab_v3").build(5, seed=0)
     for weight, same in zip(network.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(weight, same)
     assert network(image).shape == (2, 64, 64, 5)
     network.compile(
-        segmenters.architecture("deeplab_v3").optimizer(10), "sparse_categorical_crossentropy"
+        architectures.architecture("deeplab_v3").optimizer(10), "sparse_categorical_crossentropy"
     )
     target = np.zeros((2, 64, 64), np.int32)
     assert np.isfinite(network.train_on_batch(image, target))

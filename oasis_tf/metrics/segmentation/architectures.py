@@ -24,11 +24,17 @@ class Architecture:
         name: one of `NETWORKS`.
         size_multiple: number that must divide height and width of its images.
         learning_rate: highest learning rate of its optimizer.
+        feature_layer: layer whose output are the features below the logits.
     """
 
     name: str
     size_multiple: int
     learning_rate: float
+    feature_layer: str
+
+    def named(self, backbone_weights):
+        """Its name in those of values: `compact`, `deeplab_v3` or `deeplab_v3_random`."""
+        return self.name if self.name == COMPACT or backbone_weights else f"{self.name}_random"
 
     def build(self, num_outputs, seed, backbone_weights=None):
         """Builds an untrained network: float32 [B,H,W,3] in [-1, 1] -> logits [B,H,W,num_outputs].
@@ -64,9 +70,12 @@ class Architecture:
 
 _ARCHITECTURES = {
     COMPACT: Architecture(
-        COMPACT, compact_segmenter.SIZE_MULTIPLE, compact_segmenter.SegmenterRecipe.learning_rate
+        COMPACT,
+        compact_segmenter.SIZE_MULTIPLE,
+        compact_segmenter.SegmenterRecipe.learning_rate,
+        "up_0_relu",
     ),
-    DEEPLAB_V3: Architecture(DEEPLAB_V3, _OUTPUT_STRIDE, 1e-2),
+    DEEPLAB_V3: Architecture(DEEPLAB_V3, _OUTPUT_STRIDE, 1e-2, "segmentation_head_relu"),
 }
 
 

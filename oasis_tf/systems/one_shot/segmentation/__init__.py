@@ -1,0 +1,1 @@
+"""One-shot segmentation with generated pairs as augmentation (OSMIS)."""
