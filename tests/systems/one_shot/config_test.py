@@ -87,3 +87,53 @@ def test_what_is_refused(flags, message):
 def test_data_dir_must_be_given():
     with pytest.raises(ValueError, match="--data_dir=PICTURE"):
         run_settings.resolve_run({}, None)
+
+
+NO_BRANCHES = {"content_branch": False, "layout_branch": False}
+PARTS = {
+    "no_layout": {"layout_branch": False},
+    "no_content": {"content_branch": False},
+    "no_branches": NO_BRANCHES,
+    "no_dr": {"diversity": "none"},
+    "no_fa": {"prob_fa_con": 0.0, "prob_fa_lay": 0.0},
+    "no_low_level": {"low_level_loss": False},
+    **{f"low_{k}": {"num_blocks_d": 7, "num_blocks_d0": k} for k in (1, 2, 4, 5, 6)},
+}
+# Rows of the dissertation's tables 5.3 to 5.6, 6.3 and 6.4: base, and what differs from it.
+ABLATIONS = {
+    **{f"one_shot_{name}": ("one_shot", changes) for name, changes in PARTS.items()},
+    **{f"one_shot_video_{name}": ("one_shot_video", changes) for name, changes in PARTS.items()},
+    "one_shot_zcr": ("one_shot", {"diversity": "zcr"}),
+    "one_shot_ds": ("one_shot", {"diversity": "ds"}),
+    "one_shot_dr_images": ("one_shot", {"diversity": "images"}),
+    "one_shot_lambda_0_05": ("one_shot", {"lambda_dr": 0.05}),
+    "one_shot_lambda_0_5": ("one_shot", {"lambda_dr": 0.5}),
+    "osmis_none": ("osmis", {"masks": False}),
+    **{
+        f"osmis_{kind}": ("osmis", {"mask_supervision": kind})
+        for kind in ("projection", "concat", "discriminator")
+    },
+    **{f"osmis_low_{k}": ("osmis", {"num_blocks_d0": k}) for k in (1, 2, 3, 5)},
+}
+
+
+def test_every_ablation_is_listed():
+    shipped = (name.removesuffix(".flags") for name in flagfiles.shipped_configs())
+    own = {name for name in shipped if name.startswith(("ablations/one_shot", "ablations/osmis"))}
+    assert own == {f"ablations/{name}" for name in ABLATIONS}
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_ablations_differ_in_their_own_settings_alone(name):
+    base, changes = ABLATIONS[name]
+    classes = 2 if base == "osmis" and changes.get("masks", True) else 0
+    source = Source(1, 384, 640, classes, digest="a")
+    found = resolve(f"--flagfile=ablations/{name}.flags", source=source)
+    plain = resolve(f"--flagfile={base}.flags", source=source)
+    # What follows from the number of blocks.
+    derived = {"blocks_d", "blocks_d0"} if "num_blocks_d0" in changes else set()
+    for section in ("model", "data", "training"):
+        values, others = (vars(getattr(config, section)) for config in (found, plain))
+        different = {key for key in values if values[key] != others[key]}
+        assert different <= set(changes) | derived
+        assert all(values[key] == value for key, value in changes.items() if key in values)
