@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 
+from oasis_tf.io import weight_files
 from oasis_tf.metrics import evaluation
 from oasis_tf.metrics.diversity import ms_ssim, perceptual
 from oasis_tf.metrics.evaluator import Result, finite_uint8
@@ -224,9 +225,7 @@ def check(settings):
     if settings.lpips_backbone or settings.lpips_heads:
         perceptual.lpips(settings.lpips_backbone, settings.lpips_heads)
     if settings.resnet18:
-        mask_scores.resnet18.weight_files.check_exists(
-            settings.resnet18, mask_scores.resnet18.weight_files.RESNET18
-        )
+        weight_files.check_exists(settings.resnet18, weight_files.RESNET18)
 
 
 def evaluate(context, names):

@@ -75,12 +75,12 @@ def loss(support, mask, query, prototype, bias, share, divergence_weight):
         share: scalar, the estimated share of the object in the query.
         divergence_weight: float.
     """
-    shots = support.shape[0]
     found = probabilities(query, prototype, bias)
     mean = tf.reduce_mean(found)
     known = tf.reduce_mean(entropies(mask, probabilities(support, prototype, bias)))
     divergence = entropies(mean, share) - entropies(mean, mean)
-    return known + divergence_weight * divergence + tf.reduce_mean(entropies(found, found)) / shots
+    entropy = tf.reduce_mean(entropies(found, found)) / tf.cast(tf.shape(support)[0], found.dtype)
+    return known + divergence_weight * divergence + entropy
 
 
 def classify(support, mask, query):
@@ -102,29 +102,31 @@ def classify(support, mask, query):
             "The object must be in the support at the size of the features. Received: masks "
             f"{mask.shape} without a pixel of it."
         )
+    support, query = tf.convert_to_tensor(support), tf.convert_to_tensor(query)
     mask, shots = tf.constant(mask.astype(np.float32)), len(mask)
     area = tf.reduce_sum(mask, axis=(1, 2), keepdims=True)
     present = tf.cast(area[:, 0, 0] > 0, tf.float32)
     means = tf.reduce_sum(support * (mask / tf.maximum(area, 1))[..., None], axis=(1, 2))
     prototype = tf.reduce_sum(means, axis=0) / tf.reduce_sum(present)
     bias = tf.reduce_mean(tf.tensordot(query, tf.math.l2_normalize(prototype), axes=1))
-    return _fitted(support, mask, query, prototype, bias, shots)
+    weight = tf.constant(1 / shots)
+    for step in range(_STEPS):
+        if step in (0, _ESTIMATED_AT):
+            share = tf.reduce_mean(probabilities(query, prototype, bias))
+        if step == _ESTIMATED_AT:
+            weight += 1
+        prototype, bias = _stepped(support, mask, query, prototype, bias, share, weight)
+    return probabilities(query, prototype, bias)
 
 
 @tf.function(autograph=False, reduce_retracing=True)
-def _fitted(support, mask, query, prototype, bias, shots):
-    share = tf.reduce_mean(probabilities(query, prototype, bias))
-    weight = 1 / shots
-    for step in range(_STEPS):
-        if step == _ESTIMATED_AT:
-            share = tf.reduce_mean(probabilities(query, prototype, bias))
-            weight += 1
-        with tf.GradientTape() as tape:
-            tape.watch([prototype, bias])
-            value = loss(support, mask, query, prototype, bias, share, weight)
-        of_prototype, of_bias = tape.gradient(value, [prototype, bias])
-        prototype, bias = prototype - _RATE * of_prototype, bias - _RATE * of_bias
-    return probabilities(query, prototype, bias)
+def _stepped(support, mask, query, prototype, bias, share, weight):
+    """(prototype, bias) after a step."""
+    with tf.GradientTape() as tape:
+        tape.watch([prototype, bias])
+        value = loss(support, mask, query, prototype, bias, share, weight)
+    of_prototype, of_bias = tape.gradient(value, [prototype, bias])
+    return prototype - _RATE * of_prototype, bias - _RATE * of_bias
 
 
 def predict(features, support_images, support_masks, image, height, width):
