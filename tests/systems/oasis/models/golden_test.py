@@ -116,9 +116,9 @@ def test_detects_another_slope(golden, monkeypatch):
 def test_detects_labels_before_noise(golden, monkeypatch):
     right = label_conv.conditional_conv
 
-    def labels_first(label_map, noise, kernel, bias, noise_channels):
+    def labels_first(label_map, noise, kernel, bias, noise_channels, one_hot):
         kernel = tf.roll(kernel, noise_channels, axis=2)
-        return right(label_map, noise, kernel, bias, noise_channels)
+        return right(label_map, noise, kernel, bias, noise_channels, one_hot)
 
     monkeypatch.setattr(label_conv, "conditional_conv", labels_first)
     assert failing_outputs(golden) == set(OUTPUTS["generator"])
