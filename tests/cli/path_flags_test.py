@@ -21,7 +21,8 @@ NO_PATHS = {
     *("checkpoint", "host", "public_url", "serving_url", "url", "grpc", "model", "network", "size"),
     *("metrics", "eval_metrics", "best_metric", "quantize", "seeds", "resample_classes"),
     *("animation", "log_to", "raw_ids", "image_suffix", "label_suffix", "variants", "common"),
-    *("split", "ours", "values"),
+    *("split", "ours", "values", "videos", "filter_depths", "coco_classes"),
+    *("batches", "precisions", "labels", "tasks", "peer", "parity"),
 }
 
 
@@ -38,7 +39,9 @@ def flags_of(module):
     values = flags.FlagValues()
     define = importlib.import_module(module).define_flags
     arguments = {"system": systems.get(systems.DEFAULT), "flag_values": values}
-    arguments |= {"task": "step", "iterations": 1}
+    arguments |= {"task": "step", "iterations": 1, "where": {"flag_values": values}}
+    if module == "benchmarks.comparison":  # takes the name
+        arguments["system"] = systems.DEFAULT
     define(**{name: arguments[name] for name in inspect.signature(define).parameters})
     return values
 

@@ -345,7 +345,7 @@ def test_batches_must_divide_by_the_devices(make_config, tmp_path, monkeypatch):
     class Three:
         num_replicas_in_sync = 3
 
-    monkeypatch.setattr(loop, "make_strategy", lambda name: Three())
+    monkeypatch.setattr(loop, "make_strategy", lambda name, batch_size: Three())
     with pytest.raises(ValueError, match="divide by the number of devices, 3. .*=2. .*: 3"):
         train(make_config(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -358,7 +358,7 @@ def test_deterministic_operations_are_asked_for_before_devices_start(
     asked = []
     options = tf.config.experimental
     monkeypatch.setattr(options, "enable_op_determinism", lambda: asked.append("operations"))
-    monkeypatch.setattr(loop, "make_strategy", lambda name: asked.append("devices"))
+    monkeypatch.setattr(loop, "make_strategy", lambda name, batch_size: asked.append("devices"))
     with pytest.raises(AttributeError):  # there are no devices
         train(make_config(deterministic=wanted), tmp_path / "run")
     assert asked == (["operations"] if wanted else []) + ["devices"]

@@ -23,7 +23,7 @@ class Logits(NamedTuple):
     layout: list
 
 
-@keras.saving.register_keras_serializable("oasis_tf")
+@keras.saving.register_keras_serializable("oasis_tf.one_shot")
 class DiscriminatorBlock(Block):
     """``avgpool(conv_1(lrelu(conv_0(lrelu(x)))))`` plus ``conv_s(avgpool(x))``; halves the sides.
 
@@ -49,7 +49,7 @@ class DiscriminatorBlock(Block):
         return super().get_config() | {"first": self.first}
 
 
-@keras.saving.register_keras_serializable("oasis_tf")
+@keras.saving.register_keras_serializable("oasis_tf.one_shot")
 class ContentBlock(Block):
     """``conv_1(lrelu(conv_0(lrelu(x))))``, 1x1, plus the skip: identity if the widths are equal."""
 
@@ -67,7 +67,7 @@ class ContentBlock(Block):
         return (*input_shape[:-1], self.out_channels)
 
 
-@keras.saving.register_keras_serializable("oasis_tf")
+@keras.saving.register_keras_serializable("oasis_tf.one_shot")
 class Discriminator(keras.Model):
     """Logits of what an image shows (content), where (layout), and how its parts look (low level).
 

@@ -23,7 +23,7 @@ class Generated(NamedTuple):
     mask: Any
 
 
-@keras.saving.register_keras_serializable("oasis_tf")
+@keras.saving.register_keras_serializable("oasis_tf.one_shot")
 class GeneratorBlock(Block):
     """``conv_1(lrelu(conv_0(up(lrelu(x)))))`` plus ``conv_s(up(x))``.
 
@@ -52,7 +52,7 @@ class GeneratorBlock(Block):
         return super().get_config() | {"up": self.up}
 
 
-@keras.saving.register_keras_serializable("oasis_tf")
+@keras.saving.register_keras_serializable("oasis_tf.one_shot")
 class LatentToMap(keras.layers.Layer):
     """A linear layer from a latent to a map: ``y[i, j] = bias + z @ kernel[:, i, j]``.
 
@@ -81,7 +81,7 @@ class LatentToMap(keras.layers.Layer):
         return super().get_config() | sizes
 
 
-@keras.saving.register_keras_serializable("oasis_tf")
+@keras.saving.register_keras_serializable("oasis_tf.one_shot")
 class Generator(keras.Model):
     """Images, and with classes masks, from latents.
 

@@ -14,7 +14,7 @@ from oasis_tf.training.named_weights import named_weights
 KERNEL_DEVIATION = 0.02
 
 
-@keras.saving.register_keras_serializable("oasis_tf")
+@keras.saving.register_keras_serializable("oasis_tf.one_shot")
 class OneShotConv2D(SpectralConv2D):
     """``SpectralConv2D`` whose kernel is a constant if it has a single entry.
 
@@ -39,7 +39,7 @@ class OneShotConv2D(SpectralConv2D):
         return super().normalised_kernel(norm)
 
 
-@keras.saving.register_keras_serializable("oasis_tf")
+@keras.saving.register_keras_serializable("oasis_tf.one_shot")
 class AffineBatchNorm(BatchNorm):
     """``BatchNorm`` with a learned scale and shift for every channel, 1 and 0 at the start."""
 
