@@ -6,6 +6,7 @@ import logging
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -197,3 +198,11 @@ def test_the_registry_needs_no_tensorflow():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_keras_names_are_unique():
+    """Two classes of one registered name: files of one would be loaded as the other."""
+    pattern = re.compile(r'register_keras_serializable\("(\S+)"\)\nclass (\w+)')
+    texts = (path.read_text() for path in Path(oasis_tf.__file__).parent.rglob("*.py"))
+    found = [">".join(names) for text in texts for names in pattern.findall(text)]
+    assert len(found) > 20 and len(set(found)) == len(found)
