@@ -100,10 +100,10 @@ def test_gradients_flow():
 
 
 def test_draws_have_their_ranges_and_probabilities():
-    drawn = [reduced.draw(randomness.folded(KEY, k), 4, 64, 96, 0.4) for k in range(120)]
+    drawn = [reduced.draw(randomness.folded(KEY, k), 4, 64, 96, 0.4) for k in range(60)]
     share = {name: np.mean([bool(getattr(d, name)) for d in drawn]) for name in CASES}
     for name, wanted in (("zoom", 0.2), ("crop", 0.2), ("rotate", 0.2), ("flip", 0.4)):
-        assert abs(share[name] - wanted) < 0.12, name
+        assert abs(share[name] - wanted) < 0.16, name
     assert not any(d.crop & d.rotate for d in drawn)
     for d in drawn:
         assert 48 <= d.crop_height <= 64 and 72 <= d.crop_width <= 96

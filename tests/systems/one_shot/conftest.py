@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 SMALL = {"ch_g": 1, "ch_d": 4, "noise_dim": 4, "batch_size": 4, "strategy": "none"}
+SMALL |= {"num_blocks_g": 3, "num_blocks_d": 3, "num_blocks_d0": 2}
 
 
 def scene(height=48, width=64, shift=0):

@@ -21,7 +21,7 @@ BATCH, CLASSES, STEPS = 6, 3, 2
 
 
 def config():
-    sizes = {"grid_height": 3, "grid_width": 4, "blocks_g": 5, "blocks_d": 5, "blocks_d0": 2}
+    sizes = {"grid_height": 12, "grid_width": 16, "blocks_g": 3, "blocks_d": 4, "blocks_d0": 2}
     return Config(
         model=ModelConfig(**sizes, num_classes=CLASSES, ch_g=1, ch_d=4, noise_dim=4),
         data=DataConfig(),

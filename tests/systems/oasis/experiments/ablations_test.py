@@ -145,7 +145,8 @@ def test_the_command_trains_evaluates_continues_and_names_failed_runs(
         flagfile("patch.flags", "--discriminator=ms_patch\n--generator=spade\n--noise=none\n"),
         flagfile("bad.flags", "--lr_g=1e30\n--lr_d=1e30\n"),
     ]
-    small = flagfile("small.flags", TINY.replace("--noise_channels=4\n", "--image_every=9\n"))
+    shallow = "--generator_widths=2,2,2,1\n--discriminator_widths=2,2\n--image_every=9\n"
+    small = flagfile("small.flags", TINY.replace("--noise_channels=4\n", shallow))
     arguments = ["oasis_tf.ablate", f"--variants={','.join(files)}", f"--data_dir={data_dir}"]
     arguments += ["--output=runs", f"--common={small}", "--metrics=fid,diversity"]
     first = run_module(*arguments)

@@ -308,6 +308,7 @@ def test_a_run_that_is_continued_ends_as_one_that_never_stopped(write_shapes, tm
     settings, _ = VARIANTS["two U-Nets, N + 1 classes, mixed noise, encoder beside it"]
     sides = {"crop_height": 32, "crop_width": 32, "strategy": "none", "statistics_batches": 2}
     given = {"data_dir": write_shapes(6, 2, size=32), "log_every": 1, "consistency": "cutmix"}
+    given |= {"image_every": 100}  # panels are drawn in other tests
 
     def train(name, steps):
         settings_now = settings | sides | given | {"steps": steps}
