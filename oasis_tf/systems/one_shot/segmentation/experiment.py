@@ -95,12 +95,19 @@ def check(options, task):
     """
     if not options.model_dirs:
         raise ValueError("`model_dirs` must be given: --model_dirs=MODEL, of models with masks.")
+    multiple = architecture(options.network).size_multiple
     for path in options.model_dirs:
         config = Config.load(path)
         if not config.model.num_classes:
             raise ValueError(
                 f"Models must generate masks. Received: {path}, trained without. Train it on a "
                 "folder with image/ and mask/."
+            )
+        height, width = config.model.height, config.model.width
+        if height % multiple or width % multiple:
+            raise ValueError(
+                f"{options.network} needs a height and width divisible by {multiple}. Received: "
+                f"{path} of {height}x{width}."
             )
     if options.json_path and os.path.exists(options.json_path):
         raise ValueError(f"{options.json_path} exists. Choose another --json, or remove it.")
@@ -111,7 +118,6 @@ def check(options, task):
             f"{', '.join(names)} for {len(options.model_dirs)} models. Name them with --videos."
         )
     check_inception(options.inception)
-    architecture(options.network)
     if options.network == "compact" and options.backbone_weights:
         raise ValueError(
             "--backbone_weights is a setting of --network=deeplab_v3. Received: "
