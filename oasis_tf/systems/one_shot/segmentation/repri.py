@@ -53,15 +53,21 @@ def nearest(masks, height, width):
     return masks[:, rows][:, :, columns]
 
 
+def logits(features, prototype, bias):
+    """Logits of the object, of features of unit length: [...,C] -> [...]."""
+    cosine = tf.tensordot(features, tf.math.l2_normalize(prototype), axes=1)
+    return _SCALE * (cosine - bias)
+
+
 def probabilities(features, prototype, bias):
     """Probabilities of the object, of features of unit length: [...,C] -> [...]."""
-    cosine = tf.tensordot(features, tf.math.l2_normalize(prototype), axes=1)
-    return tf.sigmoid(_SCALE * (cosine - bias))
+    return tf.sigmoid(logits(features, prototype, bias))
 
 
-def entropies(p, q):
-    """Cross-entropy of probabilities p with respect to q, both of an object, elementwise."""
-    return -(p * tf.math.log(q + _LEAST) + (1 - p) * tf.math.log(1 - q + _LEAST))
+def entropy(p, q):
+    """Cross-entropy of a probability p with respect to q, both of an object."""
+    of_object, of_rest = (tf.math.log(tf.maximum(share, _LEAST)) for share in (q, 1 - q))
+    return -(p * of_object + (1 - p) * of_rest)
 
 
 def loss(support, mask, query, prototype, bias, share, divergence_weight):
@@ -75,12 +81,17 @@ def loss(support, mask, query, prototype, bias, share, divergence_weight):
         share: scalar, the estimated share of the object in the query.
         divergence_weight: float.
     """
-    found = probabilities(query, prototype, bias)
+    # Of logits: single precision rounds probabilities near 1 to 1.
+    cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits
+    of_query = logits(query, prototype, bias)
+    found = tf.sigmoid(of_query)
     mean = tf.reduce_mean(found)
-    known = tf.reduce_mean(entropies(mask, probabilities(support, prototype, bias)))
-    divergence = entropies(mean, share) - entropies(mean, mean)
-    entropy = tf.reduce_mean(entropies(found, found)) / tf.cast(tf.shape(support)[0], found.dtype)
-    return known + divergence_weight * divergence + entropy
+    known = tf.reduce_mean(cross_entropy(mask, logits(support, prototype, bias)))
+    divergence = entropy(mean, share) - entropy(mean, mean)
+    own = tf.reduce_mean(cross_entropy(found, of_query)) / tf.cast(
+        tf.shape(support)[0], found.dtype
+    )
+    return known + divergence_weight * divergence + own
 
 
 def classify(support, mask, query):
