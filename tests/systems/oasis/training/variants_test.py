@@ -266,9 +266,9 @@ _OF_DATA = ("lr_g", "lr_d", "lambda_labelmix", "beta_2", "chunk_logits")
 
 def distinct():
     """A flagfile of the ablations for every combination of parts."""
-    found = {}
+    found, others = {}, ("ablations/one_shot", "ablations/osmis")
     for name in flagfiles.shipped_configs():
-        if name.startswith("ablations/"):
+        if name.startswith("ablations/") and not name.startswith(others):
             settings = {k: v for k, v in parts_of(name).items() if k not in _OF_DATA}
             found.setdefault(tuple(sorted(settings.items())), name)
     return found.values()
