@@ -39,6 +39,7 @@ def drawn(soft, uniform, kind="channel"):
         kind: "channel", every channel for itself, so that a position may have several classes or
             none; "pixel", one class for every position, by the first channel of ``uniform``.
     """
+    uniform = ops.cast(uniform, soft.dtype)
     if kind == "channel":
         return ops.cast(uniform < ops.clip(soft, _LEAST, 1 - _LEAST), soft.dtype)
     below = ops.cumsum(soft, axis=-1)[..., :-1] <= uniform[..., :1]
