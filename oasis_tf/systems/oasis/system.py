@@ -1,9 +1,7 @@
 """OASIS, with SPADE and the ablations, as a system."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from oasis_tf.systems.oasis import run_settings
 from oasis_tf.systems.oasis.config import Config
 from oasis_tf.systems.system import System
 
@@ -15,7 +13,9 @@ class OASISSystem(System):
 
     name = "oasis"
     title = "images from label maps: OASIS, SPADE and the ablations"
+    room = _ROOM
     config = Config
+    task = "OASISTask"
     abilities: ClassVar = {
         "evaluate": f"{_ROOM}.evaluation",
         "demo": f"{_ROOM}.demo.application",
@@ -30,24 +30,6 @@ class OASISSystem(System):
         "page": f"{_ROOM}.demo.static",
         "pretrained": f"{_ROOM}.packing",
     }
-
-    def resolve(self, given: Mapping[str, Any], previous: Config | None) -> Config:
-        return run_settings.resolve_run(given, previous)
-
-    def describe(self, config: Config) -> str:
-        from oasis_tf.systems.oasis.task import describe
-
-        return describe(config)
-
-    def make_task(self, config: Config, strategy: Any) -> Any:
-        from oasis_tf.systems.oasis.task import OASISTask
-
-        return OASISTask(config, strategy)
-
-    def load(self, model_dir: Any, checkpoint: int | str | None = None) -> Any:
-        from oasis_tf import OASIS
-
-        return OASIS.load(model_dir, checkpoint)
 
 
 SYSTEM = OASISSystem()
