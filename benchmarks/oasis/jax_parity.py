@@ -6,6 +6,7 @@ import jax
 import keras
 import numpy as np
 
+from benchmarks import golden_files
 from benchmarks.oasis import parity, recordings
 from benchmarks.oasis.jax_iteration import JaxOASIS
 from oasis_tf.systems.oasis.models import Discriminator, Generator
@@ -23,7 +24,7 @@ def compare(dtype):
         dtype: "float32" or "float64", on which JAX is set; the file is in single precision, and so
             are the tolerances.
     """
-    recording = _as(recordings.load(recordings.GOLDEN), dtype)
+    recording = _as(golden_files.load(recordings.GOLDEN), dtype)
     jax.config.update("jax_enable_x64", dtype == "float64")
     with jax.default_matmul_precision("highest"):
         model = _model(recording)
@@ -47,8 +48,8 @@ def _model(recording):
     classes, options = settings.num_classes, {"dtype": settings.dtype}
     generator = Generator(classes, settings.noise_channels, settings.channels, **options)
     discriminator = Discriminator(classes, settings.discriminator_channels, **options)
-    release_weights.load_official(generator, recordings.part(recording, "G0"))
-    release_weights.load_official(discriminator, recordings.part(recording, "D0"))
+    release_weights.load_official(generator, golden_files.part(recording, "G0"))
+    release_weights.load_official(discriminator, golden_files.part(recording, "D0"))
     return JaxOASIS(
         generator,
         discriminator,
@@ -85,7 +86,7 @@ def _training(model, recording):
         history.append([float(logs[name]) for name in recordings.HISTORY])
         for name, of in gradients.items() if number == 0 else ():
             of = parity.official_gradients(_arrays(of))
-            found |= recordings.prefixed(f"grad{name[0].upper()}", of)
+            found |= golden_files.prefixed(f"grad{name[0].upper()}", of)
     model.assign(state)
     history = {recordings.HISTORY_ENTRY: np.array(history)}
     return found | parity.final_weights(model) | history

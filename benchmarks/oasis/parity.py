@@ -21,16 +21,8 @@ import numpy as np
 from absl import flags
 
 from benchmarks import parity_rows
-from benchmarks.oasis.recordings import (
-    GOLDEN,
-    HISTORY,
-    HISTORY_ENTRY,
-    STEPS,
-    Settings,
-    load,
-    part,
-    prefixed,
-)
+from benchmarks.golden_files import keep_gradients, load, nchw, nhwc, part, prefixed
+from benchmarks.oasis.recordings import GOLDEN, HISTORY, HISTORY_ENTRY, STEPS, Settings
 from benchmarks.parity_rows import Row, largest, ratio, relative, row_of
 from oasis_tf.settings import path_flags
 from oasis_tf.systems.oasis.official import release_weights
@@ -83,14 +75,14 @@ def new_model(recording):
 def evaluation(model, recording):
     """Outputs in evaluation mode, by the recording's names and in its layout."""
     label_map = recording["label"].astype(np.int32)
-    local_noise = _nhwc(recording["z3d_local"])
+    local_noise = nhwc(recording["z3d_local"])
     image, blocks = _with_blocks(model.generator, label_map, recording["z"][0])
     found = {f"G_eval_block{k}": features for k, features in enumerate(blocks)}
     found["G_eval"] = image
     found["G_eval_local"] = model.generator(*_present(label_map, local_noise))
-    found["D_eval_real"] = model.discriminator(_nhwc(recording["image"]))
-    found["D_eval_fake"] = model.discriminator(_nhwc(recording["G_eval"]))
-    return {name: np.transpose(array, (0, 3, 1, 2)) for name, array in found.items()}
+    found["D_eval_real"] = model.discriminator(nhwc(recording["image"]))
+    found["D_eval_fake"] = model.discriminator(nhwc(recording["G_eval"]))
+    return {name: nchw(array) for name, array in found.items()}
 
 
 def losses(recording):
@@ -103,7 +95,7 @@ def losses(recording):
     )
     found = {"class_weight_map": np.asarray(weights)[label_map]}
     for of in ("real", "fake"):
-        logits = _nhwc(recording[f"D_eval_{of}"])
+        logits = nhwc(recording[f"D_eval_{of}"])
         found[f"loss_as_real_{of}"] = np.asarray(ours.real_loss(logits, label_map, weights))
         found[f"loss_as_fake_{of}"] = np.asarray(ours.fake_loss(logits))
     return found
@@ -124,7 +116,7 @@ def training(model, recording, compiled=True):
 
     gradients = []
     for optimizer in (model.generator_optimizer, model.discriminator_optimizer):
-        _keep_gradients(optimizer, gradients)
+        keep_gradients(optimizer, gradients)
 
     def iteration(*draws):
         gradients.clear()
@@ -139,18 +131,6 @@ def training(model, recording, compiled=True):
         for which, of in zip("GD", seen, strict=True) if step == 0 else ():
             found |= prefixed(f"grad{which}", official_gradients(of))
     return found | final_weights(model) | {HISTORY_ENTRY: np.array(history)}
-
-
-def _keep_gradients(optimizer, kept):
-    """Has an optimizer append the gradients it applies, by our weight names, to ``kept``."""
-    apply = optimizer.apply
-
-    def apply_and_keep(gradients, variables):
-        names = [variable.path.split("/", 1)[1] for variable in variables]
-        kept.append(dict(zip(names, gradients, strict=True)))
-        return apply(gradients, variables)
-
-    optimizer.apply = apply_and_keep
 
 
 def official_gradients(gradients):
@@ -194,16 +174,12 @@ def draws(recording, step):
     noise = [z if z.shape[-1] else None for z in recording["z"][2 * step : 2 * step + 2]]
     label_map = recording["label"].astype(np.int32)
     bits = recording["labelmix_bits"][step].astype(np.int32)
-    return _nhwc(recording["image"]), label_map, *noise, bits
+    return nhwc(recording["image"]), label_map, *noise, bits
 
 
 def _present(label_map, noise):
     """Inputs of a generator: noise without channels is left out."""
     return (label_map, noise) if noise.shape[-1] else (label_map,)
-
-
-def _nhwc(array):
-    return np.transpose(array, (0, 2, 3, 1))
 
 
 # === The comparison ===

@@ -6,9 +6,10 @@ others the norms alone, a recording made here holds both for every array.
 
 import numpy as np
 
+from benchmarks.golden_files import part, prefixed
 from benchmarks.oasis import pytorch_peer as peer
 from benchmarks.oasis.pytorch_peer import torch
-from benchmarks.oasis.recordings import HISTORY, HISTORY_ENTRY, STEPS, Settings, part, prefixed
+from benchmarks.oasis.recordings import HISTORY, HISTORY_ENTRY, STEPS, Settings
 
 INPUTS = ("meta", "label", "image", "z", "z3d_local", "labelmix_bits")
 # Kernels are drawn with a gain of 0.4: with the published 0.02 one step of Adam is a large part of

@@ -5,7 +5,6 @@
 
 import ast
 import dataclasses
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -72,29 +71,3 @@ class Settings:
         """The entry ``meta`` of a recording: a dict as text."""
         meta = {_META.get(name, name): value for name, value in dataclasses.asdict(self).items()}
         return np.array(str({"ref": "benchmarks/oasis/pytorch_peer.py", "steps": STEPS} | meta))
-
-
-def part(recording, prefix):
-    """What a recording holds under ``prefix/``, by official name."""
-    start = f"{prefix}/"
-    return {k.removeprefix(start): v for k, v in recording.items() if k.startswith(start)}
-
-
-def prefixed(prefix, values):
-    """The reverse of `part`: entries under ``prefix/``."""
-    return {f"{prefix}/{name}": value for name, value in values.items()}
-
-
-def load(path):
-    """A recording from its file: dict from names to NumPy arrays.
-
-    Raises:
-        ValueError: the file is something else.
-    """
-    recording = {}
-    with open(path, "rb") as file:
-        if zipfile.is_zipfile(file):
-            recording = dict(np.load(path))
-    if "meta" not in recording:
-        raise ValueError(f"{path} must be a recording (tests/golden/README.md); it has no `meta`.")
-    return recording

@@ -15,8 +15,8 @@ import numpy as np
 from absl import flags
 
 from benchmarks import parity_rows
+from benchmarks.golden_files import keep_gradients, nchw, nhwc, part, prefixed
 from benchmarks.one_shot import recordings
-from benchmarks.one_shot.recordings import nchw, nhwc, part, prefixed
 from benchmarks.parity_rows import Row, largest, ratio, relative, row_of
 from oasis_tf.settings import path_flags
 from oasis_tf.systems.one_shot.official import weights
@@ -253,21 +253,12 @@ class _kept_gradients:
     def __enter__(self):
         kept = []
         for optimizer in self._optimizers:
-            optimizer.apply = _noting(optimizer.apply, kept)
+            keep_gradients(optimizer, kept)
         return kept
 
     def __exit__(self, *_):
         for optimizer in self._optimizers:
             del optimizer.apply
-
-
-def _noting(apply, kept):
-    def apply_and_note(gradients, variables):
-        names = [variable.path.split("/", 1)[1] for variable in variables]
-        kept.append(dict(zip(names, gradients, strict=True)))
-        return apply(gradients, variables)
-
-    return apply_and_note
 
 
 def _official(gradients):

@@ -4,11 +4,11 @@ Layouts are PyTorch's. `tests/golden/README.md` says what the entries hold.
 """
 
 import ast
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks import golden_files
 from oasis_tf.systems.one_shot.config import Config, DataConfig, ModelConfig, TrainingConfig
 from oasis_tf.systems.one_shot.source import Source
 
@@ -16,23 +16,9 @@ GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "golden"
 
 
 def load(path):
-    """A recording from its file: dict from names to NumPy arrays.
-
-    Raises:
-        ValueError: the file is something else.
-        OSError: it cannot be read.
-    """
-    recording = {}
-    with open(path, "rb") as file:
-        if zipfile.is_zipfile(file):
-            recording = dict(np.load(path))
-    wanted = {"meta", "image", "z", "history"}
-    if not wanted <= set(recording):
-        raise ValueError(
-            f"{path} must be a recording of SIV-GAN or OSMIS (tests/golden/README.md). It lacks "
-            f"{', '.join(sorted(wanted - set(recording)))}."
-        )
-    return recording
+    """A recording from its file; see `golden_files.load`."""
+    wanted = ("meta", "image", "z", "history")
+    return golden_files.load(path, "a recording of SIV-GAN or OSMIS", wanted)
 
 
 def meta(recording):
@@ -72,27 +58,6 @@ def config_of(recording):
         ),
         source=Source(1, m["height"], m["width"], m["classes"]),
     )
-
-
-def part(recording, prefix):
-    """What a recording holds under ``prefix/``, by its names there."""
-    start = f"{prefix}/"
-    return {k.removeprefix(start): v for k, v in recording.items() if k.startswith(start)}
-
-
-def prefixed(prefix, values):
-    """The reverse of `part`: entries under ``prefix/``."""
-    return {f"{prefix}/{name}": value for name, value in values.items()}
-
-
-def nhwc(array):
-    """[B, C, H, W] as [B, H, W, C]."""
-    return np.moveaxis(array, 1, -1)
-
-
-def nchw(array):
-    """[B, H, W, C] as [B, C, H, W]."""
-    return np.moveaxis(np.asarray(array), -1, 1)
 
 
 def one_hot(label, num_classes):

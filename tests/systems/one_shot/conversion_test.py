@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import oasis_tf
+from benchmarks import golden_files
 from benchmarks.one_shot import recordings
 from oasis_tf.io import pth_files
 from oasis_tf.systems.one_shot import run_settings
@@ -27,7 +28,7 @@ def files(tmp_path, monkeypatch):
     paths = {}
     for part, name in (("EMA3", "checkpoint"), ("G3", "generator"), ("D3", "discriminator")):
         paths[name] = str(tmp_path / f"{part}.pth")
-        write(recordings.part(recording, part), paths[name])
+        write(golden_files.part(recording, part), paths[name])
     return paths
 
 
@@ -52,7 +53,7 @@ def test_the_average_alone_samples_as_the_release_does(files, tmp_path):
     conversion.convert(str(tmp_path / "model"), files["checkpoint"])
     recording = recordings.load(recordings.GOLDEN / "osmis.npz")
     samples = oasis_tf.load(tmp_path / "model").sample_latents(recording["z"][0])
-    want = recordings.nhwc(recording["EMA3_sample"])
+    want = golden_files.nhwc(recording["EMA3_sample"])
     np.testing.assert_allclose(samples.image, want, atol=1e-5)
     config = Config.load(tmp_path / "model")
     with pytest.raises(ValueError, match="must have a discriminator to be trained"):

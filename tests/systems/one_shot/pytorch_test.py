@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from benchmarks.golden_files import part
 from benchmarks.one_shot import recordings
-from benchmarks.one_shot.recordings import part
 
 pytest.importorskip("torch", reason="PyTorch is not installed (extra `peers`)")
 
