@@ -91,6 +91,7 @@ def new_config(setup):
     from oasis_tf.systems.oasis.run_settings import resolve
 
     of_setup = {"batch_size": setup["batch_size"], "steps": 1, "data_dir": "none"}
+    of_setup["modulation"] = "dense"  # JAX has no other
     of_setup["mixed_precision"] = "bfloat16" if setup["precision"] == "bfloat16" else "none"
     label_space = folder_label_space(setup["num_classes"], None)
     return resolve(setup["settings"] | of_setup, label_space=label_space, num_examples=1)
