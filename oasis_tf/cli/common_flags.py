@@ -83,3 +83,32 @@ def seeds(texts: Sequence[str | int]) -> list[int]:
             f"Received: {','.join(map(str, texts))}."
         )
     return found
+
+
+def check_conversion(checkpoint: str | None, to_official: str | None) -> None:
+    """Raises ValueError unless a conversion has one direction: from official files, or to them."""
+    if (checkpoint is None) == (to_official is None):
+        raise ValueError(
+            "Give either --checkpoint=FILE, to write a model directory, or --to_official=FOLDER, "
+            "to write official files. Received: "
+            f"{'neither' if checkpoint is None else 'both'}."
+        )
+
+
+def define_segmenter_flags(flag_values: flags.FlagValues) -> None:
+    """Defines `--network` and `--backbone_weights`, of experiments that train a segmenter."""
+    flags.DEFINE_enum(
+        "network",
+        "compact",
+        ["compact", "deeplab_v3"],
+        "Segmentation network. compact: the U-Net of the evaluate command; deeplab_v3: DeepLabV3 "
+        "with a ResNet-50 (extra `segmenter`).",
+        flag_values=flag_values,
+    )
+    path_flags.define_path(
+        "backbone_weights",
+        None,
+        "Weights file of DeepLabV3's ResNet-50, written by save_weights of keras-hub's backbone. "
+        "(default: random weights; names of values say so)",
+        flag_values=flag_values,
+    )

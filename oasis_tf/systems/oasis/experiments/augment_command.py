@@ -10,6 +10,7 @@ images and the published values (thesis, section 4.3.5). Writes all values to --
 from absl import flags
 
 from oasis_tf import pretrained
+from oasis_tf.cli import common_flags
 from oasis_tf.settings import path_flags
 
 
@@ -20,21 +21,7 @@ def define_flags(flag_values):
     path_flags.define_paths(
         "model_dirs", None, "Comma list: model directories.", required=True, **where
     )
-    flags.DEFINE_enum(
-        "network",
-        "compact",
-        ["compact", "deeplab_v3"],
-        "Segmentation network. compact: the U-Net of the evaluate command; deeplab_v3: DeepLabV3 "
-        "with a ResNet-50 (extra `segmenter`).",
-        **where,
-    )
-    path_flags.define_path(
-        "backbone_weights",
-        None,
-        "Weights file of DeepLabV3's ResNet-50, written by save_weights of keras-hub's backbone. "
-        "(default: random weights)",
-        **where,
-    )
+    common_flags.define_segmenter_flags(flag_values)
     flags.DEFINE_integer("steps", 1000, "Training steps of each network.", lower_bound=1, **where)
     flags.DEFINE_integer("batch_size", 8, "Real images per step.", lower_bound=1, **where)
     flags.DEFINE_list(

@@ -15,6 +15,7 @@ trained further. PyTorch is needed: `pip install "oasis-tf[convert]"`.
 from absl import flags
 
 from oasis_tf import pretrained
+from oasis_tf.cli import common_flags
 from oasis_tf.data.datasets import DATASETS
 from oasis_tf.settings import path_flags, setting_flags
 from oasis_tf.systems.oasis.config import Config
@@ -101,12 +102,7 @@ def main(argv):
     from oasis_tf.systems.oasis.official import conversion
 
     args = flags.FLAGS
-    if (args.checkpoint is None) == (args.to_official is None):
-        raise ValueError(
-            "Give either --checkpoint=FILE, to write a model directory, or --to_official=FOLDER, "
-            "to write official files. Received: "
-            f"{'neither' if args.checkpoint is None else 'both'}."
-        )
+    common_flags.check_conversion(args.checkpoint, args.to_official)
     if args.to_official:
         model_dir = pretrained.find(args.model_dir)
         paths = conversion.plan_official(model_dir, args.to_official)

@@ -10,6 +10,7 @@ is not in official files. Reading and writing `.pth` files needs the extra `conv
 
 from absl import flags
 
+from oasis_tf.cli import common_flags
 from oasis_tf.settings import path_flags, setting_flags
 from oasis_tf.systems.one_shot.config import Config
 
@@ -43,12 +44,7 @@ def main(argv):
     from oasis_tf.systems.one_shot.official import conversion
 
     args = flags.FLAGS
-    if (args.checkpoint is None) == (args.to_official is None):
-        raise ValueError(
-            "Give either --checkpoint=FILE, to write a model directory, or --to_official=FOLDER, "
-            "to write official files. Received: "
-            f"{'neither' if args.checkpoint is None else 'both'}."
-        )
+    common_flags.check_conversion(args.checkpoint, args.to_official)
     if args.to_official:
         paths = conversion.write_official(args.model_dir, args.to_official)
         print(f"Wrote {', '.join(paths)}")
