@@ -7,7 +7,7 @@ import time
 from urllib.parse import urlsplit
 
 from oasis_tf.web import rest
-from oasis_tf.web.pictures import PHOTOGRAPH_FORMATS, check_pixels
+from oasis_tf.web.pictures import PHOTOGRAPH_FORMATS, check_pixels, decode_image
 
 QUESTION_SECONDS = 10
 PREDICTION_SECONDS = 60
@@ -89,6 +89,15 @@ class TensorFlowServing:
     def name(self):
         """The model in messages."""
         return f"The model at {self._url}"
+
+    def check_picture(self, contents, height, width):
+        """Raises ValueError unless the bytes of a picture that was generated have a size."""
+        found = decode_image(contents, f"{self.name}: a picture", self.max_pixels).shape[:2]
+        if found != (height, width):
+            raise ValueError(
+                f"{self.name} must generate images of {height} x {width} pixels. Received: "
+                f"{found[0]} x {found[1]}."
+            )
 
     # === What is served ===
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from oasis_tf.systems.oasis.demo import contract
-from oasis_tf.web.pictures import decode_image, encode_png
+from oasis_tf.web.pictures import encode_png
 from oasis_tf.web.serving import TensorFlowServing
 
 
@@ -36,9 +36,4 @@ class ServedSignatures(TensorFlowServing):
         size = self.height, self.width
         label_map = np.arange(size[0] * size[1], dtype=np.int32).reshape(size) % self._num_classes
         outputs = self("png", {"label_map_bytes": encode_png(label_map), "seed": 0})
-        image = decode_image(outputs["image_bytes"], f"{self.name}: a picture", self.max_pixels)
-        if image.shape[:2] != size:
-            raise ValueError(
-                f"{self.name} must generate images of the size it is asked for, {size[0]} x "
-                f"{size[1]} pixels. Received: {image.shape[0]} x {image.shape[1]}."
-            )
+        self.check_picture(outputs["image_bytes"], *size)

@@ -1,7 +1,6 @@
 """The signature of `contract` with a model in TensorFlow Serving."""
 
 from oasis_tf.systems.one_shot.demo import contract
-from oasis_tf.web.pictures import decode_image
 from oasis_tf.web.serving import TensorFlowServing
 
 
@@ -29,9 +28,4 @@ class ServedSignatures(TensorFlowServing):
             ValueError: the model is not the one of the config.
         """
         contents = self("png", {"seed": 0, "other_seed": 1, "share": 0.0})["image_bytes"]
-        size = decode_image(contents, f"{self.name}: a picture", self.max_pixels).shape[:2]
-        if size != self._size:
-            raise ValueError(
-                f"{self.name} must generate images of {self._size[0]} x {self._size[1]} pixels. "
-                f"Received: {size[0]} x {size[1]}."
-            )
+        self.check_picture(contents, *self._size)
