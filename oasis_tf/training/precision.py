@@ -50,6 +50,24 @@ def replica_loss(loss, optimizer):
     return optimizer.scale_loss(loss / num_replicas())
 
 
+def rates_and_scales(training, model):
+    """What a line shows of the optimizers of a generator and a discriminator: dict of floats.
+
+    Args:
+        training: settings with ``lr_g`` and ``lr_d``.
+        model: has ``generator_optimizer`` and ``discriminator_optimizer``.
+    """
+    optimizers = {
+        "generator": model.generator_optimizer,
+        "discriminator": model.discriminator_optimizer,
+    }
+    rates = {
+        "learning_rate/generator": training.lr_g,
+        "learning_rate/discriminator": training.lr_d,
+    }
+    return rates | loss_scales(optimizers)
+
+
 def loss_scales(optimizers):
     """The present scales by ``loss_scale/NAME``, for the optimizers that have one.
 

@@ -17,7 +17,7 @@ from oasis_tf.systems.oasis.build import (
 from oasis_tf.systems.oasis.panels import Panels
 from oasis_tf.training import validation
 from oasis_tf.training.named_weights import borrowed_state
-from oasis_tf.training.precision import loss_scales
+from oasis_tf.training.precision import rates_and_scales
 from oasis_tf.training.strategies import distribute, own_devices, replicated_step
 from oasis_tf.training.task import Task
 
@@ -116,16 +116,7 @@ class OASISTask(Task):
         return {f"class_frequency/{name}": v for name, v in zip(names, values, strict=True)}
 
     def scalars(self):
-        training, model = self._config.training, self.model
-        rates = {
-            "learning_rate/generator": training.lr_g,
-            "learning_rate/discriminator": training.lr_d,
-        }
-        optimizers = {
-            "generator": model.generator_optimizer,
-            "discriminator": model.discriminator_optimizer,
-        }
-        return rates | loss_scales(optimizers)
+        return rates_and_scales(self._config.training, self.model)
 
     def symptom(self, step, averages):
         guessing = self.model.objective.loss_of_guessing
