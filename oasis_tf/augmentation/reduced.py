@@ -5,6 +5,7 @@ and one for the columns, with the resizing of small scales to the full size and 
 at every scale, and no image of full size for the small ones.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import keras
@@ -232,7 +233,7 @@ def _rotated(x, rows, columns, angle):
 
 def _turned(height, width, angle, dtype):
     """(rows, columns), float [B, H, W], of what a rotation about the centre shows."""
-    radians = ops.reshape(ops.cast(angle, dtype), (-1, 1, 1)) * (3.141592653589793 / 180)
+    radians = ops.reshape(ops.cast(angle, dtype), (-1, 1, 1)) * (math.pi / 180)
     y = ops.reshape(ops.arange(height, dtype=dtype) - (height - 1) / 2, (1, -1, 1))
     x = ops.reshape(ops.arange(width, dtype=dtype) - (width - 1) / 2, (1, 1, -1))
     cosine, sine = ops.cos(radians), ops.sin(radians)

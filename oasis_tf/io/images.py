@@ -96,14 +96,14 @@ def read_texts(path):
 
 
 def resize_image(image, height, width):
-    """Resizes uint8 [H, W, 3] to [height, width, 3] as in training: bicubic, antialiased."""
+    """Resizes uint8 [H, W, 3] to [height, width, 3]: bicubic, antialiased, rounded twice."""
     if image.shape[:2] == (height, width):
         return image
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def resample_exactly(image, height, width):
-    """Resizes like `resize_image`, but rounds once, at the end, as the input pipeline does."""
+    """As `resize_image`, but rounded once, at the end, as the input pipeline does in training."""
     planes = [Image.fromarray(plane) for plane in np.moveaxis(image.astype(np.float32), -1, 0)]
     resized = [plane.resize((width, height), Image.Resampling.BICUBIC) for plane in planes]
     return np.clip(np.rint(np.stack(resized, axis=-1)), 0, 255).astype(np.uint8)

@@ -80,7 +80,7 @@ def loss(truth, logits):
     Returns:
         scalar.
     """
-    entropy = ops.maximum(logits, 0) - logits * truth + ops.log1p(ops.exp(-ops.abs(logits)))
+    entropy = ops.binary_crossentropy(truth, logits, from_logits=True)
     share, axes = ops.sigmoid(logits), (1, 2)
     both = 2 * ops.sum(share * truth, axes) + _SMOOTH
     dice = 1 - both / (ops.sum(share, axes) + ops.sum(truth, axes) + _SMOOTH)

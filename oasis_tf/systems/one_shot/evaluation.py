@@ -14,7 +14,6 @@ from oasis_tf.systems.one_shot import source
 from oasis_tf.systems.one_shot.loading import load_model
 
 _VIEWS = randomness.named_stream("one_shot/views")
-_HALF = 128  # share of an object, in 255, from which on a pixel is of it
 
 
 def has_masks(config):
@@ -75,7 +74,7 @@ def training_pairs(config, data_dir=None):
             f"{facts.num_classes} classes, background included, for {config.model.num_classes}."
         )
     images, masks = source.read(data, facts, config.model.height, config.model.width)
-    return images, (masks >= _HALF).astype(np.uint8) if facts.binary else masks
+    return images, None if masks is None else source.ids(masks, facts.binary)
 
 
 def views(config, images, count):

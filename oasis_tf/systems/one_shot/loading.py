@@ -20,13 +20,14 @@ def load_model(model_dir, checkpoint=None):
 
 def load_networks(model_dir, checkpoint=None):
     """(``OneShot`` with all networks that there are, step), as they are in a checkpoint."""
-    config = Config.load(pretrained.find(model_dir))
-    return _loaded(model_dir, checkpoint, config.model.has_discriminator)
+    return _loaded(model_dir, checkpoint)
 
 
-def _loaded(model_dir, checkpoint, training):
+def _loaded(model_dir, checkpoint, training=None):
+    """(``OneShot``, step); ``training`` None: with the networks that there are."""
     model_dir = pretrained.find(model_dir)
     config = Config.load(model_dir)
+    training = config.model.has_discriminator if training is None else training
     store = CheckpointStore(model_dir)
     step, arrays = store.load(checkpoint, config.training.best_metric)
     model = build_model(config, training=training)

@@ -9,16 +9,11 @@ from oasis_tf.layers.fusion import fused
 from oasis_tf.layers.gradients import of_upstream
 from oasis_tf.layers.replicas import mean_over_replicas
 
-
-def _softplus(x):
-    return ops.maximum(x, 0) + ops.log1p(ops.exp(-ops.abs(x)))
-
-
 # Of logits, by (loss, what they are of): the loss of every position.
 _OF_LOGITS = {
-    ("bce", "real"): lambda x: _softplus(-x),
-    ("bce", "fake"): _softplus,
-    ("bce", "generator"): lambda x: _softplus(-x),
+    ("bce", "real"): lambda x: ops.softplus(-x),
+    ("bce", "fake"): ops.softplus,
+    ("bce", "generator"): lambda x: ops.softplus(-x),
     ("hinge", "real"): lambda x: ops.relu(1 - x),
     ("hinge", "fake"): lambda x: ops.relu(1 + x),
     ("hinge", "generator"): lambda x: -x,

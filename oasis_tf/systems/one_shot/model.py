@@ -29,6 +29,10 @@ class Samples(NamedTuple):
     image: Any
     mask: Any
 
+    def named(self):
+        """Those that there are, by name."""
+        return {name: x for name, x in self._asdict().items() if x is not None}
+
     def sheet(self):
         """The images side by side, uint8 [h, w, 3]."""
         return contact_sheet([list(to_uint8(self.image))])

@@ -3,13 +3,14 @@
 import dataclasses
 
 from oasis_tf.settings.fields import check_fields, setting
+from oasis_tf.systems.one_shot.sizes import ImageSize
 
 _GENERATOR_WIDTHS = (8, 8, 8, 8, 8, 8, 8, 4, 2, 1)
 _DISCRIMINATOR_WIDTHS = (1, 2, 4, 8, 8, 8, 8, 8, 8)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelConfig:
+class ModelConfig(ImageSize):
     """The networks: widths, depths and branches.
 
     Fields without a flag follow from the pictures (`sizes.py`).
@@ -95,16 +96,6 @@ class ModelConfig:
                 "content_branch=false. Leave --nocontent_branch out, or choose another "
                 "--mask_supervision."
             )
-
-    @property
-    def height(self) -> int:
-        """Returns the height of images."""
-        return self.grid_height << (self.blocks_g - 1)
-
-    @property
-    def width(self) -> int:
-        """Returns the width of images."""
-        return self.grid_width << (self.blocks_g - 1)
 
     @property
     def attends(self) -> bool:

@@ -11,8 +11,22 @@ _BLOCKS_D = {5: (6, 2), 6: (7, 3), 7: (7, 3), 8: (7, 4), 9: (8, 4)}
 _SIDES = (48, 1792)  # the smallest and the largest side that some depth fits
 
 
+class ImageSize:
+    """Sides of images, by the size of the generator's first map and its blocks."""
+
+    @property
+    def height(self) -> int:
+        """Returns the height of images."""
+        return self.grid_height << (self.blocks_g - 1)
+
+    @property
+    def width(self) -> int:
+        """Returns the width of images."""
+        return self.grid_width << (self.blocks_g - 1)
+
+
 @dataclasses.dataclass(frozen=True)
-class Sizes:
+class Sizes(ImageSize):
     """Sizes and depths of the networks.
 
     Attributes:
@@ -27,16 +41,6 @@ class Sizes:
     blocks_g: int
     blocks_d: int
     blocks_d0: int
-
-    @property
-    def height(self) -> int:
-        """Returns the height of training images."""
-        return self.grid_height << (self.blocks_g - 1)
-
-    @property
-    def width(self) -> int:
-        """Returns the width of training images."""
-        return self.grid_width << (self.blocks_g - 1)
 
 
 def automatic_sizes(

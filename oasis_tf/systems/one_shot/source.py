@@ -12,12 +12,13 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from oasis_tf.io import images, label_pictures
+from oasis_tf.io import finding, images, label_pictures
+from oasis_tf.io.label_files import IMAGE_SUFFIXES, label_files_among, resize_label_map
 from oasis_tf.io.problems import Problems
 from oasis_tf.systems.one_shot.data_settings import DataConfig
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm")
 BINARY_FROM = 30  # smallest maximum of a mask without a palette that is taken for binary
+_HALF = 128  # share of an object, in 255, from which on a pixel is of it
 _MOST_CLASSES = 256
 
 
@@ -71,7 +72,7 @@ def find(settings: DataConfig) -> tuple[list[Path], list[Path]]:
             f"A folder of masks must have one of pictures beside it. Received: {masks} without "
             f"{root / 'image'}. Put the pictures there, under the names of the masks."
         )
-    found = _files(folder, IMAGE_SUFFIXES)
+    found = files(folder, IMAGE_SUFFIXES)
     if not found:
         raise ValueError(
             f"`data_dir` must hold at least one picture ({', '.join(IMAGE_SUFFIXES)}). Found none "
@@ -124,26 +125,35 @@ def read(settings: DataConfig, source: Source, height: int, width: int) -> tuple
         uint8 [K, height, width, 3], and uint8 [K, height, width] of ids or of shares, or None.
     """
     paths, masks = find(settings)
-    size = (width, height)
-    pictures = [
-        np.asarray(Image.fromarray(images.read_photograph(p)).resize(size, Image.BILINEAR))
-        for p in paths
-    ]
+    pictures = [resized(path, height, width) for path in paths]
     labels = [
-        np.asarray(Image.fromarray(_values(label_pictures.read(m))).resize(size, Image.NEAREST))
-        for m in (masks if source.num_classes else ())
+        resize_label_map(_values(label_pictures.read(mask)), height, width)
+        for mask in (masks if source.num_classes else ())
     ]
     return np.stack(pictures), np.stack(labels) if labels else None
 
 
-def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    found = (path for path in folder.iterdir() if not path.name.startswith("."))
-    return sorted(path for path in found if path.suffix.lower() in suffixes and path.is_file())
+def resized(path: Path, height: int, width: int) -> np.ndarray:
+    """Returns a picture as training has it, uint8 [height, width, 3]."""
+    picture = Image.fromarray(images.read_photograph(path))
+    return np.asarray(picture.resize((width, height), Image.BILINEAR))
+
+
+def ids(values: np.ndarray, binary: bool) -> np.ndarray:
+    """Returns the ids of a mask's values, uint8; with `binary`, 1 where the share is half."""
+    return (values >= _HALF).astype(np.uint8) if binary else values.astype(np.uint8)
+
+
+def files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """Returns the files of a folder, and of those in it, whose names end so; see `finding`."""
+    found = (path for path in finding.files_below(folder) if path.lower().endswith(suffixes))
+    return [Path(path) for path in found]
 
 
 def _masks_of(pictures: Sequence[Path], folder: Path) -> list[Path]:
     """Returns the mask of every picture, by its stem."""
-    masks = {path.stem: path for path in _files(folder, label_pictures.SUFFIXES)}
+    found = label_files_among([str(path) for path in files(folder, label_pictures.SUFFIXES)])
+    masks = {Path(path).stem: Path(path) for path in found}
     stems = [path.stem for path in pictures]
     alone = [path.name for path in pictures if path.stem not in masks]
     alone += [path.name for stem, path in masks.items() if stem not in stems]

@@ -6,7 +6,7 @@ import tensorflow as tf
 from oasis_tf.systems.one_shot import draws, palette, source
 from oasis_tf.systems.one_shot.build import build_model
 from oasis_tf.systems.one_shot.model import mask_channels
-from oasis_tf.training.precision import loss_scales
+from oasis_tf.training.precision import rates_and_scales
 from oasis_tf.training.strategies import distribute, replicated_step
 from oasis_tf.training.task import Task
 
@@ -47,6 +47,12 @@ class OneShotTask(Task):
     def __init__(self, config, strategy):
         if config.training.eval_every:
             self.prepare_measuring(None, None)
+        if config.training.jit_compile and strategy.num_replicas_in_sync > 1:
+            raise ValueError(
+                "`jit_compile` works on one device with this system: its networks are not cut into "
+                f"parts between sums over devices. Received: {strategy.num_replicas_in_sync} "
+                "devices. Leave --jit_compile out, or give --strategy=none."
+            )
         self._config, self._strategy = config, strategy
         size = config.model.height, config.model.width
         self._pictures, self._masks = source.read(config.data, config.source, *size)
@@ -91,16 +97,7 @@ class OneShotTask(Task):
         return {"data/pictures": len(self._pictures)}
 
     def scalars(self):
-        training, model = self._config.training, self.model
-        rates = {
-            "learning_rate/generator": training.lr_g,
-            "learning_rate/discriminator": training.lr_d,
-        }
-        optimizers = {
-            "generator": model.generator_optimizer,
-            "discriminator": model.discriminator_optimizer,
-        }
-        return rates | loss_scales(optimizers)
+        return rates_and_scales(self._config.training, self.model)
 
     def pictures(self, step):
         """Samples of fixed latents by the average, as it is used, and their masks."""

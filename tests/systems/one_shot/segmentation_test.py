@@ -219,6 +219,8 @@ def test_experiments_that_cannot_work(scene, picture, tmp_path):
     refused("must be given together", [bear], coco_list="fold.txt")
     refused("one id for each model.*2 for 1", [bear], "repri", coco_list="fold.txt",
             coco_dir="COCO", coco_classes=["1", "5"])  # fmt: skip
+    refused("of fold 1: 2, 6, 10, .*Received: 5.", [bear], "repri", coco_list="fold.txt",
+            coco_dir="COCO", coco_classes=["5"], coco_fold=1)  # fmt: skip
     refused("--base_data is a setting of --task=repri", [bear], data_dir=test, base_data="DATA")
     refused("--network=compact. Leave", [bear], data_dir=test, backbone_weights="resnet.h5")
 

@@ -108,6 +108,11 @@ def test_synthesize(trained, run_module, tmp_path):
             0,
         ]
         assert (np.asarray(mask) == oasis_tf.load(trained).sample(5).mask[0]).mean() > 0.999
+    (tmp_path / "out" / "seed5.png").unlink()  # the mask that stays is not replaced either
+    again = run_module(
+        "oasis_tf.synthesize", f"--model_dir={trained}", f"--output={tmp_path}/out", "--seed=5"
+    )
+    assert again.returncode == 1 and "seed5_mask.png" in again.stderr
 
 
 @pytest.mark.slow

@@ -43,21 +43,7 @@ def define_flags(flag_values):
         "directories)",
         **where,
     )
-    flags.DEFINE_enum(
-        "network",
-        "compact",
-        ["compact", "deeplab_v3"],
-        "Segmentation network. compact: the U-Net of the evaluate command; deeplab_v3: DeepLabV3 "
-        "with a ResNet-50 (extra `segmenter`).",
-        **where,
-    )
-    path_flags.define_path(
-        "backbone_weights",
-        None,
-        "Weights file of DeepLabV3's ResNet-50, written by save_weights of keras-hub's backbone. "
-        "(default: random weights, and the names of the values say so)",
-        **where,
-    )
+    common_flags.define_segmenter_flags(flag_values)
     path_flags.define_path(
         "base_data",
         None,
@@ -78,6 +64,14 @@ def define_flags(flag_values):
     path_flags.define_path("coco_dir", None, "Folder of these paths.", **where)
     flags.DEFINE_list(
         "coco_classes", None, "Comma list: ids in these annotations, one a model.", **where
+    )
+    flags.DEFINE_integer(
+        "coco_fold",
+        None,
+        "Fold of COCO-20i that these classes must be of. (default: not checked)",
+        lower_bound=0,
+        upper_bound=3,
+        **where,
     )
     path_flags.define_path("output", None, "Folder for the files of pool and scene.", **where)
     path_flags.define_path("json", None, "File to write all values to.", **where)

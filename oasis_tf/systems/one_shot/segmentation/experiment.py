@@ -14,6 +14,7 @@ from oasis_tf.metrics.pictures.spatial_features import spatial_features
 from oasis_tf.metrics.segmentation import compact_segmenter, davis
 from oasis_tf.metrics.segmentation.architectures import architecture
 from oasis_tf.metrics.settings import PicturesEvaluationConfig
+from oasis_tf.systems.one_shot import source
 from oasis_tf.systems.one_shot.config import Config
 from oasis_tf.systems.one_shot.segmentation import coco20i, finetuning, pairs, repri
 
@@ -58,7 +59,8 @@ class Options:
             filter_depths: numbers of the depths that rank them, None for all.
         inception: weights of the network that ranks, see `spatial_features`.
         coco_list, coco_dir: file of `coco20i.read_list`, and the folder of its paths.
-        coco_classes: ids in the annotations of COCO, one for each model.
+        coco_classes: ids in the annotations of COCO, one for each model; coco_fold: the fold that
+            they must be of, None for any.
         queries: images of each class to test on, None for all.
         json_path: file for the values, or None.
     """
@@ -79,6 +81,7 @@ class Options:
     coco_list: str | None = None
     coco_dir: str | None = None
     coco_classes: list | None = None
+    coco_fold: int | None = None
     queries: int | None = None
     json_path: str | None = None
 
@@ -144,6 +147,14 @@ def _check_tests(options, task, names):
             "`coco_classes` must have one id for each model. Received: "
             f"{len(lists[2])} for {len(names)} models."
         )
+    elif options.coco_fold is not None:
+        fold = coco20i.classes_of_fold(options.coco_fold)
+        others = [class_id for class_id in lists[2] if int(class_id) not in fold]
+        if others:
+            raise ValueError(
+                f"`coco_classes` must be of fold {options.coco_fold}: {', '.join(map(str, fold))}. "
+                f"Received: {', '.join(others)}."
+            )
     if options.base_data and (task != REPRI or options.network != "compact"):
         raise ValueError("--base_data is a setting of --task=repri with --network=compact.")
 
@@ -192,8 +203,9 @@ def run(options, task):
         dict for JSON: `rows`, row name -> list with the values of every seed by name; and what
         they depend on.
     """
+    tests = {FINETUNE: _frames, REPRI: _queries}[task](options)  # before the long work
     found = pools(options)
-    name, measure = {FINETUNE: _finetuning, REPRI: _repri}[task](options, found)
+    name, measure = {FINETUNE: _finetuning, REPRI: _repri}[task](options, found, tests)
     rows = {row: [measure(row, seed) for seed in options.seeds] for row in finetuning.ROWS}
     contents = {
         "task": task,
@@ -211,9 +223,13 @@ def run(options, task):
 # === Fine-tuning ===
 
 
-def _finetuning(options, found):
+def _frames(options):
+    """Pairs of paths to test on, by the name of the model."""
+    return {name: pairs.find(options.data_dir, name) for name in options.names()}
+
+
+def _finetuning(options, found, tests):
     """Name of the network, and a function (row, seed) -> values."""
-    tests = {name: pairs.find(options.data_dir, name) for name in found}
 
     def measure(row, seed):
         recipe = _recipe(options, seed)
@@ -249,7 +265,7 @@ def _of_video(network, pool, tests):
     truths = [pairs.read_mask(path, pool.num_classes) for _, path in tests]
     size = pool.mask.shape[1:3]
     predictions = [
-        finetuning.predict(network, pairs.read_image(path, *size), *truth.shape)
+        finetuning.predict(network, source.resized(path, *size), *truth.shape)
         for (path, _), truth in zip(tests, truths, strict=True)
     ]
     return davis.scores(truths, predictions, pool.num_classes)
@@ -258,10 +274,9 @@ def _of_video(network, pool, tests):
 # === RePRI ===
 
 
-def _repri(options, found):
+def _repri(options, found, tests):
     """As `_finetuning`."""
     features = _features(options, found)
-    tests = dict(zip(found, _queries(options, found), strict=True))
 
     def measure(row, seed):
         of_classes = []
@@ -287,28 +302,35 @@ def _features(options, found):
     return repri.features_of(kind.build(2, 0, options.backbone_weights), kind, name)
 
 
-def _queries(options, found):
-    """For each model a list of (image path, function of an object -> truth, counted bool [H,W])."""
+def _queries(options):
+    """By the name of the model a list of (image path, function truth).
+
+    The function takes an object and the number of classes, and returns bool [H,W] twice: where the
+    object is, and what is counted.
+
+    Raises:
+        ValueError: a list of COCO without a class.
+    """
     if not options.coco_list:
-        for name, pool in found.items():
-            yield [
-                (image, _objects_of(mask, pool.num_classes))
-                for image, mask in pairs.find(options.data_dir, name)
-            ][: options.queries]
-        return
+        return {
+            name: [(image, _objects_of(mask)) for image, mask in found][: options.queries]
+            for name, found in _frames(options).items()
+        }
     listed = coco20i.read_list(options.coco_list, options.coco_dir)
-    for class_id in options.coco_classes:
+    queries = {}
+    for name, class_id in zip(options.names(), options.coco_classes, strict=True):
         holding = coco20i.holding(listed, int(class_id), options.queries)
         if not holding:
             raise ValueError(
                 f"{options.coco_list} must list images with every class. Received: none with "
                 f"{class_id}."
             )
-        yield [(image, _object_of_coco(mask, int(class_id))) for image, mask in holding]
+        queries[name] = [(image, _object_of_coco(mask, int(class_id))) for image, mask in holding]
+    return queries
 
 
-def _objects_of(path, num_classes):
-    def truth(k):
+def _objects_of(path):
+    def truth(k, num_classes):
         ids = pairs.read_mask(path, num_classes)
         return ids == k, np.ones(ids.shape, bool)
 
@@ -316,8 +338,8 @@ def _objects_of(path, num_classes):
 
 
 def _object_of_coco(path, class_id):
-    def truth(k):
-        del k  # a model of COCO has one object
+    def truth(k, num_classes):
+        del k, num_classes  # a model of COCO has one object
         ids = coco20i.annotation(path)
         return ids == class_id, ids != 255
 
@@ -360,8 +382,8 @@ def _of_class(features, pool, k, tests, row, seed):
     images, masks = support(pool, k, row, seed)
     both = either = 0
     for path, truth_of in tests:
-        truth, counted = truth_of(k)
-        image = pairs.read_image(path, *pool.mask.shape[1:3])
+        truth, counted = truth_of(k, pool.num_classes)
+        image = source.resized(path, *pool.mask.shape[1:3])
         found = repri.predict(features, images, masks, image, *truth.shape)
         both += np.count_nonzero(truth & found & counted)
         either += np.count_nonzero((truth | found) & counted)

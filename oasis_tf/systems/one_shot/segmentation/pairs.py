@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from oasis_tf.io import files, images, label_pictures
+from oasis_tf.io.label_files import IMAGE_SUFFIXES
 from oasis_tf.metrics.pictures import sifid
 from oasis_tf.systems.one_shot import palette, source
 from oasis_tf.systems.one_shot.evaluation import pictures
@@ -109,7 +110,8 @@ def find(folder, name):
         if davis
         else (Path(folder) / "image", Path(folder) / "mask")
     )
-    found = [sorted(p for p in d.glob("[!.]*") if p.is_file()) for d in (frames, masks)]
+    suffixes = {frames: IMAGE_SUFFIXES, masks: label_pictures.SUFFIXES}
+    found = [source.files(d, of) if d.is_dir() else [] for d, of in suffixes.items()]
     by_stem = {path.stem: path for path in found[1]}
     pairs = [(path, by_stem[path.stem]) for path in found[0] if path.stem in by_stem]
     if davis:
@@ -127,12 +129,6 @@ def _sequence(folder, kind, name):
     return (inside / _RESOLUTION if (inside / _RESOLUTION).is_dir() else inside) / name
 
 
-def read_image(path, height, width):
-    """A photograph as uint8 [height,width,3], resized as for training."""
-    picture = Image.fromarray(images.read_photograph(path))
-    return np.asarray(picture.resize((width, height), Image.BILINEAR))
-
-
 def read_mask(path, num_classes):
     """Ids of a mask, uint8 [H,W]; one object may also be given by its share in 0...255.
 
@@ -140,11 +136,10 @@ def read_mask(path, num_classes):
         ValueError: an id that the model does not have.
     """
     values = label_pictures.ids(label_pictures.read(path))
-    if num_classes == 2 and values.max() >= source.BINARY_FROM:
-        return (values >= 128).astype(np.uint8)
-    if values.max() >= num_classes:
+    binary = num_classes == 2 and values.max() >= source.BINARY_FROM
+    if not binary and values.max() >= num_classes:
         raise ValueError(
             f"Masks must have the classes of the model, 0...{num_classes - 1}. Received: {path} "
             f"with {values.max()}."
         )
-    return values.astype(np.uint8)
+    return source.ids(values, binary)

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from oasis_tf.io.label_files import resize_label_map
 from oasis_tf.metrics.segmentation import compact_segmenter
 
 SHOTS = 10  # generated pairs that are added to the one of the support
@@ -42,15 +43,6 @@ def features_of(network, architecture, name):
     """`Features` of a segmenter: what lies below its logits."""
     output = network.get_layer(architecture.feature_layer).output
     return Features(keras.Model(network.input, output), name)
-
-
-def nearest(masks, height, width):
-    """Masks [B,H,W] at another size, by the nearest pixel."""
-    rows, columns = (
-        ((np.arange(new) + 0.5) * old / new).astype(int)
-        for new, old in zip((height, width), masks.shape[1:3], strict=True)
-    )
-    return masks[:, rows][:, :, columns]
 
 
 def logits(features, prototype, bias):
@@ -154,6 +146,7 @@ def predict(features, support_images, support_masks, image, height, width):
     """
     support = features(support_images)
     (query,) = features(image[None])
-    mask = nearest(support_masks, *support.shape[1:3])
+    size = support.shape[1:3]
+    mask = np.stack([resize_label_map(one, *size) for one in support_masks])
     found = classify(support, mask, query)
     return tf.image.resize(found[..., None], (height, width)).numpy()[..., 0] > 0.5

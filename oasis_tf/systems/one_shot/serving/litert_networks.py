@@ -62,18 +62,14 @@ def network(model, name, height, width):
         input_signature=[tf.TensorSpec([1, config.noise_dim], name="latent")], autograph=False
     )
     def generate(latent):
-        return _named(model.generated(latent, grid))
+        return model.generated(latent, grid).named()
 
     def inputs(image, label_map, seed):
         del image, label_map
         return {"latent": draws.latents_of(tf.constant([seed], tf.int64), config.noise_dim).numpy()}
 
     def reference(latent):
-        return _named(model.sample_latents(latent, grid))
+        return model.sample_latents(latent, grid).named()
 
     weights = {v.path: v.value for v in model.generator_ema.variables}
     return Network(name, generate, weights, reference, inputs)
-
-
-def _named(samples):
-    return {name: x for name, x in samples._asdict().items() if x is not None}

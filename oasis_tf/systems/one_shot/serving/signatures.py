@@ -40,10 +40,10 @@ def serving_module(model, max_pixels, batching="image"):
     latent = tf.TensorSpec([None, size.noise_dim], tf.float32, name="latent")
 
     def sample(seed):
-        return _named(model.generated(draws.latents_of(seed, size.noise_dim)))
+        return model.generated(draws.latents_of(seed, size.noise_dim)).named()
 
     def from_latent(latent):
-        return _named(model.generated(checked(finite("latent", latent, _MOST), latent)))
+        return model.generated(checked(finite("latent", latent, _MOST), latent)).named()
 
     def png(seed, other_seed, share):
         checks = [
@@ -68,7 +68,3 @@ def serving_module(model, max_pixels, batching="image"):
         "from_latent": module.from_latent,
         "png": module.png,
     }
-
-
-def _named(samples):
-    return {name: x for name, x in samples._asdict().items() if x is not None}

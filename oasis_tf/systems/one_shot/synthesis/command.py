@@ -12,9 +12,11 @@ import os
 
 from absl import flags
 
+from oasis_tf import pretrained
 from oasis_tf.cli import common_flags
 from oasis_tf.io import images, output_paths
 from oasis_tf.settings import path_flags
+from oasis_tf.systems.one_shot.config import Config
 
 _BATCH = 8
 
@@ -58,7 +60,9 @@ def main(argv):
     grid = _grid(args)
     seeds = range(args.seed, args.seed + args.num_samples)
     output_paths.check_folder(args.output)
-    outputs = [_path(args.output, seed) for seed in seeds]
+    config = Config.load(pretrained.find(args.model_dir))
+    kinds = ("", "_mask") if config.model.num_classes else ("",)
+    outputs = [_path(args.output, seed, kind) for seed in seeds for kind in kinds]
     outputs += [os.path.join(args.output, "grid.png")] if args.grid else []
     if args.walk:
         images.check_animation(args.walk)
