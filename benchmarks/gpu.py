@@ -27,9 +27,8 @@ import time
 import numpy as np
 from absl import flags
 
-from benchmarks import inputs, jax_contender, processes, pytorch_contender, tables
+from benchmarks import inputs, jax_contender, parity_rows, processes, pytorch_contender, tables
 from benchmarks.environment import as_text, environment, usable_cores, use_jax
-from benchmarks.oasis import parity
 from oasis_tf.cli import runner
 from oasis_tf.io import output_paths
 from oasis_tf.settings import path_flags, setting_flags
@@ -328,7 +327,7 @@ class Report:
         """Prints a row that is done, and writes all of them."""
         self._done += 1
         if "rows" in row.facts:
-            print(parity.table(self._parity(row)), flush=True)
+            print(parity_rows.table(self._parity(row)), flush=True)
         else:
             line = "  ".join(filter(None, self._cells(row)))
             device = row.facts.get("device", "")
@@ -363,7 +362,7 @@ class Report:
 
     @staticmethod
     def _parity(row):
-        return [parity.Row(**found) for found in row.facts.get("rows", ())]
+        return [parity_rows.Row(**found) for found in row.facts.get("rows", ())]
 
     @staticmethod
     def _cells(row):

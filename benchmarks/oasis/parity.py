@@ -21,7 +21,7 @@ import numpy as np
 from absl import flags
 
 from benchmarks import parity_rows
-from benchmarks.golden_files import keep_gradients, load, nchw, nhwc, part, prefixed
+from benchmarks.golden_files import keep_gradients, load, nhwc, part, prefixed
 from benchmarks.oasis.recordings import GOLDEN, HISTORY, HISTORY_ENTRY, STEPS, Settings
 from benchmarks.parity_rows import Row, largest, ratio, relative, row_of
 from oasis_tf.settings import path_flags
@@ -74,6 +74,8 @@ def new_model(recording):
 
 def evaluation(model, recording):
     """Outputs in evaluation mode, by the recording's names and in its layout."""
+    from keras import ops  # its backend is chosen by then
+
     label_map = recording["label"].astype(np.int32)
     local_noise = nhwc(recording["z3d_local"])
     image, blocks = _with_blocks(model.generator, label_map, recording["z"][0])
@@ -82,7 +84,7 @@ def evaluation(model, recording):
     found["G_eval_local"] = model.generator(*_present(label_map, local_noise))
     found["D_eval_real"] = model.discriminator(nhwc(recording["image"]))
     found["D_eval_fake"] = model.discriminator(nhwc(recording["G_eval"]))
-    return {name: nchw(array) for name, array in found.items()}
+    return {name: ops.moveaxis(array, -1, 1) for name, array in found.items()}
 
 
 def losses(recording):

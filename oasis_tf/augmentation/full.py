@@ -194,7 +194,8 @@ def _coloured(x, draws):
     x = x + _noise(draws, height, width)
     y = (ops.arange(height, dtype=x.dtype) + 0.5) / height
     z = (ops.arange(width, dtype=x.dtype) + 0.5) / width
-    top, bottom, left, right = (draws.cut[:, k, None] for k in range(4))
+    # Two slices: TensorFlow's optimizer would lose the new axis of one out of a stack.
+    top, bottom, left, right = (draws.cut[:, k][:, None] for k in range(4))
     rows = (y >= top) & (y < bottom)
     columns = (z >= left) & (z < right)
     inside = rows[:, :, None, None] & columns[:, None, :, None]

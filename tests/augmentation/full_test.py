@@ -26,6 +26,14 @@ def test_nothing_without_probability():
     np.testing.assert_array_equal(hard, label_map)
 
 
+def test_a_graph_computes_the_same():
+    def augmented(image):
+        return full.apply(full.draw(KEY, *SIZE, 0.7), [image])[0][0]
+
+    found = tf.function(augmented, autograph=False)(IMAGE)
+    np.testing.assert_allclose(found, augmented(IMAGE), atol=1e-4)
+
+
 def test_geometry_is_shared_and_colours_are_of_images_alone():
     drawn = full.draw(KEY, *SIZE, 1.0)
     label_map = np.random.default_rng(0).integers(0, 4, SIZE).astype(np.int32)
