@@ -239,8 +239,13 @@ def compiled(function, *arguments, precision="float32", donate=()):
 
 
 def memory_bytes(executable):
-    """What XLA says that an executable needs: dict of bytes; ``total`` counts no byte twice."""
+    """What XLA says that an executable needs: dict of bytes; ``total`` counts no byte twice.
+
+    None where it says nothing, which it may of an executable out of JAX's cache.
+    """
     found = executable.memory_analysis()
+    if found is None:
+        return None
     parts_of = {
         "arguments": found.argument_size_in_bytes,
         "outputs": found.output_size_in_bytes,
