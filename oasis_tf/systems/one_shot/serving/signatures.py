@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from oasis_tf.latents import between
 from oasis_tf.serving.graph_checks import checked, finite, same_batch, within
 from oasis_tf.serving.graph_pictures import encode_ids, encode_images
 from oasis_tf.systems.one_shot import draws
@@ -51,7 +52,7 @@ def serving_module(model, max_pixels, batching="image"):
             *within("share", share, 0, 1),
         ]
         ends = (draws.latents_of(seeds, size.noise_dim) for seeds in (seed, other_seed))
-        samples = model.generated(draws.between(*ends, checked(checks, share)[:, None]))
+        samples = model.generated(between(*ends, checked(checks, share)[:, None]))
         found = {"image_bytes": encode_images(samples.image)}
         if samples.mask is not None:
             found["mask_bytes"] = encode_ids(tf.cast(samples.mask, tf.int32))
