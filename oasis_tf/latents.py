@@ -32,7 +32,8 @@ def moved(latent, directions, amounts):
     Returns:
         float32 [B, Z].
     """
-    return _of_length(latent + tf.matmul(amounts, directions), _length(latent))
+    steps = tf.reduce_sum(amounts[:, :, None] * directions, axis=1)
+    return _of_length(latent + steps, _length(latent))
 
 
 def closed_walk(latents, frames, way=between):

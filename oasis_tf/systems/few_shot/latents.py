@@ -1,7 +1,7 @@
 """What images are generated from: latents of seeds, and the ways between them.
 
-StyleGAN2 takes z, normal numbers. BigGAN takes v = [z | e]. In a model of classes e is the embedding
-of one of them; after adaptation, which has no classes, v is a joint Gaussian.
+StyleGAN2 takes z, normal numbers. BigGAN takes v = [z | e]. In a model of classes e is the
+embedding of one of them; after adaptation, which has no classes, v is a joint Gaussian.
 """
 
 import dataclasses

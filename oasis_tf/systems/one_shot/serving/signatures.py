@@ -58,9 +58,9 @@ def serving_module(model, max_pixels, batching="image"):
             found["mask_bytes"] = encode_ids(tf.cast(samples.mask, tf.int32))
         return found
 
-    between = [seed, tf.TensorSpec([None], tf.int64, name="other_seed")]
-    between.append(tf.TensorSpec([None], tf.float32, name="share"))
-    module.png = tf.function(png, input_signature=between, autograph=False)
+    ways = [seed, tf.TensorSpec([None], tf.int64, name="other_seed")]
+    ways.append(tf.TensorSpec([None], tf.float32, name="share"))
+    module.png = tf.function(png, input_signature=ways, autograph=False)
     module.sample = tf.function(sample, input_signature=[seed], autograph=False)
     module.from_latent = tf.function(from_latent, input_signature=[latent], autograph=False)
     return module, {
