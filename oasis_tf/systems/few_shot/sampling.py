@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from oasis_tf import randomness
 from oasis_tf.io.images import contact_sheet, to_uint8
+from oasis_tf.latents import closed_walk
 from oasis_tf.systems.few_shot import latents
 
 BATCH = 8  # images that are generated at a time
@@ -83,7 +84,7 @@ class Sampling:
         if not 0 <= truncation <= 1:
             raise ValueError(f"`truncation` must be in 0..1. Received: truncation={truncation}.")
         if source:
-            self.check_source()
+            self.config.check_adapted("source")
         found = {}
         for name in ("image", "source") if source else ("image",):
             parts = [
@@ -117,13 +118,10 @@ class Sampling:
         shares = tf.linspace(0.0, 1.0, steps)[:, None]
         return self.sample_latents(self.prior.between(*ends, shares), truncation, source=source)
 
-    def check_source(self):
-        """Raises ValueError: the model was not adapted."""
-        if self.source_generator is None:
-            raise ValueError(
-                "`source` needs a model that was adapted from another one. Received: one that was "
-                "trained from its pictures alone."
-            )
+    def closed_walk(self, seeds, frames):
+        """Latents float32 [N * frames, Z] from that of each seed to the next, and back."""
+        latent = self.prior.of_seeds(np.array(seeds, np.int64))
+        return closed_walk(latent, frames, self.prior.between)
 
     # === Inside graphs ===
 
