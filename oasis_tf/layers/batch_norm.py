@@ -1,4 +1,4 @@
-"""Batch normalisation over all replicas, without affine parameters (SPADE, Park et al. 2019) or with.
+"""Batch normalisation over all replicas; SPADE's has no affine parameters (Park et al. 2019).
 
 ``keras.layers.BatchNormalization`` is not used, because the running variance must be the unbiased
 one, as in PyTorch. At 2x2 and 4x4 resolutions the difference is visible.

@@ -10,6 +10,7 @@ from oasis_tf.systems.few_shot.biggan.layers import (
     BigGANAttention,
     BigGANConv2D,
     BigGANDense,
+    BigGANEmbedding,
 )
 from oasis_tf.systems.few_shot.outputs import Judged
 from oasis_tf.training.named_weights import named_weights
@@ -130,19 +131,24 @@ class Discriminator(keras.Model):
         return self.judged(image, label, training).logits
 
     def judged(self, image, label=None, training=False):
-        """``Judged``: outputs of all blocks but the last, attention included; ``hidden``, the sum
-        over positions; logits as of ``call``."""
+        """``Judged``, with the outputs of all blocks but the last; arguments as of ``call``."""
+        features = self.features(image, training)
+        last = ops.cast(features[-1], self.variable_dtype)
+        hidden = ops.sum(ops.relu(last), axis=(1, 2))
+        logits = ops.cast(self.linear(hidden, training=training), self.variable_dtype)
+        if label is not None:
+            logits = logits + self._projection(hidden, label, training)
+        return Judged(features[:-1], {}, hidden, logits)
+
+    def features(self, image, training=False):
+        """Outputs of all blocks, attention included, in order."""
         x, features = ops.cast(image, self.compute_dtype), []
         for block, attention in zip(self.blocks, self.attentions, strict=True):
             x = block(x, training=training)
             if attention is not None:
                 x = attention(x, training=training)
             features.append(x)
-        hidden = ops.sum(ops.relu(ops.cast(x, self.variable_dtype)), axis=(1, 2))
-        logits = ops.cast(self.linear(hidden, training=training), self.variable_dtype)
-        if label is not None:
-            logits = logits + self._projection(hidden, label, training)
-        return Judged(features[:-1], {}, hidden, logits)
+        return features
 
     def _projection(self, hidden, label, training):
         if self.embed is None:
