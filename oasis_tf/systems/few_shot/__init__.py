@@ -1,1 +1,1 @@
-"""Generators adapted to a few pictures (dissertation, chapter 7): StyleGAN2 and BigGAN."""
+"""A GAN adapted to a few pictures: StyleGAN2 and BigGAN, smoothness similarity, and baselines."""

@@ -7,8 +7,8 @@ class Made(NamedTuple):
     """What a generator makes.
 
     Attributes:
-        image: float [B, H, W, 3]; None if the pass stopped before it.
-        features: list of float [B, h, w, C], in order: of StyleGAN2 the outputs of all styled
+        image: float [B, H, W, 3], nominally in [-1, 1]; None if the pass stopped before it.
+        features: list of float [B, h, w, C], smallest first: of StyleGAN2 the outputs of all styled
             convolutions, of BigGAN those of all blocks.
     """
 
@@ -20,9 +20,10 @@ class Judged(NamedTuple):
     """What a discriminator computes.
 
     Attributes:
-        blocks: list of float [B, h, w, C], outputs of all blocks that logits of their own can be
-            computed from; the last logits are ``logits``.
-        convs: dict from (block, "conv1" or "conv2") to outputs of single convolutions.
+        blocks: list of float [B, h, w, C], largest first: of StyleGAN2 the outputs of all residual
+            blocks, of BigGAN of all but the last.
+        convs: StyleGAN2: dict from (number of a block, "conv1" or "conv2") to the output
+            [B, h, w, C] of this convolution, before the skip is added; those that were asked for.
         hidden: float [B, C], what the last linear layer takes.
         logits: float [B, 1].
     """

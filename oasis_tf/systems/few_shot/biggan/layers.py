@@ -183,8 +183,8 @@ class _Statistics(BatchNorm):
         """Forgets the statistics, and accumulates from now on."""
         if not self.mybn:
             raise ValueError(
-                "Standing statistics need the batch norm that accumulates. Received: a generator "
-                "of mybn=False. Sample with its running statistics, or train with --mybn."
+                "Standing statistics need a generator whose batch norms accumulate. This one was "
+                "trained without --standing_statistics: sample with its running statistics."
             )
         for stored in (self.moving_mean, self.moving_variance, self.accumulations):
             stored.assign(ops.zeros_like(stored))
