@@ -49,14 +49,15 @@ class Sampling:
 
     _centres = None
 
-    @functools.cached_property
+    @property
     def prior(self):
         """What latents are drawn from; see ``latents``."""
-        return latents.prior_of(self.config, self.source_generator or self.generator_ema)
+        learnt = self.source_generator if self.config.adapted else self.generator_ema
+        return latents.prior_of(self.config, learnt)
 
     def settle(self):
         """Computes the means of w once and for all; for a model for use, whose weights stay."""
-        self._centres = {name: self._centre(name) for name in self._samplers}
+        self._centres = {name: self._centre(name) for name in self.samplers}
 
     def sample(self, seed=0, truncation=1.0, num_samples=None, *, source=False):
         """Images of seeds.
@@ -88,7 +89,7 @@ class Sampling:
         found = {}
         for name in ("image", "source") if source else ("image",):
             parts = [
-                self._samplers[name](
+                self.samplers[name](
                     tf.cast(latent[k : k + BATCH], tf.float32),
                     tf.constant(truncation, tf.float32),
                     self.centre(name),
@@ -153,11 +154,15 @@ class Sampling:
             return None
         return self._mean_w[of]()
 
+    def networks_for_use(self):
+        """The generators that sample: the averaged one, and that of the source."""
+        return [self._network(of) for of in self._of()]
+
     def _network(self, of):
         return {"image": self.generator_ema, "source": self.source_generator}[of]
 
     @functools.cached_property
-    def _samplers(self):
+    def samplers(self):
         """Compiled functions of latent, truncation and centre, by what they generate."""
         return {of: self._compiled(self.generated, of=of) for of in self._of()}
 
