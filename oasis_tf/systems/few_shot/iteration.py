@@ -235,7 +235,7 @@ class Iteration:
         else:
             found = judged(self.discriminator, image, label, training)
             with_heads = self.adaptation.d_loss == "all"
-            logits = [*(self.heads(found.blocks) if with_heads else ()), found.logits]
+            logits = [*(self.heads(found.blocks, training=training) if with_heads else ()), found.logits]
         return [tf.cast(x, self.dtype) for x in logits]
 
     # === Gradients ===
