@@ -120,6 +120,8 @@ def in_our_layout(name, array):
 def in_official_layout(name, array):
     """One of our arrays in the official layout; inverse of `in_our_layout`."""
     array = np.asarray(array)
+    if array.ndim == 0:
+        return array
     if name == "u" or name.endswith("/u"):
         return array[None]
     if array.ndim == 2 and name != "shared/table":
