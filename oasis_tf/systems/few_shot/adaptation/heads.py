@@ -52,13 +52,9 @@ def block_heads(config, dtype):
         options = {"activate": False, "use_bias": True, "gain": 1.0}
         make = EqualConv2D
     else:
-        channels = [
-            block.out_channels for block in discriminator_blocks(model.size, model.ch)[:-1]
-        ]
+        channels = [block.out_channels for block in discriminator_blocks(model.size, model.ch)[:-1]]
         make, options = BigGANConv2D, {"sn_eps": model.sn_eps}
-    layers = [
-        make(1, 3, name=f"head_{k}", dtype=dtype, **options) for k in range(len(channels))
-    ]
+    layers = [make(1, 3, name=f"head_{k}", dtype=dtype, **options) for k in range(len(channels))]
     return layers, channels
 
 
