@@ -3,7 +3,7 @@
 import keras
 
 from oasis_tf.systems.few_shot import biggan, stylegan2
-from oasis_tf.systems.few_shot.adaptation.heads import Heads, patch_heads, block_heads
+from oasis_tf.systems.few_shot.adaptation.heads import Heads, block_heads, patch_heads
 from oasis_tf.systems.few_shot.model import FewShot
 from oasis_tf.training.averages import average_of
 from oasis_tf.training.optimizer import Adam

@@ -108,7 +108,7 @@ class Iteration:
             fake = self._augmented(fake, own(draws.augment_g, batch))
             logits = self.judge(fake, latents.label, which)
             total, heads = losses.mean_of_logits(logits, "generator", self.settings.loss)
-            logs["loss_g_adversarial"] = total
+            adversarial = total
             if parts.smooth:
                 logs["loss_ss"] = self.smoothness(draws)
                 total += adaptation.lambda_ss * logs["loss_ss"]
@@ -121,6 +121,8 @@ class Iteration:
             scaled = replica_loss(total, self.generator_optimizer)
         gradients = self._gradients(tape, scaled, self.generator_variables)
         self.generator_optimizer.apply(gradients, self.generator_variables)
+        if logs:
+            logs["loss_g_adversarial"] = adversarial
         if len(heads) > 1:
             logs |= {f"loss_g_head_{k}": x for k, x in enumerate(heads)}
         return logs | {"loss_g": total}

@@ -91,8 +91,8 @@ class ModelConfig:
             )
         if self.network == "biggan" and self.size not in sizes.RESOLUTIONS:
             raise ValueError(
-                f"`size` must be one of {', '.join(map(str, sizes.RESOLUTIONS))} with network=biggan. "
-                f"Received: size={self.size}."
+                f"`size` must be one of {', '.join(map(str, sizes.RESOLUTIONS))} with "
+                f"network=biggan. Received: size={self.size}."
             )
         wanted = len(self.resolutions)
         if self.channels is not None and len(self.channels) != wanted:

@@ -140,7 +140,8 @@ class Sampling:
             image = network(latent, truncation=truncation, w_mean=centre)
         else:
             image = network.synthesis(self.prior.scaled(latent, truncation), training=False).image
-        return tf.cast(image, tf.float32)
+        # StyleGAN2's last operation is a sum, which may leave the range.
+        return tf.clip_by_value(tf.cast(image, tf.float32), -1.0, 1.0)
 
     def centre(self, of="image"):
         """What truncation pulls towards: the mean w, float32 [1, S]; None with BigGAN.
