@@ -135,7 +135,7 @@ class ModelConfig:
             found = {x.side: x.out_channels for x in sizes.generator_blocks(self.size, self.ch)}
         if side not in found:
             raise ValueError(
-                f"The generator has features of sides {', '.join(map(str, found))}. Received: "
-                f"{side}."
+                "The generator's features have sides "
+                f"{', '.join(map(str, found))}. Received: {side}."
             )
         return found[side]

@@ -4,14 +4,12 @@ import tensorflow as tf
 
 from oasis_tf.systems.few_shot.networks import judged
 
-LEAST_SIZE = 64  # of images, whose discriminator has all maps
-
 
 def places(size):
     """The four maps, as keys of ``Judged.convs``, by the index of their head.
 
     Args:
-        size: int, side of images, at least ``LEAST_SIZE``.
+        size: int, side of images, at least 64.
     """
     to_32 = size.bit_length() - 6  # number of the block from 64x64 to 32x32
     return [(to_32, "conv2"), (to_32 + 1, "conv1"), (to_32 + 1, "conv2"), (to_32 + 2, "conv1")]
