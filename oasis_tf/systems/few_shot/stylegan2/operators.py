@@ -65,13 +65,24 @@ def upsample(x):
 @ops.custom_gradient
 def downsample(x):
     """Downsampling by 2 with filter K: [B, H, W, C] -> [B, H/2, W/2, C]; H and W are even."""
-    return _correlated(x, 1, strides=2), of_upstream(lambda upstream: upsample(upstream) / 4)
+    kernel = np.outer(_FILTER, _FILTER)
+    return _filtered(_padded(x, 1), kernel, 2), of_upstream(lambda upstream: upsample(upstream) / 4)
 
 
-def _correlated(x, padding, strides=1):
-    x = ops.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    kernel = np.broadcast_to(np.outer(_FILTER, _FILTER)[:, :, None, None], (4, 4, x.shape[-1], 1))
-    kernel = ops.cast(ops.convert_to_tensor(np.ascontiguousarray(kernel)), x.dtype)
+def _correlated(x, padding):
+    """Columns, then rows: two filters of 4 entries take less than one of 16."""
+    return _filtered(_filtered(_padded(x, padding), _FILTER[:, None]), _FILTER[None])
+
+
+def _padded(x, padding):
+    return ops.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+
+
+def _filtered(x, kernel, strides=1):
+    """Correlation of every channel with ``kernel`` [h, w], without padding."""
+    shape = (*kernel.shape, x.shape[-1], 1)
+    kernel = np.ascontiguousarray(np.broadcast_to(kernel[:, :, None, None], shape))
+    kernel = ops.cast(ops.convert_to_tensor(kernel), x.dtype)
     return ops.depthwise_conv(
         x, kernel, strides=strides, padding="valid", data_format="channels_last"
     )
