@@ -45,7 +45,6 @@ _RECORDS = {
     "argparse": ("Namespace",),
     "pathlib": ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path"),
 }
-_PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
 
 
 class Inert(dict):
@@ -117,7 +116,9 @@ def _of_zip(data):
         if f"{folder}byteorder" in archive.namelist():
             order = archive.read(f"{folder}byteorder")
             if order != b"little":
-                raise ValueError(f"byte order {order}")
+                raise ValueError(f"the byte order {order}")
+        if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+            raise ValueError("compressed parts, which PyTorch does not write")
 
         def storage(kind, key, size):
             array = np.frombuffer(bytearray(archive.read(f"{folder}data/{key}")), kind)
@@ -244,13 +245,29 @@ def _encoded(text, encoding):
     return text.encode("latin1")
 
 
-_KNOWN = {
-    "collections.OrderedDict": collections.OrderedDict,
+def _builder(function):
+    """A callable without attributes, so that a file cannot change any."""
+
+    class Builder:
+        __slots__ = ()
+
+        def __call__(self, *args):
+            return function(*args)
+
+    return Builder()
+
+
+_BUILDERS = {
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_parameter": _parameter,
     "torch.storage._load_from_bytes": _storage_of,
-    _PERSISTENT: _state_of,
+    "torch_utils.persistence._reconstruct_persistent_obj": _state_of,
     "_codecs.encode": _encoded,
-    **{f"{m}.{t.__name__}": t for m in ("builtins", "__builtin__") for t in (set, frozenset)},
+}
+_KNOWN = {
+    "collections.OrderedDict": collections.OrderedDict,
+    "builtins.set": set,
+    "__builtin__.set": set,
+    **{name: _builder(function) for name, function in _BUILDERS.items()},
 }
