@@ -9,10 +9,11 @@ linear and symmetric, so their gradients are such filters again, of which this m
 
 import math
 
+import keras
 import numpy as np
 from keras import ops
 
-from oasis_tf.layers.activation import leaky_relu
+from oasis_tf.layers.activation import LEAKY_SLOPE, leaky_relu
 from oasis_tf.layers.gradients import of_upstream
 
 GAIN = math.sqrt(2)
@@ -30,7 +31,11 @@ def activated(x, clamp=None):
     The gain sqrt(2) of StyleGAN2's activation is not applied here. It commutes with the LeakyReLU,
     so whoever makes ``x`` puts it into scales and biases, which are smaller.
     """
-    return clamped(leaky_relu(x), clamp)
+    if keras.backend.standardize_dtype(x.dtype) == "float64":
+        y = ops.maximum(x, LEAKY_SLOPE * x)  # the slope of `leaky_relu` is one of float32
+    else:
+        y = leaky_relu(x)
+    return clamped(y, clamp)
 
 
 def clamped(x, clamp=None):
