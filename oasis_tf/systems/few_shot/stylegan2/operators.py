@@ -32,7 +32,8 @@ def activated(x, clamp=None):
     so whoever makes ``x`` puts it into scales and biases, which are smaller.
     """
     if keras.backend.standardize_dtype(x.dtype) == "float64":
-        y = ops.maximum(x, LEAKY_SLOPE * x)  # the slope of `leaky_relu` is one of float32
+        # The slope of `leaky_relu` is one of float32.
+        y = 0.5 * ((1 + LEAKY_SLOPE) * x + (1 - LEAKY_SLOPE) * ops.abs(x))
     else:
         y = leaky_relu(x)
     return clamped(y, clamp)
