@@ -165,8 +165,11 @@ def _older(file, size):
     return found
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):
     """Builds tensors, containers of Python and ``Inert``.
+
+    It is the one written in Python: the one in C reserves memory up to whatever number a damaged
+    file gives to an object.
 
     Args:
         file: binary file.

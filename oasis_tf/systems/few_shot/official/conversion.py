@@ -30,9 +30,8 @@ def convert(model_dir, checkpoint, generator=None, discriminator=None, settings=
     """
     output_paths.check_new_folder(model_dir)
     found = checkpoints.read(checkpoint, generator, discriminator)
-    named = (settings or {}) | found.settings | {"steps": 0}
-    config = merging.assemble(Config, named, {"pictures": Pictures()})
-    arrays = _arrays(config, found)
+    config = config_of(found, settings)
+    arrays = arrays_of(config, found)
 
     from oasis_tf.training.store import CheckpointStore
 
@@ -42,31 +41,36 @@ def convert(model_dir, checkpoint, generator=None, discriminator=None, settings=
     return config
 
 
-def _arrays(config, found):
-    """The state of training, as a checkpoint has it."""
-    from oasis_tf.systems.few_shot.build import build_model
-
-    model = build_model(config, training=config.model.has_discriminator)
-    fill(model.networks(), found)
-    return {name: variable.numpy() for name, variable in model.variables().items()}
-
-
-def fill(networks, found):
-    """Fills networks from a ``Checkpoint``.
+def config_of(found, settings=None):
+    """The ``Config`` of a ``Checkpoint``.
 
     Args:
-        networks: dict from its names to networks; others stay as they are.
         found: ``Checkpoint``.
+        settings: further settings by name.
+
+    Raises:
+        ValueError: a setting is invalid.
+    """
+    named = (settings or {}) | found.settings | {"steps": 0}
+    return merging.assemble(Config, named, {"pictures": Pictures()})
+
+
+def arrays_of(config, found):
+    """The state of training that a ``Checkpoint`` amounts to, by the names of our checkpoints.
 
     Raises:
         ValueError: weights do not fit.
     """
-    load = checkpoints.WEIGHTS[found.network].load_official
+    from oasis_tf.systems.few_shot.build import build_model
+
+    model = build_model(config, training=config.model.has_discriminator)
+    networks, load = model.networks(), checkpoints.WEIGHTS[found.network].load_official
     for name in found.states.keys() & networks.keys():
         try:
             load(networks[name], found.states[name])
         except ValueError as error:
             raise ValueError(f"{found.paths[name]}: {error}") from error
+    return {name: variable.numpy() for name, variable in model.variables().items()}
 
 
 def write_official(model_dir, folder):
