@@ -4,7 +4,7 @@ import contextlib
 
 import numpy as np
 
-from benchmarks.few_shot import recordings
+from benchmarks.few_shot import parity_adaptation, recordings
 from benchmarks.golden_files import nchw, nhwc, part, prefixed
 from oasis_tf.systems.few_shot.official import stylegan2_weights as weights
 
@@ -32,7 +32,8 @@ def rules(dtype):
 
 def computed(recording, dtype="float32"):
     """All that our networks compute of a recording, by its names and in its layout."""
-    return Run(recording, dtype).networks()
+    run = Run(recording, dtype)
+    return run.networks() | parity_adaptation.computed(run)
 
 
 class Run:
