@@ -8,7 +8,7 @@ PATCHES_FROM = 64  # least side of images whose discriminator has all maps of pa
 # Settings that only StyleGAN2 has, by section, with the value that asks for nothing.
 _OF_STYLEGAN2 = {
     "training": {"path_weight": 0.0, "mixing_prob": 0.0},
-    "adaptation": {"lambda_distance": 0.0, "lambda_mixdl": 0.0, "adam_probe_steps": 0},
+    "adaptation": {"lambda_distance": 0.0, "lambda_mixdl": 0.0, "probe_steps": 0},
 }
 
 
