@@ -41,6 +41,8 @@ def fill(model):
     ):
         weights = named_weights(model.networks()[target])
         assign_all(weights, _of(arrays, of), adaptation.source)
+    for modulation in model.modulations.values():
+        modulation.start()
 
 
 def _read(source):
