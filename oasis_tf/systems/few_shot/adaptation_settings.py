@@ -94,15 +94,15 @@ class AdaptationConfig:
         0,
         minimum=0,
     )
-    adam_probe_steps: int = setting(
+    probe_steps: int = setting(
         "Steps of AdAM's probing, before which kernels are kept or trained; 0: no AdAM.",
         0,
         minimum=0,
     )
-    adam_fisher_batches: int = setting(
+    fisher_batches: int = setting(
         "Last batches of the probing over which AdAM sums Fisher information.", 250, minimum=1
     )
-    adam_quantile: float = setting(
+    modulated_above: float = setting(
         "Percentage of filters, the least informative, that AdAM trains freely; the others are "
         "only modulated.",
         75.0,

@@ -4,7 +4,6 @@ import os
 
 from oasis_tf import pretrained
 from oasis_tf.settings.run_config import CONFIG_FILE
-from oasis_tf.systems.few_shot.model_settings import ModelConfig
 from oasis_tf.training.named_weights import named_weights
 from oasis_tf.training.store import CheckpointStore, assign_all
 
@@ -42,6 +41,8 @@ def fill(model):
     ):
         weights = named_weights(model.networks()[target])
         assign_all(weights, _of(arrays, of), adaptation.source)
+    for modulation in model.modulations.values():
+        modulation.start()
 
 
 def _read(source):

@@ -36,7 +36,7 @@ def resolve_run(given: Mapping[str, Any], previous: Config | None) -> Config:
 
         of_source = pretrained_source.model_settings(given["source"])
     with_classes = settings.get("network") == "biggan" and not settings.get("source")
-    data = DataConfig(data_dir=settings["data_dir"])
+    data = DataConfig(data_dir=settings["data_dir"], num_pictures=settings.get("num_pictures", 0))
     pictures = source.inspect(data, with_classes)
     return resolve(given, pictures=pictures, of_source=of_source, previous=previous)
 

@@ -132,8 +132,6 @@ class Sampling:
     def generated(self, latent, truncation, centre, of="image"):
         """Images, float32 tensor [B, H, W, 3] in [-1, 1], of latents float32 [B, Z].
 
-        StyleGAN2's are cut off there.
-
         Args:
             latent: float32 [B, Z].
             truncation: float32 scalar.
@@ -145,7 +143,8 @@ class Sampling:
             image = network(latent, truncation=truncation, w_mean=centre)
         else:
             image = network.synthesis(self.prior.scaled(latent, truncation), training=False).image
-        return tf.clip_by_value(tf.cast(image, tf.float32), -1, 1)
+        # StyleGAN2's last operation is a sum, which may leave the range.
+        return tf.clip_by_value(tf.cast(image, tf.float32), -1.0, 1.0)
 
     def centre(self, of="image"):
         """What truncation pulls towards: the mean w, float32 [1, S]; None with BigGAN.

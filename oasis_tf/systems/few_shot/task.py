@@ -100,6 +100,8 @@ class FewShotTask(Task):
     # === Steps ===
 
     def train_step(self, batch):
+        if self._step and self._step == self._config.adaptation.probe_steps:
+            self.model.end_probing()
         parts = parts_of(self._config, self._step)
         if parts not in self._steps:
             self._steps[parts] = self._compiled(parts)
