@@ -11,6 +11,7 @@ from PIL import Image
 import oasis_tf
 from oasis_tf.io.images import to_uint8
 from oasis_tf.systems.few_shot import latents
+from oasis_tf.systems.few_shot.serving import signatures
 from oasis_tf.systems.few_shot.synthesis import command
 from tests.systems.few_shot.conftest import SIZE, write_model, write_pictures
 
@@ -28,8 +29,9 @@ def of_classes(tmp_path_factory):
 def test_samples(adapted):
     """A seed has one image, whatever is sampled beside it; the source has others."""
     both = adapted.sample([3, 9], 0.7, source=True)
+    assert np.abs(both.image).max() <= 1
     assert both.image.shape == both.source.shape == (2, SIZE, SIZE, 3)
-    assert both.image.dtype == np.float32 and np.abs(both.image).max() > 0
+    assert both.image.dtype == np.float32
     alone = adapted.sample(9, 0.7)
     assert alone.source is None
     np.testing.assert_allclose(alone.image[0], both.image[1], atol=1e-5)
@@ -45,11 +47,11 @@ def test_truncation_of_stylegan2(adapted):
     many = np.random.default_rng(1).standard_normal((20000, 8)).astype(np.float32)
     mean = generator.mapping(many).numpy().mean(0)
     np.testing.assert_allclose(adapted.centre()[0], mean, atol=0.05)
-    z = adapted.prior.of_seeds(np.array([3], np.int64))
+    z = adapted.latents([3])
     w = adapted.centre() + 0.6 * (generator.mapping(z) - adapted.centre())
-    wanted = generator.synthesis(generator.rows(w)).image
+    wanted = np.clip(generator.synthesis(generator.rows(w)).image, -1, 1)
     np.testing.assert_allclose(adapted.sample(3, 0.6).image, wanted, atol=1e-4)
-    plain = generator.synthesis(generator.rows(generator.mapping(z))).image
+    plain = np.clip(generator.synthesis(generator.rows(generator.mapping(z))).image, -1, 1)
     np.testing.assert_allclose(adapted.sample(3).image, plain, atol=1e-4)
     nothing = adapted.sample([3, 4], 0.0).image
     np.testing.assert_allclose(nothing[0], nothing[1], atol=1e-5)
@@ -64,7 +66,7 @@ def test_walk(adapted):
     changes = np.abs(np.diff(walk.image, axis=0)).mean((1, 2, 3))
     assert changes.min() > 0 and changes.max() < np.abs(ends.image[1] - ends.image[0]).mean()
     closed = adapted.closed_walk([3, 9], 4)
-    z = adapted.prior.of_seeds(np.array([3, 9], np.int64))
+    z = adapted.latents([3, 9])
     np.testing.assert_array_equal(closed[::4], z)
 
 
@@ -84,8 +86,7 @@ def test_bad_calls(adapted, call, message):
 def test_biggan_of_classes(of_classes):
     """Latents are normal numbers and the embedding of a class; the walk takes its line."""
     generator, prior = of_classes.generator_ema, of_classes.prior
-    seeds = np.arange(30, dtype=np.int64)
-    v = prior.of_seeds(seeds).numpy()
+    v = of_classes.latents(range(30)).numpy()
     table = generator.embedding(np.arange(3)).numpy()
     drawn = generator.dim_z
     of = np.abs(v[:, None, drawn:] - table).max(-1).argmin(1)
@@ -107,11 +108,11 @@ def test_an_adapted_biggan(of_classes):
         adaptation = dataclasses.replace(config.adaptation, source="SOURCE", embedding_scale=scale)
         changed = dataclasses.replace(config, adaptation=adaptation)
         prior = latents.prior_of(changed, of_classes.generator_ema)
-        v = prior.of_seeds(np.arange(4000, dtype=np.int64)).numpy()[:, -4:]
+        v = tf.function(prior.of_seeds)(tf.range(2000, dtype=tf.int64)).numpy()[:, -4:]
         table = of_classes.generator_ema.embedding(np.arange(3)).numpy()
         mean, deviation = (table.mean(0), table.std(0)) if scale == "table" else (0, 1)
-        np.testing.assert_allclose((v.mean(0) - mean) / deviation, 0, atol=0.06)
-        np.testing.assert_allclose(v.std(0) / deviation, 1, atol=0.06)
+        np.testing.assert_allclose((v.mean(0) - mean) / deviation, 0, atol=0.1)
+        np.testing.assert_allclose(v.std(0) / deviation, 1, atol=0.1)
         ends = prior.of_seeds(np.array([1, 2], np.int64))
         np.testing.assert_allclose(prior.between(ends[:1], ends[1:], 1.0), ends[1:], atol=1e-5)
 
@@ -153,29 +154,26 @@ def test_synthesize(adapted_dir, adapted, tmp_path, monkeypatch):
 # === Exports ===
 
 
-def test_signatures(adapted, tmp_path):
-    """Seeds, latents, source and PNG files, out of a SavedModel that knows nothing of Keras."""
-    from export import savedmodel
-    from export.serving import warmup
-
-    path = str(tmp_path / "1")
-    names = savedmodel.export(adapted, path)
-    assert set(names) == {"serving_default", "sample", "from_latent", "beside_source", "png"}
-    found = warmup.load(path)
-    specs = {n: (s.dtype, s.shape.rank) for n, s in warmup.input_specs(found["sample"]).items()}
-    assert specs == {"seed": (tf.int64, 1), "truncation": (tf.float32, 0)}
+def test_signatures(adapted):
+    """Seeds, latents and the source, as the model gives them."""
+    module, found = signatures.serving_module(adapted, 10**6)
+    assert set(found) == {"serving_default", "sample", "from_latent", "beside_source", "png"}
+    specs = module.sample.get_concrete_function().structured_input_signature[0]
+    assert [(s.name, s.dtype, s.shape.as_list()) for s in specs] == [
+        ("seed", tf.int64, [None]),
+        ("truncation", tf.float32, []),
+    ]
     seeds, truncation = np.array([5, 6], np.int64), tf.constant(0.7)
     wanted = adapted.sample(seeds, 0.7, source=True)
-    made = found["beside_source"](seed=tf.constant(seeds), truncation=truncation)
+    made = found["beside_source"](seeds, truncation)
     np.testing.assert_allclose(made["image"], wanted.image, atol=1e-4)
     np.testing.assert_allclose(made["source"], wanted.source, atol=1e-4)
-    latent = adapted.prior.of_seeds(seeds)
-    made = found["from_latent"](latent=latent, truncation=truncation)
-    np.testing.assert_allclose(made["image"], wanted.image, atol=1e-4)
+    (image,) = found["from_latent"](adapted.latents(seeds), truncation).values()
+    np.testing.assert_allclose(image, wanted.image, atol=1e-4)
     with pytest.raises(tf.errors.InvalidArgumentError, match="`truncation` must be in"):
-        found["sample"](seed=tf.constant(seeds), truncation=tf.constant(2.0))
+        found["sample"](seeds, tf.constant(2.0))
     with pytest.raises(ValueError, match="`max_pixels` must be at least"):
-        savedmodel.export(adapted, str(tmp_path / "2"), max_pixels=100)
+        signatures.serving_module(adapted, 100)
 
 
 @pytest.mark.slow
