@@ -1,1 +1,1 @@
-"""Generators adapted to few pictures: StyleGAN2 and BigGAN, L_SS and L_all (chapter 7)."""
+"""A GAN adapted to a few pictures: StyleGAN2 and BigGAN, smoothness similarity, and baselines."""

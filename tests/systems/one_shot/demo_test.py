@@ -14,6 +14,7 @@ pytest.importorskip("uvicorn", reason="the demo's extra is not installed")
 
 import oasis_tf
 from oasis_tf.io.images import to_uint8
+from oasis_tf.latents import between
 from oasis_tf.systems.one_shot import draws, palette
 from oasis_tf.systems.one_shot.demo import application, contract
 from oasis_tf.systems.one_shot.demo.served import ServedSignatures
@@ -53,18 +54,8 @@ def decoded(value):
 def wanted(model, seed, other, share):
     """Image uint8 [H, W, 3] and mask [H, W]."""
     ends = np.split(draws.latents_of(np.array([seed, other]), 4).numpy(), 2)
-    samples = model.sample_latents(draws.between(*ends, share))
+    samples = model.sample_latents(between(*ends, share))
     return to_uint8(samples.image[0]), samples.mask[0]
-
-
-def test_latents_between_two():
-    first, second = np.array([[3.0, 0, 0]], np.float32), np.array([[0, 0, 1.0]], np.float32)
-    np.testing.assert_array_equal(draws.between(first, second, 0.0), first)
-    np.testing.assert_array_equal(draws.between(first, second, 1.0), second)
-    middle = draws.between(first, second, 0.5).numpy()
-    assert np.linalg.norm(middle) == pytest.approx(2)
-    assert middle[0, 0] == pytest.approx(3 * middle[0, 2])
-    assert np.isfinite(draws.between(first, -first, 0.5)).all()
 
 
 @pytest.mark.parametrize("share", [0, 0.25, 1])

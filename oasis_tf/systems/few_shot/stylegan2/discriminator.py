@@ -1,33 +1,15 @@
 """The residual discriminator, with the standard deviation over groups of the batch."""
 
-from typing import Any, NamedTuple
-
 import keras
 from keras import ops
 
 from oasis_tf.layers.replicas import all_rows
+from oasis_tf.systems.few_shot.outputs import Judged
 from oasis_tf.systems.few_shot.stylegan2.generator import resolutions
 from oasis_tf.systems.few_shot.stylegan2.layers import EqualConv2D, EqualDense
 from oasis_tf.systems.few_shot.stylegan2.operators import GAIN
 
 _SMALLEST = 4
-
-
-class Judged(NamedTuple):
-    """What a discriminator makes of images.
-
-    Attributes:
-        blocks: outputs [B, h, w, C] of the residual blocks 1, 2, ..., largest first.
-        convs: dict from (number of a block, "conv1" or "conv2") to the output [B, h, w, C] of this
-            convolution, before the skip is added; those that were asked for.
-        hidden: float [B, C], the last features.
-        logits: float [B, 1].
-    """
-
-    blocks: list
-    convs: dict
-    hidden: Any
-    logits: Any
 
 
 @keras.saving.register_keras_serializable("oasis_tf.few_shot")

@@ -1,27 +1,14 @@
 """The generator: a mapping network, and a synthesis network with skips to the image."""
 
-from typing import Any, NamedTuple
-
 import keras
 from keras import ops
 
+from oasis_tf.systems.few_shot.outputs import Made
 from oasis_tf.systems.few_shot.stylegan2.layers import EqualDense, StyledConv, ToRGB
 from oasis_tf.systems.few_shot.stylegan2.operators import pixel_norm, upsample
 
 _SMALLEST = 4
 _MAPPING_RATE = 0.01
-
-
-class Made(NamedTuple):
-    """What a generator makes.
-
-    Attributes:
-        image: float [B, H, W, 3], nominally in [-1, 1]; None if the synthesis stopped before.
-        features: outputs of all styled convolutions [B, h, w, C], in order.
-    """
-
-    image: Any
-    features: list
 
 
 @keras.saving.register_keras_serializable("oasis_tf.few_shot")

@@ -1,0 +1,1 @@
+"""What a pretrained model keeps while it learns from a few pictures, each part for itself."""
