@@ -38,6 +38,14 @@ class Config(RunConfig):
         """Returns whether the model was adapted from another one, which its directory holds."""
         return self.adaptation.source is not None
 
+    def check_adapted(self, name: str) -> None:
+        """Raises ValueError, which names what was asked for, unless the model was adapted."""
+        if not self.adapted:
+            raise ValueError(
+                f"`{name}` needs a model that was adapted from another one. Received: one that was "
+                "trained from its own pictures. Leave it out."
+            )
+
     def save(self, model_dir: str | os.PathLike[str]) -> None:
         """Writes config.json, and beside it the names and digests of the training pictures.
 

@@ -187,9 +187,7 @@ class Iteration:
         w = self.generator.mapping(latents.z)
         weights = tf.cast(own(draws.mixdl_weights, batch), w.dtype)
         mixed = tf.matmul(weights, all_rows(w))
-        return [
-            self.generator.synthesis(self.generator.rows(x), latents.noise) for x in (w, mixed)
-        ]
+        return [self.generator.synthesis(self.generator.rows(x), latents.noise) for x in (w, mixed)]
 
     def _mixdl_of_generator(self, draws):
         plain, mixed = (
@@ -235,7 +233,10 @@ class Iteration:
         else:
             found = judged(self.discriminator, image, label, training)
             with_heads = self.adaptation.d_loss == "all"
-            logits = [*(self.heads(found.blocks) if with_heads else ()), found.logits]
+            logits = [
+                *(self.heads(found.blocks, training=training) if with_heads else ()),
+                found.logits,
+            ]
         return [tf.cast(x, self.dtype) for x in logits]
 
     # === Gradients ===

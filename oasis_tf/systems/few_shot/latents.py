@@ -47,6 +47,15 @@ class Gaussian:
         """Latents whose distance from the mean is scaled by a truncation in 0..1."""
         return self._placed(truncation * self._plain(latent))
 
+    def described(self):
+        """What an application must know to draw latents, ready for JSON; nothing of normal ones."""
+        if isinstance(self.mean, float):
+            return {}
+        return {
+            "latent_mean": self.mean.numpy().tolist(),
+            "latent_deviation": self.deviation.numpy().tolist(),
+        }
+
     def _placed(self, normal):
         return self.mean + self.deviation * normal
 
@@ -89,6 +98,10 @@ class OfClasses:
         z, e = self._split(latent)
         return self._joined(truncation * z, e)
 
+    def described(self):
+        """As of a ``Gaussian``: the embeddings, which follow the normal numbers."""
+        return {"embeddings": self.table.numpy().tolist()}
+
     @property
     def _drawn(self):
         return self.size - self.table.shape[1]
@@ -106,12 +119,12 @@ def prior_of(config, generator):
 
     Args:
         config: ``Config``.
-        generator: of BigGAN, the generator whose table of embeddings counts: that of the source.
+        generator: of BigGAN, the one whose table of embeddings counts: that of the source, if any.
     """
     size = config.model.latent_dim
     if config.model.network == "stylegan2":
         return Gaussian(size)
-    table = tf.cast(tf.convert_to_tensor(generator.embeddings), tf.float32)
+    table = tf.cast(generator.embedding(tf.range(config.model.num_classes)), tf.float32)
     if not config.adapted:
         return OfClasses(size, table)
     if config.adaptation.embedding_scale == "standard":

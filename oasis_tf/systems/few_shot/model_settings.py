@@ -3,8 +3,8 @@
 import dataclasses
 
 from oasis_tf.settings.fields import check_fields, setting
+from oasis_tf.systems.few_shot import biggan_sizes as sizes
 
-BIGGAN_SIZES = (32, 64, 128, 256)
 NETWORKS = ("stylegan2", "biggan")
 
 
@@ -89,9 +89,9 @@ class ModelConfig:
                 f"`size` must be a power of two. Received: size={self.size}. Nearest valid: "
                 f"{below} or {2 * below}."
             )
-        if self.network == "biggan" and self.size not in BIGGAN_SIZES:
+        if self.network == "biggan" and self.size not in sizes.RESOLUTIONS:
             raise ValueError(
-                f"`size` must be one of {', '.join(map(str, BIGGAN_SIZES))} with network=biggan. "
+                f"`size` must be one of {', '.join(map(str, sizes.RESOLUTIONS))} with network=biggan. "
                 f"Received: size={self.size}."
             )
         wanted = len(self.resolutions)
@@ -122,5 +122,20 @@ class ModelConfig:
         """Returns the length of what an image is generated from: z; of BigGAN z and embedding."""
         if self.network == "stylegan2":
             return self.style_dim
-        slots = len(self.resolutions)
-        return self.dim_z // slots * slots + self.shared_dim
+        return sizes.used_dim_z(self.size, self.dim_z) + self.shared_dim
+
+    def feature_channels(self, side: int) -> int:
+        """Returns the channels of the generator's last features of a resolution.
+
+        Raises:
+            ValueError: the generator has no features of this side.
+        """
+        found = self.widths
+        if self.network == "biggan":
+            found = {x.side: x.out_channels for x in sizes.generator_blocks(self.size, self.ch)}
+        if side not in found:
+            raise ValueError(
+                f"The generator has features of sides {', '.join(map(str, found))}. Received: "
+                f"{side}."
+            )
+        return found[side]

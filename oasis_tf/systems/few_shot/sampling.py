@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from oasis_tf import randomness
 from oasis_tf.io.images import contact_sheet, to_uint8
+from oasis_tf.latents import closed_walk
 from oasis_tf.systems.few_shot import latents
 
 BATCH = 8  # images that are generated at a time
@@ -48,14 +49,15 @@ class Sampling:
 
     _centres = None
 
-    @functools.cached_property
+    @property
     def prior(self):
         """What latents are drawn from; see ``latents``."""
-        return latents.prior_of(self.config, self.source_generator or self.generator_ema)
+        learnt = self.source_generator if self.config.adapted else self.generator_ema
+        return latents.prior_of(self.config, learnt)
 
     def settle(self):
         """Computes the means of w once and for all; for a model for use, whose weights stay."""
-        self._centres = {name: self._centre(name) for name in self._samplers}
+        self._centres = {name: self._centre(name) for name in self.samplers}
 
     def sample(self, seed=0, truncation=1.0, num_samples=None, *, source=False):
         """Images of seeds.
@@ -83,11 +85,11 @@ class Sampling:
         if not 0 <= truncation <= 1:
             raise ValueError(f"`truncation` must be in 0..1. Received: truncation={truncation}.")
         if source:
-            self.check_source()
+            self.config.check_adapted("source")
         found = {}
         for name in ("image", "source") if source else ("image",):
             parts = [
-                self._samplers[name](
+                self.samplers[name](
                     tf.cast(latent[k : k + BATCH], tf.float32),
                     tf.constant(truncation, tf.float32),
                     self.centre(name),
@@ -117,13 +119,10 @@ class Sampling:
         shares = tf.linspace(0.0, 1.0, steps)[:, None]
         return self.sample_latents(self.prior.between(*ends, shares), truncation, source=source)
 
-    def check_source(self):
-        """Raises ValueError: the model was not adapted."""
-        if self.source_generator is None:
-            raise ValueError(
-                "`source` needs a model that was adapted from another one. Received: one that was "
-                "trained from its pictures alone."
-            )
+    def closed_walk(self, seeds, frames):
+        """Latents float32 [N * frames, Z] from that of each seed to the next, and back."""
+        latent = self.prior.of_seeds(np.array(seeds, np.int64))
+        return closed_walk(latent, frames, self.prior.between)
 
     # === Inside graphs ===
 
@@ -155,11 +154,15 @@ class Sampling:
             return None
         return self._mean_w[of]()
 
+    def networks_for_use(self):
+        """The generators that sample: the averaged one, and that of the source."""
+        return [self._network(of) for of in self._of()]
+
     def _network(self, of):
         return {"image": self.generator_ema, "source": self.source_generator}[of]
 
     @functools.cached_property
-    def _samplers(self):
+    def samplers(self):
         """Compiled functions of latent, truncation and centre, by what they generate."""
         return {of: self._compiled(self.generated, of=of) for of in self._of()}
 

@@ -17,7 +17,6 @@ from oasis_tf.io.images import to_uint8
 from oasis_tf.latents import between
 from oasis_tf.systems.one_shot import draws, palette
 from oasis_tf.systems.one_shot.demo import application, contract
-from oasis_tf.systems.one_shot.demo.served import ServedSignatures
 from oasis_tf.systems.one_shot.demo.signatures import Signatures
 from oasis_tf.web import pages
 from oasis_tf.web.pictures import encode_png
@@ -108,11 +107,11 @@ def test_a_served_model(model):
     inputs = {"seed": 7, "other_seed": 8, "share": 0.5}
     signatures = Signatures(model)
     with FakeServing(signatures) as server:
-        served = ServedSignatures(server.url, model.config)
+        served = application.served(server.url, model.config)
         served.warm_up()
         assert served("png", inputs) == signatures("png", inputs)
     with FakeServing(Served(model)) as server:
-        served = ServedSignatures(server.url, model.config)
+        served = application.served(server.url, model.config)
         with pytest.raises(ValueError, match="images of 48 x 64 pixels. Received: 32 x 48"):
             served.warm_up()
 

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from oasis_tf.layers.resampling import average_pool
-from oasis_tf.systems.few_shot.biggan import sizes
+from oasis_tf.systems.few_shot import biggan_sizes as sizes
 from oasis_tf.systems.few_shot.biggan.layers import (
     SN_EPSILON,
     BigGANAttention,

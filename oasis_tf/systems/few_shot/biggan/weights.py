@@ -9,7 +9,7 @@ import re
 import numpy as np
 
 from oasis_tf.io.official_layouts import official_layout, our_layout
-from oasis_tf.systems.few_shot.biggan import sizes
+from oasis_tf.systems.few_shot import biggan_sizes as sizes
 from oasis_tf.training.named_weights import fill, named_weights
 
 _CONVS = {"conv1": "conv_0", "conv2": "conv_1", "conv_sc": "conv_s"}
@@ -120,6 +120,8 @@ def in_our_layout(name, array):
 def in_official_layout(name, array):
     """One of our arrays in the official layout; inverse of `in_our_layout`."""
     array = np.asarray(array)
+    if array.ndim == 0:
+        return array
     if name == "u" or name.endswith("/u"):
         return array[None]
     if array.ndim == 2 and name != "shared/table":

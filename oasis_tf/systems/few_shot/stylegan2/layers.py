@@ -91,27 +91,39 @@ class EqualConv2D(EqualLayer):
         filters: int.
         size: int, side of the kernel, 1 or 3.
         down: bool, default False, whether the sides are halved behind the filter K.
-        activate: bool, default True: bias, LeakyReLU, and ``gain``; else no bias.
+        activate: bool, default True, whether a bias and LeakyReLU follow.
         gain: float, default sqrt(2), factor of the output.
         clamp: float, outputs are clamped to [-clamp, clamp]; default None, they are not.
+        use_bias: bool, default ``activate``.
     """
 
-    def __init__(self, filters, size, down=False, activate=True, gain=GAIN, clamp=None, **kwargs):
+    def __init__(
+        self,
+        filters,
+        size,
+        down=False,
+        activate=True,
+        gain=GAIN,
+        clamp=None,
+        use_bias=None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.filters, self.size, self.down = filters, size, down
+        self.use_bias = activate if use_bias is None else use_bias
         self.activate, self.gain, self.clamp = activate, gain, clamp
 
     def build(self, input_shape):
         self.add_kernel(self.size, self.size, input_shape[-1], self.filters)
-        if self.activate:
+        if self.use_bias:
             self.add_bias(self.filters)
         self.built = True
 
     def call(self, x):
         y = self._convolved(self.computed(x), self.computed(self.scaled_kernel(self.gain)))
-        if not self.activate:
-            return y
-        return activated(y + self.computed(self.gain * self.bias), self.clamp)
+        if self.use_bias:
+            y = y + self.computed(self.gain * self.bias)
+        return activated(y, self.clamp) if self.activate else y
 
     def _convolved(self, x, kernel):
         if not self.down:
@@ -126,6 +138,7 @@ class EqualConv2D(EqualLayer):
             "activate": self.activate,
             "gain": self.gain,
             "clamp": self.clamp,
+            "use_bias": self.use_bias,
         }
 
 

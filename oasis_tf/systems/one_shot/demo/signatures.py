@@ -45,4 +45,4 @@ class Signatures:
 
     def warm_up(self):
         """Generates once, so that the first visitor does not wait for graphs to be traced."""
-        self("png", {"seed": 0, "other_seed": 1, "share": 0.0})
+        self("png", contract.EXAMPLE)

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from oasis_tf.latents import between
-from oasis_tf.serving.graph_checks import checked, finite, same_batch, within
+from oasis_tf.serving.graph_checks import check_pixels, checked, finite, same_batch, within
 from oasis_tf.serving.graph_pictures import encode_ids, encode_images
 from oasis_tf.systems.one_shot import draws
 
@@ -30,11 +30,7 @@ def serving_module(model, max_pixels, batching="image"):
         ValueError: images have more pixels.
     """
     size = model.config.model
-    if size.height * size.width > max_pixels:
-        raise ValueError(
-            f"`max_pixels` must be at least the size of the model's images. Received: {max_pixels} "
-            f"for {size.height}x{size.width}."
-        )
+    check_pixels(size.height, size.width, max_pixels)
     module = tf.Module()
     module.weights = [v.value for v in model.generator_ema.variables]
     seed = tf.TensorSpec([None], tf.int64, name="seed")
