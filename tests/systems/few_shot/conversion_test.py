@@ -105,7 +105,7 @@ def test_files_without_noise_and_filters(golden, tmp_path):
 def nvlabs_names(size):
     """Pairs of rosinality's and NVlabs' names of the generator (section 1.7 of its table)."""
     pairs = {"conv1": "synthesis.b4.conv1", "to_rgb1": "synthesis.b4.torgb"}
-    for k in range(size.bit_length() - 4):
+    for k in range(size.bit_length() - 3):
         stem = f"synthesis.b{8 << k}"
         pairs |= {f"convs.{2 * k + n}": f"{stem}.conv{n}" for n in (0, 1)}
         pairs[f"to_rgbs.{k}"] = f"{stem}.torgb"
