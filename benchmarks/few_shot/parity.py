@@ -30,7 +30,8 @@ def of(recording):
 
     It defines `computed(recording, dtype)`, all that our networks compute by the recording's names;
     `SKIPPED`, reasons by regular expressions of names that are not compared; and `rules(dtype)`, a
-    list of (regular expression, tolerance), of which the first that fits a name counts.
+    list of (regular expression, tolerance, that of arrays that are zero but for rounding), of which
+    the first that fits a name counts.
     """
     network = recordings.meta(recording).get("which")
     if network not in _NETWORKS:
@@ -65,19 +66,19 @@ def rows(recording, found, rules):
     """
     groups = {}
     for name in found:
-        want = recording[name]
-        tolerance = next(t for p, t in rules if re.fullmatch(p, name))
+        want, got, item = recording[name], found[name], _group(name)
+        tolerance, rounding = next(t for p, *t in rules if re.fullmatch(p, name))
         if want.dtype.kind == "U":
-            error = float(set(found[name]) != set(want.tolist()))
-        elif want.shape != np.shape(found[name]):
+            error = float(set(got) != set(want.tolist()))
+        elif want.shape != np.shape(got):
             error = np.inf
         elif want.size and largest(want) < _ROUNDING:
-            error, tolerance = largest(found[name] - want), max(_ROUNDING, tolerance * 1e-2)
-            name = f"{_group(name)}: zero but for rounding/{name}"
+            error, tolerance = largest(got - want), rounding
+            item += ", zero but for rounding"
         else:
-            error = share_of_largest(found[name], want)
-        groups.setdefault((_group(name), tolerance), {})[name.rpartition(":")[2]] = error
-    return [row_of(group, tolerance, errors) for (group, tolerance), errors in groups.items()]
+            error = share_of_largest(got, want)
+        groups.setdefault((item, tolerance), {})[name] = error
+    return [row_of(item, tolerance, errors) for (item, tolerance), errors in groups.items()]
 
 
 def _group(name):

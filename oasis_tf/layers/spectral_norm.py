@@ -209,3 +209,8 @@ class SpectralConv2D(keras.layers.Layer):
             "use_bias": self.use_bias,
             "resample": self.resample,
         }
+
+
+def spectral_layers(network):
+    """All layers of a network that have spectral norm."""
+    return [layer for layer in network._flatten_layers() if isinstance(layer, SpectralConv2D)]

@@ -3,7 +3,8 @@
 import keras
 
 from oasis_tf.systems.few_shot import biggan, stylegan2
-from oasis_tf.systems.few_shot.adaptation.heads import Heads, patch_heads, block_heads
+from oasis_tf.systems.few_shot.adaptation.heads import Heads, block_heads, patch_heads
+from oasis_tf.systems.few_shot.adaptation.modulation import Modulation
 from oasis_tf.systems.few_shot.model import FewShot
 from oasis_tf.training.averages import average_of
 from oasis_tf.training.optimizer import Adam
@@ -85,7 +86,13 @@ def build_model(config, dtype=None, training=True):
     average = average_of(networks["generator"], "generator_ema")
     if source is not None:
         source.trainable = False
-    model = FewShot(config, average, source, **networks)
+    modulations = None
+    if config.adaptation.probe_steps:
+        modulations = {
+            "g": Modulation(networks["generator"], seed),
+            "d": Modulation(networks["discriminator"], seed + 1),
+        }
+    model = FewShot(config, average, source, **networks, modulations=modulations)
     model.compile(
         _optimizer(config, "g", "generator_optimizer"),
         _optimizer(config, "d", "discriminator_optimizer"),

@@ -5,7 +5,7 @@ import os
 from typing import ClassVar
 
 from oasis_tf.settings.run_config import RunConfig
-from oasis_tf.systems.few_shot import source
+from oasis_tf.systems.few_shot import checks, source
 from oasis_tf.systems.few_shot.adaptation_settings import AdaptationConfig
 from oasis_tf.systems.few_shot.data_settings import DataConfig
 from oasis_tf.systems.few_shot.model_settings import ModelConfig
@@ -32,6 +32,10 @@ class Config(RunConfig):
     training: TrainingConfig
     adaptation: AdaptationConfig
     pictures: source.Pictures
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if settings of different sections contradict each other."""
+        checks.check(self.model, self.training, self.adaptation)
 
     @property
     def adapted(self) -> bool:

@@ -22,6 +22,9 @@ class DataConfig:
         changeable=True,
         path=True,
     )
+    num_pictures: int = setting(
+        "Take this many pictures, the first ones by name; 0: all.", 0, minimum=0
+    )
     flip: bool = setting("Whether half of the pictures of a batch, by draw, are mirrored.", True)
 
     def __post_init__(self) -> None:

@@ -37,10 +37,10 @@ class Iteration:
         """
         logs = self._discriminator_step(image, label, draws, parts)
         if parts.r1:
-            logs |= self._r1_step(image, label, draws)
+            logs |= self._r1_step(image, label, draws, parts)
         logs |= self._generator_step(draws, parts)
         if parts.path:
-            logs |= self._path_step(draws)
+            logs |= self._path_step(draws, parts)
         decay = 0.0 if parts.copied else self.settings.ema_decay
         update_average_variables(self.averaged, decay)
         return mean_over_replicas(logs)
@@ -65,7 +65,7 @@ class Iteration:
                 logs["loss_d_mixdl"] = self._mixdl_of_discriminator(draws)
                 total += self.adaptation.lambda_mixdl_d * logs["loss_d_mixdl"]
             scaled = replica_loss(total, self.discriminator_optimizer)
-        self._apply(tape, scaled, self.discriminator_variables, of_patches)
+        self._update("d", tape, scaled, parts, of_patches, counts=True)
         if len(fake_heads) > 1:
             heads = zip(fake_heads, real_heads, strict=True)
             logs |= {f"loss_d_head_{k}": a + b for k, (a, b) in enumerate(heads)}
@@ -83,7 +83,7 @@ class Iteration:
         both = self.judge(tf.concat([fake, real], 0), label)
         return tuple(zip(*(tf.split(x, 2) for x in both), strict=True))
 
-    def _r1_step(self, image, label, draws):
+    def _r1_step(self, image, label, draws, parts):
         real = self._augmented(image, own(draws.augment_real, self.settings.batch_size))
         settings = self.settings
         with self._tape(self.discriminator_variables) as tape:
@@ -93,7 +93,7 @@ class Iteration:
             penalty = tf.reduce_mean(of_images)
             total = settings.r1_gamma / 2 * settings.r1_every * penalty
             scaled = replica_loss(total, self.discriminator_optimizer)
-        self._apply(tape, scaled, self.discriminator_variables)
+        self._update("d", tape, scaled, parts)
         return {"r1": penalty}
 
     # === Generator ===
@@ -108,7 +108,7 @@ class Iteration:
             fake = self._augmented(fake, own(draws.augment_g, batch))
             logits = self.judge(fake, latents.label, which)
             total, heads = losses.mean_of_logits(logits, "generator", self.settings.loss)
-            logs["loss_g_adversarial"] = total
+            adversarial = total
             if parts.smooth:
                 logs["loss_ss"] = self.smoothness(draws)
                 total += adaptation.lambda_ss * logs["loss_ss"]
@@ -119,13 +119,14 @@ class Iteration:
                 logs["loss_g_mixdl"] = self._mixdl_of_generator(draws)
                 total += adaptation.lambda_mixdl * logs["loss_g_mixdl"]
             scaled = replica_loss(total, self.generator_optimizer)
-        gradients = self._gradients(tape, scaled, self.generator_variables)
-        self.generator_optimizer.apply(gradients, self.generator_variables)
+        self._update("g", tape, scaled, parts, counts=True)
+        if logs:
+            logs["loss_g_adversarial"] = adversarial
         if len(heads) > 1:
             logs |= {f"loss_g_head_{k}": x for k, x in enumerate(heads)}
         return logs | {"loss_g": total}
 
-    def _path_step(self, draws):
+    def _path_step(self, draws, parts):
         settings, batch = self.settings, self.settings.path_batch
         latents = own(draws.path, batch)
         with self._tape(self.generator_variables) as tape:
@@ -137,8 +138,7 @@ class Iteration:
             penalty, new = losses.path_penalty(lengths, mean, settings.path_decay)
             total = settings.path_weight * settings.path_every * penalty
             scaled = replica_loss(total, self.generator_optimizer)
-        gradients = self._gradients(tape, scaled, self.generator_variables)
-        self.generator_optimizer.apply(gradients, self.generator_variables)
+        self._update("g", tape, scaled, parts)
         assign_same(self.path_mean, new)
         return {"path_penalty": penalty, "path_length": tf.reduce_mean(lengths)}
 
@@ -248,16 +248,34 @@ class Iteration:
             tape.watch([v.value for v in variables])
             yield tape
 
-    @staticmethod
-    def _gradients(tape, loss, variables):
-        values = [v.value for v in variables]
-        zero = tf.UnconnectedGradients.ZERO
-        return tape.gradient(loss, values, unconnected_gradients=zero)
+    def _update(self, which, tape, loss, parts, of_patches=(), counts=False):
+        """A step of the generator's or of the discriminator's optimizer.
 
-    def _apply(self, tape, loss, variables, of_patches=()):
-        """Steps of the discriminator, and of the heads of patches where these took part."""
-        gradients = self._gradients(tape, loss, [*variables, *of_patches])
-        count = len(variables)
-        self.discriminator_optimizer.apply(gradients[:count], variables)
+        Args:
+            which: "g" or "d".
+            tape: that watched the variables.
+            loss: scalar.
+            parts: ``Parts`` of the step.
+            of_patches: variables of heads that took part and have an optimizer of their own.
+            counts: bool, whether these are gradients of the adversarial loss.
+        """
+        variables, optimizer = {
+            "g": (self.generator_variables, self.generator_optimizer),
+            "d": (self.discriminator_variables, self.discriminator_optimizer),
+        }[which]
+        gradients = tape.gradient(
+            loss,
+            [v.value for v in (*variables, *of_patches)],
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        own, of_heads = gradients[: len(variables)], gradients[len(variables) :]
+        modulation = self.modulations.get(which)
+        if modulation is None:
+            optimizer.apply(own, variables)
+        else:
+            count = counts and parts.counted
+            own, of_factors = modulation.of_gradients(own, variables, parts.probing, count)
+            optimizer.apply([*own, *of_factors], [*variables, *modulation.factors])
+            modulation.apply()
         if of_patches:
-            self.patch_optimizer.apply(gradients[count:], list(of_patches))
+            self.patch_optimizer.apply(of_heads, list(of_patches))

@@ -23,6 +23,7 @@ class FewShot(Iteration, Sampling):
         source_generator: the frozen generator of the source; None in a model that was not adapted.
         generator, discriminator: the trained ones; None in a model for use.
         heads: ``Heads`` of the discriminator's inner maps; None without.
+        modulations: AdAM's ``Modulation`` of generator ("g") and discriminator ("d"); or None.
 
     Attributes:
         dtype: of images, logits and losses between the networks.
@@ -43,11 +44,13 @@ class FewShot(Iteration, Sampling):
         generator=None,
         discriminator=None,
         heads=None,
+        modulations=None,
     ):
         self.config, self.settings, self.adaptation = config, config.training, config.adaptation
         self.generator_ema, self.source_generator = generator_ema, source_generator
         self.generator, self.discriminator, self.heads = generator, discriminator, heads
-        self.optimizers = {}
+        self.modulations = modulations or {}
+        self.optimizers = []
         self.dtype = generator_ema.variable_dtype
         self.step = _number("step", "int64")
         self.path_mean = _number("path_mean", self.dtype)
@@ -70,8 +73,9 @@ class FewShot(Iteration, Sampling):
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
         self.patch_optimizer = patch_optimizer
-        generator_optimizer.build(self.generator_variables)
-        discriminator_optimizer.build(self.discriminator_variables)
+        factors = {which: found.factors for which, found in self.modulations.items()}
+        generator_optimizer.build([*self.generator_variables, *factors.get("g", ())])
+        discriminator_optimizer.build([*self.discriminator_variables, *factors.get("d", ())])
         self.optimizers = [generator_optimizer, discriminator_optimizer]
         if patch_optimizer is not None:
             patch_optimizer.build(self.patch_variables)
@@ -93,9 +97,24 @@ class FewShot(Iteration, Sampling):
         state = {"step": self.step, "path_mean": self.path_mean}
         for name, network in self.networks().items():
             state |= {f"{name}/{key}": v for key, v in named_weights(network).items()}
+        for which, modulation in self.modulations.items():
+            found = modulation.variables().items()
+            state |= {f"modulation_{which}/{key}": v for key, v in found}
         for optimizer in self.optimizers:
             state |= {v.path: v for v in optimizer.variables}
         return state
+
+    def end_probing(self):
+        """Begins AdAM's adaptation after its probing: all as at the start, filters chosen."""
+        for modulation in self.modulations.values():
+            modulation.choose(self.adaptation.modulated_above)
+        for optimizer in self.optimizers:
+            for variable in optimizer.variables:
+                if variable.name.endswith(("iteration", "velocity", "momentum")):
+                    variable.assign(tf.zeros(variable.shape, variable.dtype))
+        for average, variable in self.averaged:
+            average.assign(variable.value)
+        self.path_mean.assign(0)
 
     def train_step(self, pictures, label, parts):
         """One iteration with the draws of this step.

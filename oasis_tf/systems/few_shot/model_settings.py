@@ -91,8 +91,8 @@ class ModelConfig:
             )
         if self.network == "biggan" and self.size not in sizes.RESOLUTIONS:
             raise ValueError(
-                f"`size` must be one of {', '.join(map(str, sizes.RESOLUTIONS))} with network=biggan. "
-                f"Received: size={self.size}."
+                f"`size` must be one of {', '.join(map(str, sizes.RESOLUTIONS))} with "
+                f"network=biggan. Received: size={self.size}."
             )
         wanted = len(self.resolutions)
         if self.channels is not None and len(self.channels) != wanted:
@@ -135,7 +135,7 @@ class ModelConfig:
             found = {x.side: x.out_channels for x in sizes.generator_blocks(self.size, self.ch)}
         if side not in found:
             raise ValueError(
-                f"The generator has features of sides {', '.join(map(str, found))}. Received: "
-                f"{side}."
+                "The generator's features have sides "
+                f"{', '.join(map(str, found))}. Received: {side}."
             )
         return found[side]

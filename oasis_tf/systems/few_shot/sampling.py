@@ -78,7 +78,11 @@ class Sampling:
         """
         seeds = randomness.sample_seeds(seed, num_samples)
         seeds = np.array([seed], np.int64) if seeds is None else seeds
-        return self.sample_latents(self.prior.of_seeds(seeds), truncation, source=source)
+        return self.sample_latents(self.latents(seeds), truncation, source=source)
+
+    def latents(self, seeds):
+        """Latents float32 [B, Z] of seeds, a list or int64 [B]."""
+        return self._of_seeds(tf.constant(seeds, tf.int64))
 
     def sample_latents(self, latent, truncation=1.0, *, source=False):
         """``Samples`` of latents float32 [B, Z]; see ``sample``."""
@@ -115,19 +119,18 @@ class Sampling:
         """
         if steps < 2:
             raise ValueError(f"`steps` must be at least 2. Received: steps={steps}.")
-        ends = tf.split(self.prior.of_seeds(np.array([seed_a, seed_b], np.int64)), 2)
+        ends = tf.split(self.latents([seed_a, seed_b]), 2)
         shares = tf.linspace(0.0, 1.0, steps)[:, None]
         return self.sample_latents(self.prior.between(*ends, shares), truncation, source=source)
 
     def closed_walk(self, seeds, frames):
         """Latents float32 [N * frames, Z] from that of each seed to the next, and back."""
-        latent = self.prior.of_seeds(np.array(seeds, np.int64))
-        return closed_walk(latent, frames, self.prior.between)
+        return closed_walk(self.latents(seeds), frames, self.prior.between)
 
     # === Inside graphs ===
 
     def generated(self, latent, truncation, centre, of="image"):
-        """Images, float32 tensor [B, H, W, 3], of latents float32 [B, Z].
+        """Images, float32 tensor [B, H, W, 3] in [-1, 1], of latents float32 [B, Z].
 
         Args:
             latent: float32 [B, Z].
@@ -140,7 +143,8 @@ class Sampling:
             image = network(latent, truncation=truncation, w_mean=centre)
         else:
             image = network.synthesis(self.prior.scaled(latent, truncation), training=False).image
-        return tf.cast(image, tf.float32)
+        # StyleGAN2's last operation is a sum, which may leave the range.
+        return tf.clip_by_value(tf.cast(image, tf.float32), -1.0, 1.0)
 
     def centre(self, of="image"):
         """What truncation pulls towards: the mean w, float32 [1, S]; None with BigGAN.
@@ -165,6 +169,11 @@ class Sampling:
     def samplers(self):
         """Compiled functions of latent, truncation and centre, by what they generate."""
         return {of: self._compiled(self.generated, of=of) for of in self._of()}
+
+    @functools.cached_property
+    def _of_seeds(self):
+        # In a graph: quicker.
+        return self._compiled(lambda seeds: self.prior.of_seeds(seeds))
 
     @functools.cached_property
     def _mean_w(self):

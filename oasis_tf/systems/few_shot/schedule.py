@@ -14,6 +14,8 @@ class Parts(NamedTuple):
         whole: whether the whole discriminator judges; always, unless it is asked for patches.
         anchored: whether latents lie near anchors.
         copied: whether the moving average is a copy.
+        probing: whether AdAM trains modulations alone.
+        counted: whether gradients count for its Fisher information.
     """
 
     r1: bool = False
@@ -23,6 +25,8 @@ class Parts(NamedTuple):
     whole: bool = True
     anchored: bool = False
     copied: bool = False
+    probing: bool = False
+    counted: bool = False
 
 
 def parts_of(config, step):
@@ -36,6 +40,7 @@ def parts_of(config, step):
     mixdl = adaptation.lambda_mixdl > 0 and step % adaptation.mixdl_every == 0
     patch = adaptation.d_loss == "patch"
     near = patch and not adaptation.lambda_mixdl and step % adaptation.anchor_every == 0
+    probing = step < adaptation.probe_steps
     return Parts(
         r1=training.r1_gamma > 0 and step % training.r1_every == 0,
         path=training.path_weight > 0 and step % training.path_every == 0,
@@ -44,4 +49,6 @@ def parts_of(config, step):
         whole=not patch or mixdl or near,
         anchored=near,
         copied=step < training.ema_start,
+        probing=probing,
+        counted=probing and step >= adaptation.probe_steps - adaptation.fisher_batches,
     )

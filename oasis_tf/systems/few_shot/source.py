@@ -90,6 +90,21 @@ def find(data_dir: str | os.PathLike[str]) -> list[Path]:
     return found
 
 
+def chosen(settings: DataConfig) -> list[Path]:
+    """Returns the paths of the training pictures, in order. Raises as `find` does.
+
+    Raises:
+        ValueError: there are fewer than the settings ask for.
+    """
+    found = find(settings.data_dir or "")
+    if len(found) < settings.num_pictures:
+        raise ValueError(
+            f"`num_pictures` must be at most {len(found)}, as many as {settings.data_dir} holds. "
+            f"Received: num_pictures={settings.num_pictures}."
+        )
+    return found[: settings.num_pictures or None]
+
+
 def inspect(settings: DataConfig, with_classes: bool) -> Pictures:
     """Reads and checks all pictures, and returns their facts.
 
@@ -102,8 +117,7 @@ def inspect(settings: DataConfig, with_classes: bool) -> Pictures:
             are named, ten at most.
         OSError: as `find`.
     """
-    root = Path(settings.data_dir or "")
-    paths = find(root)
+    root, paths = Path(settings.data_dir or ""), chosen(settings)
     classes = class_names(root, paths) if with_classes else ()
     found, problems = [], Problems()
     for path in paths:
@@ -161,8 +175,8 @@ class Reader:
     def __init__(
         self, settings: DataConfig, pictures: Pictures, size: int, memory: int = 2**31
     ) -> None:
-        root = Path(settings.data_dir or "")
-        self._paths, self._size = find(root), size
+        root, self._size = Path(settings.data_dir or ""), size
+        self._paths = chosen(settings)
         if len(self._paths) != pictures.number:
             raise ValueError(
                 f"The training pictures must not change. Received: {len(self._paths)} in {root} "

@@ -52,6 +52,9 @@ class FewShotTask(Task):
             )
         self._config, self._strategy = config, strategy
         self._reader = source.Reader(config.data, config.pictures, config.model.size)
+        batch = config.training.batch_size
+        if len(self._reader) < batch:
+            print(f"{len(self._reader)} pictures are repeated inside batches of {batch}.")
         with strategy.scope():
             self.model = build_model(config)
         self._from_source = config.adapted and os.path.exists(config.adaptation.source)
@@ -100,6 +103,8 @@ class FewShotTask(Task):
     # === Steps ===
 
     def train_step(self, batch):
+        if self._step and self._step == self._config.adaptation.probe_steps:
+            self.model.end_probing()
         parts = parts_of(self._config, self._step)
         if parts not in self._steps:
             self._steps[parts] = self._compiled(parts)

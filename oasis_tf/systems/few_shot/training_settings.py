@@ -37,7 +37,8 @@ class TrainingConfig(LoopSettings):
     batch_size: int = setting("Images per step, over all devices (with biggan 32).", 4, minimum=1)
     seed: int = setting("Seed of every random choice.", 1, minimum=0, below=2**63)
     loss: str = setting(
-        "Loss of logits that tell real from generated (with biggan hinge); bce is the logistic one.",
+        "Loss of logits that tell real from generated (with biggan hinge); bce is the logistic "
+        "one.",
         "bce",
         choices=("bce", "hinge"),
     )

@@ -85,7 +85,8 @@ def test_page_is_whole_and_needs_no_other_host(client):
         links = re.findall(r'(?:href|src)="([\w.]+)', text) + re.findall(r'from "\./(.+)"', text)
         assert set(links) <= set(files)
         assert client.get(f"/{name}").text == text
-    used = set(re.findall(r'\$\("([\w-]+)"\)', files["main.js"] + files["messages.js"]))
+    scripts = "".join(files[name] for name in ("main.js", "messages.js", "generating.js"))
+    used = set(re.findall(r'\$\("([\w-]+)"\)', scripts))
     assert used <= set(re.findall(r'id="([\w-]+)"', files["index.html"]))
     assert not re.search(r'\bstyle="|\son\w+="|<script>|<style', files["index.html"])
     assert "default-src 'none'" in client.get("/").headers["content-security-policy"]

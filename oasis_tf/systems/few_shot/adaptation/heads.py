@@ -58,8 +58,11 @@ def block_heads(config, dtype):
     return layers, channels
 
 
-def patch_heads(config, dtype):
-    """(layers, channels) of CDC's heads: 3x3 convolutions with sqrt(2) LeakyReLU."""
-    number = config.adaptation.patch_heads
+def patch_heads(config, dtype, number=None):
+    """(layers, channels) of CDC's heads: 3x3 convolutions with sqrt(2) LeakyReLU.
+
+    ``number``: how many of the four; default: as the settings say.
+    """
+    number = number or config.adaptation.patch_heads
     channels = patches.channels(config.model.widths)[:number]
     return [EqualConv2D(1, 3, name=f"head_{k}", dtype=dtype) for k in range(number)], channels

@@ -6,7 +6,6 @@ divergence. Its mean is over all entries (PyTorch's default reduction), not over
 
 import tensorflow as tf
 
-CDC_SCALE = 1000.0
 _EPS = 1e-8
 
 

@@ -179,6 +179,19 @@ class _Statistics(BatchNorm):
         if self.accumulating:
             assign_same(self.accumulations, self.accumulations + 1)
 
+    def normalised(self, x, gain, bias, training):
+        """``x`` of zero mean and unit variance times ``gain``, plus ``bias``; both broadcast.
+
+        In training it also updates the statistics. The mean is subtracted first, which in single
+        precision keeps digits that scale and shift alone would lose.
+        """
+        mean, variance = moments = self.moments(x, training)
+        if training:
+            self.update(moments, x)
+        centred = ops.cast(x, self.variable_dtype) - mean
+        y = centred * (gain * ops.rsqrt(variance + self.epsilon)) + bias
+        return ops.cast(y, self.compute_dtype)
+
     def start_standing(self):
         """Forgets the statistics, and accumulates from now on."""
         if not self.mybn:
@@ -196,7 +209,14 @@ class _Statistics(BatchNorm):
 
 @keras.saving.register_keras_serializable("oasis_tf.few_shot")
 class BigGANBatchNorm(_Statistics, AffineBatchNorm):
-    """``AffineBatchNorm`` with BigGAN's running statistics; see ``mybn`` there."""
+    """``AffineBatchNorm`` with BigGAN's running statistics.
+
+    Args:
+        mybn: as of ``_Statistics``.
+    """
+
+    def call(self, x, training=False):
+        return self.normalised(x, self.gamma, self.beta, training)
 
 
 @keras.saving.register_keras_serializable("oasis_tf.few_shot")
@@ -223,12 +243,11 @@ class ConditionalBatchNorm(_Statistics):
         self.built = True
 
     def call(self, x, condition, training=False):
-        scale, shift = self.affine(x, training)
-        gain = 1 + ops.cast(self.gain(condition, training=training), self.variable_dtype)
-        bias = ops.cast(self.bias(condition, training=training), self.variable_dtype)
-        scale, shift = gain * scale, gain * shift + bias
-        y = ops.cast(x, self.variable_dtype) * scale[:, None, None] + shift[:, None, None]
-        return ops.cast(y, self.compute_dtype)
+        gain, bias = (
+            ops.cast(layer(condition, training=training), self.variable_dtype)[:, None, None]
+            for layer in (self.gain, self.bias)
+        )
+        return self.normalised(x, 1 + gain, bias, training)
 
     def compute_output_shape(self, input_shape, condition_shape):
         return input_shape

@@ -25,13 +25,8 @@ class Signatures:
         self._model = model
         self.version = int(model.step.numpy())
         self.origin = f"step {self.version}"
-        self._latent = tf.function(
-            lambda seed, amounts: model.prior.moved(model.prior.of_seeds(seed), amounts),
-            input_signature=[
-                tf.TensorSpec([1], tf.int64),
-                tf.TensorSpec([1, contract.SLIDERS], tf.float32),
-            ],
-            autograph=False,
+        self._moved = tf.function(
+            lambda latent, amounts: model.prior.moved(latent, amounts), autograph=False
         )
 
     def __call__(self, name, inputs):
@@ -45,7 +40,7 @@ class Signatures:
             raise ValueError(
                 f"`amounts` must be {contract.SLIDERS} numbers. Received: {amounts.shape[1]}."
             )
-        latent = self._latent(np.array([inputs["seed"]], np.int64), amounts)
+        latent = self._moved(self._model.latents([inputs["seed"]]), amounts)
         found = self._model.sample_latents(
             latent, inputs["truncation"], source=self._model.config.adapted
         )

@@ -1,5 +1,6 @@
 """The network of TFLite files: the sampler, from a latent."""
 
+import numpy as np
 import tensorflow as tf
 
 from oasis_tf.serving.litert import Network
@@ -67,8 +68,8 @@ def network(model, name, height, width):
 
     def inputs(image, label_map, seed):
         del image, label_map
-        latent = model.prior.of_seeds(tf.constant([seed], tf.int64)).numpy()
-        return {"latent": latent, "truncation": tf.ones([1]).numpy()}
+        latent = model.latents([seed]).numpy()
+        return {"latent": latent, "truncation": np.ones(1, np.float32)}
 
     def reference(latent, truncation):
         return model.sample_latents(latent, float(truncation[0])).named()

@@ -9,10 +9,11 @@ linear and symmetric, so their gradients are such filters again, of which this m
 
 import math
 
+import keras
 import numpy as np
 from keras import ops
 
-from oasis_tf.layers.activation import leaky_relu
+from oasis_tf.layers.activation import LEAKY_SLOPE, leaky_relu
 from oasis_tf.layers.gradients import of_upstream
 
 GAIN = math.sqrt(2)
@@ -30,7 +31,12 @@ def activated(x, clamp=None):
     The gain sqrt(2) of StyleGAN2's activation is not applied here. It commutes with the LeakyReLU,
     so whoever makes ``x`` puts it into scales and biases, which are smaller.
     """
-    return clamped(leaky_relu(x), clamp)
+    if keras.backend.standardize_dtype(x.dtype) == "float64":
+        # The slope of `leaky_relu` is one of float32.
+        y = 0.5 * ((1 + LEAKY_SLOPE) * x + (1 - LEAKY_SLOPE) * ops.abs(x))
+    else:
+        y = leaky_relu(x)
+    return clamped(y, clamp)
 
 
 def clamped(x, clamp=None):
@@ -65,13 +71,24 @@ def upsample(x):
 @ops.custom_gradient
 def downsample(x):
     """Downsampling by 2 with filter K: [B, H, W, C] -> [B, H/2, W/2, C]; H and W are even."""
-    return _correlated(x, 1, strides=2), of_upstream(lambda upstream: upsample(upstream) / 4)
+    kernel = np.outer(_FILTER, _FILTER)
+    return _filtered(_padded(x, 1), kernel, 2), of_upstream(lambda upstream: upsample(upstream) / 4)
 
 
-def _correlated(x, padding, strides=1):
-    x = ops.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    kernel = np.broadcast_to(np.outer(_FILTER, _FILTER)[:, :, None, None], (4, 4, x.shape[-1], 1))
-    kernel = ops.cast(ops.convert_to_tensor(np.ascontiguousarray(kernel)), x.dtype)
+def _correlated(x, padding):
+    """Columns, then rows: two filters of 4 entries take less than one of 16."""
+    return _filtered(_filtered(_padded(x, padding), _FILTER[:, None]), _FILTER[None])
+
+
+def _padded(x, padding):
+    return ops.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+
+
+def _filtered(x, kernel, strides=1):
+    """Correlation of every channel with ``kernel`` [h, w], without padding."""
+    shape = (*kernel.shape, x.shape[-1], 1)
+    kernel = np.ascontiguousarray(np.broadcast_to(kernel[:, :, None, None], shape))
+    kernel = ops.cast(ops.convert_to_tensor(kernel), x.dtype)
     return ops.depthwise_conv(
         x, kernel, strides=strides, padding="valid", data_format="channels_last"
     )

@@ -115,8 +115,3 @@ def initialise(network, seed):
             bound = 1 / math.sqrt(math.prod(kernel[:-1]))
             value = keras.random.uniform(variable.shape, -bound, bound, seed=generator)
         variable.assign(ops.cast(value, variable.dtype))
-
-
-def spectral_layers(network):
-    """All layers of a network that have spectral norm."""
-    return [layer for layer in network._flatten_layers() if isinstance(layer, SpectralConv2D)]
