@@ -4,6 +4,16 @@ import dataclasses
 
 from oasis_tf.settings.fields import check_fields, setting
 
+# Settings that ask for a source unless they have their default.
+_OF_SOURCE = (
+    "d_loss",
+    "lambda_ss",
+    "lambda_distance",
+    "lambda_mixdl",
+    "train_last_d",
+    "probe_steps",
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AdaptationConfig:
@@ -112,16 +122,20 @@ class AdaptationConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        self._check_probing()
         if self.source is None:
             self._check_plain()
 
+    def _check_probing(self) -> None:
+        if self.probe_steps and self.train_last_d:
+            raise ValueError(
+                "`probe_steps` (AdAM) looks at the whole discriminator. Received: probe_steps="
+                f"{self.probe_steps} with train_last_d={self.train_last_d}. Leave one out."
+            )
+
     def _check_plain(self) -> None:
         defaults = {f.name: f.default for f in dataclasses.fields(self)}
-        changed = [
-            name
-            for name in ("d_loss", "lambda_ss", "lambda_distance", "lambda_mixdl", "train_last_d")
-            if getattr(self, name) != defaults[name]
-        ]
+        changed = [name for name in _OF_SOURCE if getattr(self, name) != defaults[name]]
         if changed:
             raise ValueError(
                 f"`{changed[0]}` needs a model to adapt. Received: no `source`. Give "

@@ -109,7 +109,7 @@ class FewShot(Iteration, Sampling):
             modulation.choose(self.adaptation.modulated_above)
         for optimizer in self.optimizers:
             for variable in optimizer.variables:
-                if variable is not optimizer.learning_rate:
+                if variable.name.endswith(("iteration", "velocity", "momentum")):
                     variable.assign(tf.zeros(variable.shape, variable.dtype))
         for average, variable in self.averaged:
             average.assign(variable.value)

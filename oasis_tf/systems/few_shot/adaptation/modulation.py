@@ -47,7 +47,7 @@ class Modulation:
                     tf.zeros(shape),
                     dtype=kernel.dtype,
                     trainable=part in ("u", "v"),
-                    aggregation="sum" if part in ("u", "v") else "only_first_replica",
+                    aggregation="none" if part in ("u", "v") else "only_first_replica",
                     name=f"{name}/{part}".replace("/", "_"),
                 )
         self.factors = [
@@ -84,7 +84,7 @@ class Modulation:
 
         Args:
             gradients: list of tensors, of this replica.
-            variables: list of variables of the network, and perhaps others, that they belong to.
+            variables: list of all kernels of the network, and of others, that they belong to.
             probing: bool, whether nothing but factors is trained of the network.
             count: bool, whether they count for the Fisher information.
 
@@ -100,14 +100,7 @@ class Modulation:
             elif probing:
                 gradient = tf.zeros_like(gradient)
             found.append(gradient)
-        zeros = [tf.zeros(factor.shape, factor.dtype) for factor in self.factors]
-        flat = [
-            part
-            for name, zero in zip(
-                self._kernels, zip(zeros[::2], zeros[1::2], strict=True), strict=True
-            )
-            for part in of_factors.get(name, zero)
-        ]
+        flat = [part for name in self._kernels for part in of_factors[name]]
         return found, flat
 
     def apply(self):
