@@ -187,18 +187,14 @@ class Run:
         found |= prefixed("mybn/after_train", _buffers(generator))
         generator = self.new_generator("G0", mybn=True)
         passes = sum(re.fullmatch(r"standing/z\d+", name) is not None for name in self.recording)
-        standing_statistics(
-            generator,
-            (
-                (
-                    self.input(f"standing/z{k}"),
-                    generator.embedding(self.recording[f"standing/label{k}"]),
-                )
-                for k in range(passes)
-            ),
-        )
+        standing_statistics(generator, (self._standing(generator, k) for k in range(passes)))
         found["standing/eval"] = nchw(self.generated(generator))
         return found | prefixed("standing/after", _buffers(generator))
+
+    def _standing(self, generator, k):
+        """[z | e] of a pass of the standing statistics."""
+        e = generator.embedding(self.recording[f"standing/label{k}"])
+        return np.concatenate([self.input(f"standing/z{k}"), e], axis=1)
 
     # === One iteration ===
 

@@ -2,7 +2,6 @@
 
 import os
 
-from oasis_tf import pretrained
 from oasis_tf.settings.run_config import CONFIG_FILE
 from oasis_tf.training.named_weights import named_weights
 from oasis_tf.training.store import CheckpointStore, assign_all
@@ -12,7 +11,7 @@ def model_settings(source):
     """The ``ModelConfig`` of a source.
 
     Args:
-        source: path of a model directory or a checkpoint, or the name of a shipped model.
+        source: path of a model directory or a checkpoint.
 
     Raises:
         ValueError: it is a model of another system, has no discriminator, or cannot be read.
@@ -47,17 +46,16 @@ def fill(model):
 
 def _read(source):
     """(``ModelConfig``, arrays by "network/name") of a source."""
-    path = pretrained.find(source)
-    if not os.path.exists(path):
+    if not os.path.exists(source):
         raise FileNotFoundError(
-            f"`source` must be a model directory or a checkpoint. Not found: {path}."
+            f"`source` must be a model directory or a checkpoint. Not found: {source}."
         )
-    if os.path.isfile(os.path.join(path, CONFIG_FILE)):
-        settings, arrays = _of_model_dir(path)
+    if os.path.isfile(os.path.join(source, CONFIG_FILE)):
+        settings, arrays = _of_model_dir(source)
     else:
         from oasis_tf.systems.few_shot.official import sources  # formats of other programs
 
-        settings, arrays = sources.read(path)
+        settings, arrays = sources.read(source)
     if not settings.has_discriminator:
         raise ValueError(
             "A model that is adapted must have its discriminator. Received: source="

@@ -1,10 +1,13 @@
 """Resolves the configuration of a run of `few_shot` from flags, a continued run and the data."""
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from typing import Any
 
+from oasis_tf import pretrained
 from oasis_tf.settings import merging
+from oasis_tf.settings.fields import as_text
 from oasis_tf.systems.few_shot import source, training_settings
 from oasis_tf.systems.few_shot.config import Config
 from oasis_tf.systems.few_shot.data_settings import DataConfig
@@ -27,6 +30,8 @@ def resolve_run(given: Mapping[str, Any], previous: Config | None) -> Config:
         OSError: pictures or the source cannot be read.
     """
     merging.check_known(Config, given)
+    if given.get("source"):  # a path as it will be recorded, also of a shipped model's name
+        given = dict(given) | {"source": os.path.abspath(pretrained.find(given["source"]))}
     settings = ({} if previous is None else previous.settings()) | dict(given)
     if not settings.get("data_dir"):
         raise ValueError("`data_dir` must be given: --data_dir=FOLDER, a folder of pictures.")
@@ -100,7 +105,7 @@ def _check_continuable(previous: Config) -> None:
 def _check_fits_source(given: Mapping[str, Any], of_source: ModelConfig) -> None:
     """Raises ValueError if flags ask for other networks than those of the source."""
     conflicts = [
-        f"--{name}={merging.as_text(given[name])} against {merging.as_text(value)}"
+        f"--{name}={as_text(given[name])} against {as_text(value)}"
         for name, value in vars(of_source).items()
         if name in given and given[name] != value
     ]

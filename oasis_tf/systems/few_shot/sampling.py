@@ -9,10 +9,14 @@ import tensorflow as tf
 from oasis_tf import randomness
 from oasis_tf.io.images import contact_sheet, to_uint8
 from oasis_tf.latents import closed_walk
+from oasis_tf.layers.spectral_norm import spectral_layers
 from oasis_tf.systems.few_shot import latents
+from oasis_tf.systems.few_shot.biggan.layers import standing_statistics
 
 BATCH = 8  # images that are generated at a time
 _MEAN_OF = 4096  # random latents whose mean w truncation pulls towards
+_STANDING_PASSES = 16  # as in BigGAN's published code
+_STANDING_BATCH = 32
 _MEAN = randomness.named_stream("few_shot/mean_w")
 
 
@@ -56,8 +60,24 @@ class Sampling:
         return latents.prior_of(self.config, learnt)
 
     def settle(self):
-        """Computes the means of w once and for all; for a model for use, whose weights stay."""
+        """Computes once and for all what stays with the weights of a model for use.
+
+        With StyleGAN2 the means of w; with BigGAN standing statistics, if it can have them, and
+        spectral norms.
+        """
         self._centres = {name: self._centre(name) for name in self.samplers}
+        if self.config.model.network == "biggan":
+            for network in self.networks_for_use():
+                if self.config.model.standing_statistics:
+                    standing_statistics(network, self._standing_latents())
+                for layer in spectral_layers(network):
+                    layer.fold()
+
+    def _standing_latents(self):
+        """Latents of the passes of standing statistics, of seeds below 0."""
+        batch = min(self.config.training.batch_size, _STANDING_BATCH)
+        for k in range(1, _STANDING_PASSES + 1):
+            yield self.latents(tf.range(batch, dtype=tf.int64) - k * batch)
 
     def sample(self, seed=0, truncation=1.0, num_samples=None, *, source=False):
         """Images of seeds.

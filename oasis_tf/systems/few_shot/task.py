@@ -52,6 +52,9 @@ class FewShotTask(Task):
             )
         self._config, self._strategy = config, strategy
         self._reader = source.Reader(config.data, config.pictures, config.model.size)
+        batch = config.training.batch_size
+        if len(self._reader) < batch:
+            print(f"{len(self._reader)} pictures are repeated inside batches of {batch}.")
         with strategy.scope():
             self.model = build_model(config)
         self._from_source = config.adapted and os.path.exists(config.adaptation.source)

@@ -47,7 +47,7 @@ class Modulation:
                     tf.zeros(shape),
                     dtype=kernel.dtype,
                     trainable=part in ("u", "v"),
-                    aggregation="sum" if part in ("u", "v") else "only_first_replica",
+                    aggregation="none" if part in ("u", "v") else "only_first_replica",
                     name=f"{name}/{part}".replace("/", "_"),
                 )
         self.factors = [

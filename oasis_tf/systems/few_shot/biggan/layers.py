@@ -262,7 +262,7 @@ def standing_statistics(generator, batches):
     Args:
         generator: ``Generator`` of ``mybn=True``. Its u move, too, as the passes are in training
             mode. Borrow its state (``named_weights.borrowed_state``) to keep what it was.
-        batches: (z [B, Z], e [B, E]) of every pass; 16 of them by default in the published code.
+        batches: v = [z | e], float [B, latent_dim], of every pass; the published code takes 16.
 
     Raises:
         ValueError: the generator cannot accumulate. Nothing is changed.
@@ -271,8 +271,8 @@ def standing_statistics(generator, batches):
     for norm in norms:
         norm.start_standing()
     try:
-        for z, e in batches:
-            generator(z, e, training=True)
+        for v in batches:
+            generator.synthesis(v, training=True)
     finally:
         for norm in norms:
             norm.accumulating = False
