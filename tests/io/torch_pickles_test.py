@@ -56,6 +56,7 @@ def test_networks_of_nvlabs_are_their_state(tmp_path):
     check(found["state"])
 
 
+@pytest.mark.slow
 def test_files_of_pytorch(tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch writes the files")
     tensors = {name: torch.from_numpy(array) for name, array in ARRAYS.items()}

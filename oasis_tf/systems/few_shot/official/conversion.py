@@ -5,6 +5,7 @@ import os
 
 from oasis_tf.io import files, output_paths, pth_files
 from oasis_tf.settings import merging
+from oasis_tf.systems.few_shot import training_settings
 from oasis_tf.systems.few_shot.config import Config
 from oasis_tf.systems.few_shot.official import checkpoints
 from oasis_tf.systems.few_shot.source import Pictures
@@ -51,7 +52,8 @@ def config_of(found, settings=None):
     Raises:
         ValueError: a setting is invalid.
     """
-    named = (settings or {}) | found.settings | {"steps": 0}
+    defaults = training_settings.defaults(found.network, adapted=False)
+    named = defaults | (settings or {}) | found.settings | {"steps": 0}
     return merging.assemble(Config, named, {"pictures": Pictures()})
 
 
