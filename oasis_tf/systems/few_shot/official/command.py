@@ -17,8 +17,9 @@ from oasis_tf.cli import common_flags
 from oasis_tf.settings import path_flags, setting_flags
 from oasis_tf.systems.few_shot.config import Config
 
-# What the weights tell.
+# What the weights tell, and what a converted model was not adapted from.
 _TOLD = (
+    "source",
     *("network", "size", "channels", "channel_multiplier", "style_dim", "num_mlp"),
     *("ch", "dim_z", "shared_dim", "attention", "attention_d", "standing_statistics"),
 )

@@ -53,7 +53,7 @@ def config_of(found, settings=None):
         ValueError: a setting is invalid.
     """
     defaults = training_settings.defaults(found.network, adapted=False)
-    named = defaults | (settings or {}) | found.settings | {"steps": 0}
+    named = defaults | found.settings | (settings or {}) | {"steps": 0}
     return merging.assemble(Config, named, {"pictures": Pictures()})
 
 

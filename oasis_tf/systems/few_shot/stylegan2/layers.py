@@ -41,10 +41,14 @@ class EqualLayer(keras.layers.Layer):
         start = keras.initializers.Constant(value)
         self.bias = self.add_weight(name="bias", shape=(size,), initializer=start, autocast=False)
 
+    @property
+    def kernel_scale(self):
+        """What the stored kernel is multiplied by: 1 / sqrt(fan in)."""
+        return 1 / math.sqrt(math.prod(self.kernel.shape[:-1]))
+
     def scaled_kernel(self, factor=1.0):
-        """The kernel divided by the root of its fan in, times ``factor``; as it is stored."""
-        fan_in = math.prod(self.kernel.shape[:-1])
-        return ops.convert_to_tensor(self.kernel) * (factor / math.sqrt(fan_in))
+        """The kernel as it is used, times ``factor``, in the dtype of the variables."""
+        return ops.convert_to_tensor(self.kernel) * (factor * self.kernel_scale)
 
     def computed(self, x):
         """``x`` in the dtype of computation."""
@@ -168,6 +172,10 @@ class ModulatedLayer(EqualLayer):
         self.add_bias(self.filters)
         self.built = True
 
+    def scales(self, style):
+        """What input channels are multiplied by, [B, C]: the scale of the kernel is part of it."""
+        return self.modulation(style) * self.kernel_scale
+
     def modulated(self, x, scales):
         """``x`` [B, H, W, C] times scales [B, C]."""
         return self.computed(x) * self.computed(scales)[:, None, None]
@@ -205,7 +213,7 @@ class StyledConv(ModulatedLayer):
         super().build(input_shape, style_shape)
 
     def call(self, x, style, noise):
-        scales, kernel = self.modulation(style), self.scaled_kernel()
+        scales, kernel = self.scales(style), ops.convert_to_tensor(self.kernel)
         x = self.modulated(x, scales)
         y = (up_conv if self.up else conv)(x, self.computed(kernel))
         # sqrt(2) of the activation is part of all that is added and multiplied from here on.
@@ -231,8 +239,8 @@ class ToRGB(ModulatedLayer):
         super().__init__(filters, size, clamp, **kwargs)
 
     def call(self, x, style):
-        x = self.modulated(x, self.modulation(style))
-        y = conv(x, self.computed(self.scaled_kernel())) + self.computed(self.bias)
+        x = self.modulated(x, self.scales(style))
+        y = conv(x, self.computed(self.kernel)) + self.computed(self.bias)
         return clamped(y, self.clamp)
 
 

@@ -47,17 +47,19 @@ def clamped(x, clamp=None):
 # === Filters ===
 
 
-def blur(x, padding):
+def blur(x, padding, gain=1):
     """Correlation with K after zero padding: [B, H, W, C] -> [B, H + 2 p - 3, W + 2 p - 3, C].
 
     Args:
         x: float [B, H, W, C].
         padding: int p, 1 or 2, on every side.
+        gain: float, factor of K.
     """
 
     @ops.custom_gradient
     def blurred(x):
-        return _correlated(x, padding), of_upstream(lambda upstream: blur(upstream, 3 - padding))
+        gradient = of_upstream(lambda upstream: blur(upstream, 3 - padding, gain))
+        return _correlated(x, padding, gain), gradient
 
     return blurred(x)
 
@@ -75,9 +77,10 @@ def downsample(x):
     return _filtered(_padded(x, 1), kernel, 2), of_upstream(lambda upstream: upsample(upstream) / 4)
 
 
-def _correlated(x, padding):
+def _correlated(x, padding, gain):
     """Columns, then rows: two filters of 4 entries take less than one of 16."""
-    return _filtered(_filtered(_padded(x, padding), _FILTER[:, None]), _FILTER[None])
+    kernel = math.sqrt(gain) * _FILTER
+    return _filtered(_filtered(_padded(x, padding), kernel[:, None]), kernel[None])
 
 
 def _padded(x, padding):
@@ -122,9 +125,9 @@ def up_conv(x, kernel):
     Returns:
         [B, 2H, 2W, F].
     """
-    kernel = ops.transpose(4 * kernel, (0, 1, 3, 2))
+    kernel = ops.transpose(kernel, (0, 1, 3, 2))
     wide = ops.conv_transpose(x, kernel, strides=2, padding="valid", data_format="channels_last")
-    return blur(wide, 1)
+    return blur(wide, 1, gain=4)
 
 
 def down_conv(x, kernel):
