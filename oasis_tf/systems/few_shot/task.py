@@ -39,8 +39,8 @@ class FewShotTask(Task):
         strategy: ``tf.distribute`` strategy under whose scope the model is made.
 
     Raises:
-        ValueError, OSError: evaluations without held-out pictures, pictures that are not those of the configuration, a source
-            that cannot be read, or XLA with several devices.
+        ValueError, OSError: evaluations without held-out pictures, pictures that are not those of
+            the configuration, a source that cannot be read, or XLA with several devices.
     """
 
     divergence_advice = "with lower --lr_g and --lr_d, or without --mixed_precision"
