@@ -108,10 +108,22 @@ def test_a_source_that_does_not_fit_is_refused(trained, few_pictures, tmp_path):
     assert not (tmp_path / "m").exists()
 
 
-def test_evaluations_and_xla_on_several_devices_are_refused(trained):
+def test_evaluations_need_held_out_pictures(trained):
     config = run_settings.resolve_run({"eval_every": 1}, SYSTEM.config.load(trained))
-    with pytest.raises(ValueError, match="`eval_every` needs a system that measures"):
+    with pytest.raises(ValueError, match="`eval_every` needs pictures.*Give --held_out=FOLDER"):
         SYSTEM.make_task(config, tf.distribute.get_strategy())
+
+
+@pytest.mark.slow
+def test_evaluations_while_training_choose_the_best_checkpoint(trained, few_pictures, tmp_path):
+    parts = shutil.copytree(trained, tmp_path / "parts")
+    write_pictures(tmp_path / "others", 3, seed=9)
+    train(parts, few_pictures, steps=3, eval_every=1, held_out=str(tmp_path / "others"))
+    lines = (parts / "metrics.jsonl").read_text().splitlines()
+    assert sum('"fid_seeded64"' in line for line in lines) == 2
+    assert oasis_tf.load(str(parts), "best").sample(0).image.shape == (1, 8, 8, 3)
+    with pytest.raises(ValueError, match="Held-out pictures must not be among those"):
+        train(parts, few_pictures, steps=4, eval_every=1, held_out=str(few_pictures))
 
 
 @pytest.mark.slow
