@@ -243,12 +243,12 @@ class Run:
 
     # === Adaptation ===
 
-    def smoothness(self):
+    def smoothness(self, modes=("eval", "train")):
         """Smoothness similarity of G0 and Gt, in evaluation and in training mode."""
         self.restart()
         v, found = self.input("ss/v"), {}
         found["ss/image"] = nchw(self.new_generator("Gt").synthesis(v).image)
-        for mode in ("eval", "train"):
+        for mode in modes:
             found |= prefixed(f"ss/{mode}", self._smoothness(v, mode == "train"))
         return found
 

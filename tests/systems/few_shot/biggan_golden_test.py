@@ -50,7 +50,10 @@ def test_standing_statistics(run):
 
 
 def test_smoothness(run):
-    check(run, run.smoothness())
+    """In evaluation mode; the other mode is one of all items below."""
+    found = run.smoothness(modes=("eval",))
+    assert {"ss/eval/loss", "ss/image"} <= set(found)
+    check(run, found)
 
 
 @pytest.mark.slow
@@ -79,6 +82,7 @@ def test_detects_the_norm_of_the_stored_vector(run, monkeypatch):
     assert {"G_eval", "D_eval_real"} <= failing(run, run.evaluation())
 
 
+@pytest.mark.slow
 def test_detects_parts_of_z_before_embeddings(run, monkeypatch):
     right = ops.concatenate
     monkeypatch.setattr(
@@ -88,6 +92,7 @@ def test_detects_parts_of_z_before_embeddings(run, monkeypatch):
     assert "G_eval" in found and "D_eval_real" not in found
 
 
+@pytest.mark.slow
 def test_detects_the_biased_variance(run, monkeypatch):
     right = BatchNorm.update
 

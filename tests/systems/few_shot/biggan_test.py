@@ -161,15 +161,16 @@ def test_initial_values(generator):
 def test_standing_statistics_of_equal_batches():
     """They are the moments of that batch: evaluation equals training."""
     generator, v = new_generator(mybn=True), normal(4, 12)
-    for _ in range(20):  # u has settled
+    for _ in range(5):  # u settles
         want = generator.synthesis(v, training=True).image
     before = values(generator)
+    assert abs(generator.synthesis(v).image - want).numpy().max() > 0.1
     with borrowed_state(generator):
-        layers.standing_statistics(generator, [v, v, v])
-        assert generator.norm.accumulations.numpy() == [3]
-        np.testing.assert_allclose(generator.synthesis(v).image, want, atol=1e-3)
+        layers.standing_statistics(generator, [v, v])
+        assert generator.norm.accumulations.numpy() == [2]
+        np.testing.assert_allclose(generator.synthesis(v).image, want, atol=0.02)
         generator.synthesis(v, training=True)  # an ordinary pass counts no more
-        assert generator.norm.accumulations.numpy() == [3]
+        assert generator.norm.accumulations.numpy() == [2]
     for name, value in values(generator).items():
         np.testing.assert_array_equal(value, before[name])
 
@@ -213,18 +214,23 @@ def test_without_projection(discriminator):
 # === Official weights ===
 
 
-@pytest.mark.parametrize("mybn", [False, True])
-def test_official_weights(mybn):
-    generator = new_generator(mybn=mybn)
+def test_official_weights():
+    generator = new_generator(mybn=True)
     state = weights.to_official(generator)
-    assert ("output_layer.0.bn.accumulation_counter" in state) == mybn
-    for name in named_weights(generator):
-        assert weights.our_name(weights.official_name(name, mybn)) == name
+    assert "output_layer.0.bn.accumulation_counter" in state
     other = biggan.Generator(**weights.generator_settings(state, "FILE"))
     assert other.get_config() | {"name": ""} == generator.get_config() | {"name": ""}
     weights.load_official(other, state)
     for name, value in values(generator).items():
         np.testing.assert_array_equal(values(other)[name], value)
+
+
+def test_names_of_official_weights(generator, discriminator):
+    for network in (generator, discriminator):
+        for name in named_weights(network):
+            assert weights.our_name(weights.official_name(name)) == name
+    assert weights.official_name("block_2/norm_1/gain/u") == "blocks.2.0.bn2.gain.u0"
+    assert weights.official_name("norm/moving_variance", True) == "output_layer.0.bn.stored_var"
 
 
 def test_official_weights_of_a_discriminator(discriminator):
