@@ -276,7 +276,21 @@ def evaluate_model(
     evaluation.check_outputs(json_path)
     start = time.monotonic()
     context = of_system.pictures(model_dir, checkpoint, data_dir, seed=seed, settings=settings)
+    return measured(context, names, start, json_path, show)
+
+
+def measured(context, names, start=None, json_path=None, show=None):
+    """The report of a `PicturesContext`, which is also kept in its model directory.
+
+    Args:
+        context: `PicturesContext`.
+        names: of `METRICS`.
+        start: `time.monotonic()` when the evaluation began; None for now.
+        json_path, show: as of `evaluate_model`.
+    """
+    start = time.monotonic() if start is None else start
     found = evaluate(context, names)
-    contents = evaluation.make_report(context, found, seed=seed, seconds=time.monotonic() - start)
+    seconds = time.monotonic() - start
+    contents = evaluation.make_report(context, found, seed=context.seed, seconds=seconds)
     evaluation.finish(contents, json_path, show)
     return contents

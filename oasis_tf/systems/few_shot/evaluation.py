@@ -45,7 +45,25 @@ def pictures(model_dir, checkpoint=None, data_dir=None, **options):
             by now, or are among the held-out ones.
     """
     model_dir = pretrained.find(model_dir)
-    config = Config.load(model_dir)
+    read = _read(Config.load(model_dir), model_dir, data_dir)
+    model = load_model(model_dir, checkpoint)
+    return _context(
+        model, model_dir, lambda: load_networks(model_dir, checkpoint)[0], read | options
+    )
+
+
+def of_training(model, model_dir, data_dir, **options):
+    """The `PicturesContext` of a model in training; arguments and errors as of `pictures`.
+
+    Args:
+        model: `FewShot` with all networks.
+    """
+    read = _read(model.config, model_dir, data_dir)
+    return _context(model, model_dir, lambda: model, read | options)
+
+
+def _read(config, model_dir, data_dir):
+    """The pictures that a model is measured with: attributes of the context."""
     size = config.model.size
     known = source.listed(model_dir) if config.pictures.number else {}
     held_out = read_held_out(data_dir, size, known) if data_dir else None
@@ -53,18 +71,20 @@ def pictures(model_dir, checkpoint=None, data_dir=None, **options):
     if "training" in has(config, data_dir):
         reader = source.Reader(config.data, config.pictures, size)
         training = reader.read(range(len(reader)))
-    model = load_model(model_dir, checkpoint)
+    where = os.path.abspath(data_dir or config.data.data_dir or ".")
+    return {"images": training, "held_out": held_out, "data_dir": where}
+
+
+def _context(model, model_dir, whole_model, options):
+    """The `PicturesContext`; ``whole_model`` gives a `FewShot` with all networks."""
     return PicturesContext(
         model_dir=model_dir,
         step=int(model.step.numpy()),
-        data_dir=os.path.abspath(data_dir or config.data.data_dir or "."),
-        images=training,
         masks=None,
         num_classes=0,
         sampler=model.sample,
-        held_out=held_out,
         walk=lambda *ends: model.walk(*ends).image,
-        head_losses=lambda *images: head_losses(load_networks(model_dir, checkpoint)[0], *images),
+        head_losses=lambda *images: head_losses(whole_model(), *images),
         **options,
     )
 
