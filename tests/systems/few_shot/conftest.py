@@ -30,7 +30,7 @@ def write_model(path, data_dir, network="stylegan2", adapted=True, **adaptation)
         adapted: bool.
         adaptation: settings of the adaptation.
     """
-    from oasis_tf.systems.few_shot import source
+    from oasis_tf.systems.few_shot import source, training_settings
     from oasis_tf.systems.few_shot.build import build_model
     from oasis_tf.systems.few_shot.config import (
         AdaptationConfig,
@@ -47,7 +47,7 @@ def write_model(path, data_dir, network="stylegan2", adapted=True, **adaptation)
     config = Config(
         model=ModelConfig(network=network, size=SIZE, **NETWORKS[network], **classes),
         data=data,
-        training=TrainingConfig(steps=1),
+        training=TrainingConfig(steps=1, **training_settings.defaults(network, adapted)),
         adaptation=AdaptationConfig(source="SOURCE" if adapted else None, **adaptation),
         pictures=pictures,
     )

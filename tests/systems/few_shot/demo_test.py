@@ -124,8 +124,15 @@ def test_the_savedmodel_answers_alike(adapted, tmp_path):
     ]
     for got, want in zip(pictures, wanted(adapted, 7, MOVED, 0.5), strict=True):
         assert near(np.asarray(got), want)
-    image = found["sample"](seed=tf.constant([7], tf.int64), truncation=tf.constant(0.5))["image"]
-    np.testing.assert_allclose(image, adapted.sample(7, 0.5).image, atol=1e-4)
+    seed, truncation = tf.constant([7], tf.int64), tf.constant(0.5)
+    sampled = adapted.sample(7, 0.5).image
+    for made in (
+        found["sample"](seed=seed, truncation=truncation),
+        found["from_latent"](latent=adapted.latents([7]), truncation=truncation),
+    ):
+        np.testing.assert_allclose(made["image"], sampled, atol=1e-4)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`truncation` must be in"):
+        found["sample"](seed=seed, truncation=tf.constant(2.0))
 
 
 # === In a browser ===

@@ -13,7 +13,7 @@ from oasis_tf.metrics.settings import PicturesEvaluationConfig
 from oasis_tf.systems.few_shot import evaluation, source
 from tests.systems.few_shot.conftest import SIZE, write_pictures
 
-SETTINGS = PicturesEvaluationConfig(evaluation_samples=4, intra_samples=12)
+SETTINGS = PicturesEvaluationConfig(evaluation_samples=4, intra_samples=9)
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +63,10 @@ def test_shares_of_heads(report, adapted):
 
 def test_intra_lpips_of_a_report(report):
     protocol = report["protocols"]["intra_lpips"]
-    assert sum(protocol["cluster_sizes"]) == 12
+    assert sum(protocol["cluster_sizes"]) == 9
     values = np.array(protocol["by_cluster"], float)
     wanted = values[~np.isnan(values)].mean()
-    assert report["metrics"]["intra_lpips_seeded64_12samples"] == pytest.approx(wanted)
+    assert report["metrics"]["intra_lpips_seeded64_9samples"] == pytest.approx(wanted)
 
 
 def test_what_can_be_had(adapted):
