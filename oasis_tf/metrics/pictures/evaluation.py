@@ -176,19 +176,21 @@ def _head_shares(context):
 # Metric -> what computes it, and what it needs of a model.
 _METRICS = {
     "fid": (_fid, ("held_out",)),
-    "intra_lpips": (_intra_lpips, ("pictures",)),
-    "sifid": (_sifid, ("scene",)),
-    "sample_diversity": (_sample_diversity, ()),
-    "training_distance": (_training_distance, ("views",)),
-    "mask_score": (_mask_score, ("masks",)),
+    "intra_lpips": (_intra_lpips, ("several", "training")),
+    "sifid": (_sifid, ("scene", "training")),
+    "sample_diversity": (_sample_diversity, ("training",)),
+    "training_distance": (_training_distance, ("views", "training")),
+    "mask_score": (_mask_score, ("masks", "training")),
     "path_roughness": (_path_roughness, ("walk",)),
-    "head_shares": (_head_shares, ("heads",)),
+    "head_shares": (_head_shares, ("heads", "training")),
 }
 METRICS = tuple(_METRICS)
 _REASONS = {
     "held_out": "needs pictures that the model was not trained on: --data_dir=FOLDER, for a model "
     "of --system=few_shot.",
-    "pictures": "compares with the nearest of several training pictures. This model has learnt "
+    "training": "needs the training pictures. They are not where config.json of the model says, or "
+    "more than images are compared with.",
+    "several": "compares with the nearest of several training pictures. This model has learnt "
     "from one scene.",
     "scene": "compares with the inside of one picture. This model has learnt from several.",
     "views": "looks for augmented training pictures. This model has none.",
@@ -274,7 +276,21 @@ def evaluate_model(
     evaluation.check_outputs(json_path)
     start = time.monotonic()
     context = of_system.pictures(model_dir, checkpoint, data_dir, seed=seed, settings=settings)
+    return measured(context, names, start, json_path, show)
+
+
+def measured(context, names, start=None, json_path=None, show=None):
+    """The report of a `PicturesContext`, which is also kept in its model directory.
+
+    Args:
+        context: `PicturesContext`.
+        names: of `METRICS`.
+        start: `time.monotonic()` when the evaluation began; None for now.
+        json_path, show: as of `evaluate_model`.
+    """
+    start = time.monotonic() if start is None else start
     found = evaluate(context, names)
-    contents = evaluation.make_report(context, found, seed=seed, seconds=time.monotonic() - start)
+    seconds = time.monotonic() - start
+    contents = evaluation.make_report(context, found, seed=context.seed, seconds=seconds)
     evaluation.finish(contents, json_path, show)
     return contents

@@ -22,6 +22,12 @@ class DataConfig:
         changeable=True,
         path=True,
     )
+    held_out: str | None = setting(
+        "A folder of other pictures, on which --eval_every measures the model. (default: none)",
+        None,
+        changeable=True,
+        path=True,
+    )
     num_pictures: int = setting(
         "Take this many pictures, the first ones by name; 0: all.", 0, minimum=0
     )

@@ -14,6 +14,7 @@ from oasis_tf.systems.few_shot.config import Config
 from oasis_tf.systems.few_shot.loading import load_model, load_networks
 
 _LEAST = 2  # pictures that have a covariance
+_MOST = 1000  # training pictures that images are compared with
 _SHOWN = 5  # names in an error
 
 
@@ -24,9 +25,11 @@ def has(config, data_dir):
         config: `Config`.
         data_dir: folder of held-out pictures, or None.
     """
-    found = {"pictures", "walk"} | ({"held_out"} if data_dir else set())
-    heads = config.model.has_discriminator and config.adaptation.d_loss == "all"
-    return found | ({"heads"} if heads else set())
+    few = config.pictures.number <= _MOST
+    at_hand = config.data.data_dir and os.path.isdir(config.data.data_dir) and few
+    judged = config.model.has_discriminator and config.adaptation.d_loss == "all"
+    there = {"training": at_hand, "held_out": data_dir, "heads": judged}
+    return {"several", "walk"} | {name for name, value in there.items() if value}
 
 
 def pictures(model_dir, checkpoint=None, data_dir=None, **options):
@@ -42,57 +45,70 @@ def pictures(model_dir, checkpoint=None, data_dir=None, **options):
             by now, or are among the held-out ones.
     """
     model_dir = pretrained.find(model_dir)
-    config = Config.load(model_dir)
-    size = config.model.size
-    held_out = None if data_dir is None else read_held_out(model_dir, data_dir, size)
-    training = training_pictures(config)
+    read = _read(Config.load(model_dir), model_dir, data_dir)
     model = load_model(model_dir, checkpoint)
+    return _context(
+        model, model_dir, lambda: load_networks(model_dir, checkpoint)[0], read | options
+    )
+
+
+def of_training(model, model_dir, data_dir, **options):
+    """The `PicturesContext` of a model in training; arguments and errors as of `pictures`.
+
+    Args:
+        model: `FewShot` with all networks.
+    """
+    read = _read(model.config, model_dir, data_dir)
+    return _context(model, model_dir, lambda: model, read | options)
+
+
+def _read(config, model_dir, data_dir):
+    """The pictures that a model is measured with: attributes of the context."""
+    size = config.model.size
+    known = source.listed(model_dir) if config.pictures.number else {}
+    held_out = read_held_out(data_dir, size, known) if data_dir else None
+    training = np.zeros((0, size, size, 3), np.uint8)
+    if "training" in has(config, data_dir):
+        reader = source.Reader(config.data, config.pictures, size)
+        training = reader.read(range(len(reader)))
+    where = os.path.abspath(data_dir or config.data.data_dir or ".")
+    return {"images": training, "held_out": held_out, "data_dir": where}
+
+
+def _context(model, model_dir, whole_model, options):
+    """The `PicturesContext`; ``whole_model`` gives a `FewShot` with all networks."""
     return PicturesContext(
         model_dir=model_dir,
         step=int(model.step.numpy()),
-        data_dir=os.path.abspath(data_dir or config.data.data_dir),
-        images=training,
         masks=None,
         num_classes=0,
         sampler=model.sample,
-        held_out=held_out,
         walk=lambda *ends: model.walk(*ends).image,
-        head_losses=lambda *images: head_losses(load_networks(model_dir, checkpoint)[0], *images),
+        head_losses=lambda *images: head_losses(whole_model(), *images),
         **options,
     )
 
 
-def training_pictures(config):
-    """The training pictures in their training size, uint8 [K,H,W,3].
-
-    Raises:
-        ValueError, OSError: the model names none, or they cannot be read or changed.
-    """
-    if not config.data.data_dir:
-        raise ValueError(
-            "The model must have been trained here: it names no pictures that it has learnt from. "
-            "Received: a converted model. Adapt or train it first."
-        )
-    reader = source.Reader(config.data, config.pictures, config.model.size)
-    return reader.read(range(len(reader)))
-
-
-def read_held_out(model_dir, data_dir, size):
+def read_held_out(data_dir, size, known):
     """Pictures that the model was not trained on, in its size: uint8 [N,size,size,3].
+
+    Args:
+        data_dir: their folder.
+        size: side of images.
+        known: names of the training pictures by their digests, as of `source.listed`.
 
     Raises:
         ValueError: training pictures are among them, by name or contents; fewer than two; or files
             that cannot be read.
-        OSError: the folder or the list of training pictures cannot be read.
+        OSError: the folder cannot be read.
     """
-    paths, listed = source.find(data_dir), source.listed(model_dir)
-    names = {os.path.basename(name) for name in listed.values()}
-    known = [path.name for path in paths if path.name in names or file_sha256(path) in listed]
-    if known:
+    paths, names = source.find(data_dir), {os.path.basename(name) for name in known.values()}
+    seen = [path.name for path in paths if path.name in names or file_sha256(path) in known]
+    if seen:
         raise ValueError(
             "Held-out pictures must not be among those that the model was trained on, by name or "
-            f"contents. Received: {len(known)} of {len(paths)} in {data_dir}: "
-            f"{', '.join(known[:_SHOWN])}{' …' if len(known) > _SHOWN else ''}. Move them out of "
+            f"contents. Received: {len(seen)} of {len(paths)} in {data_dir}: "
+            f"{', '.join(seen[:_SHOWN])}{' …' if len(seen) > _SHOWN else ''}. Move them out of "
             "the folder; or, if others have their names, rename these."
         )
     if len(paths) < _LEAST:

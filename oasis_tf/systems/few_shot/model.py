@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from oasis_tf.environment import check_backend
+from oasis_tf.layers import winograd
 from oasis_tf.systems.few_shot import draws
 from oasis_tf.systems.few_shot.adaptation import freezing
 from oasis_tf.systems.few_shot.iteration import Iteration
@@ -131,7 +132,8 @@ class FewShot(Iteration, Sampling):
         if found.flip is not None:
             flip = draws.own(found.flip, self.settings.batch_size)
             image = tf.where(flip[:, None, None, None], image[:, :, ::-1], image)
-        logs = self.iteration(image, label, found, parts)
+        with winograd.fewer_products():
+            logs = self.iteration(image, label, found, parts)
         self.step.assign_add(1)
         return logs
 

@@ -1,16 +1,20 @@
 """A StyleGAN2 or BigGAN in training, as the loop sees it."""
 
+import dataclasses
 import os
 
 import numpy as np
 import tensorflow as tf
 
-from oasis_tf.systems.few_shot import draws, pretrained_source, source
+from oasis_tf.metrics.pictures import evaluation as measuring
+from oasis_tf.metrics.settings import PicturesEvaluationConfig
+from oasis_tf.systems.few_shot import draws, evaluation, pretrained_source, source
 from oasis_tf.systems.few_shot.build import build_model
 from oasis_tf.systems.few_shot.schedule import parts_of
 from oasis_tf.training.precision import rates_and_scales
 from oasis_tf.training.strategies import distribute, replicated_step
 from oasis_tf.training.task import Task
+from oasis_tf.training.validation import metric_names
 
 _PREVIEWS = 8
 
@@ -35,15 +39,18 @@ class FewShotTask(Task):
         strategy: ``tf.distribute`` strategy under whose scope the model is made.
 
     Raises:
-        ValueError, OSError: evaluations, pictures that are not those of the configuration, a source
-            that cannot be read, or XLA with several devices.
+        ValueError, OSError: evaluations without held-out pictures, pictures that are not those of
+            the configuration, a source that cannot be read, or XLA with several devices.
     """
 
     divergence_advice = "with lower --lr_g and --lr_d, or without --mixed_precision"
 
     def __init__(self, config, strategy):
-        if config.training.eval_every:
-            self.prepare_measuring(None, None)
+        if config.training.eval_every and not config.data.held_out:
+            raise ValueError(
+                "`eval_every` needs pictures to measure the model on. Received: no `held_out`. "
+                "Give --held_out=FOLDER, of pictures that are not trained on."
+            )
         if config.training.jit_compile and strategy.num_replicas_in_sync > 1:
             raise ValueError(
                 "`jit_compile` works on one device with this system: its networks are not cut into "
@@ -119,6 +126,23 @@ class FewShotTask(Task):
             return self.model.train_step(pictures, labels if with_classes else None, parts)
 
         return replicated_step(self._strategy, step, self._config.training.jit_compile)
+
+    # === Evaluations ===
+
+    def prepare_measuring(self, model_dir, workers):
+        names, held_out = metric_names(self._config.training), self._config.data.held_out
+        names = measuring.chosen(names, evaluation.has(self._config, held_out))
+        settings = PicturesEvaluationConfig()
+        measuring.check(settings, names)
+        context = evaluation.of_training(self.model, model_dir, held_out, settings=settings)
+        self._measured = context, names, workers
+
+    def measure(self, step):
+        context, names, workers = self._measured
+        if not workers.chief:
+            return {}
+        context = dataclasses.replace(context, step=step, _parts=[])
+        return measuring.measured(context, names)["metrics"]
 
     # === What a run shows ===
 

@@ -19,7 +19,7 @@ _VIEWS = randomness.named_stream("one_shot/views")
 def has(config, data_dir):
     """What models of this configuration have of what metrics need."""
     del data_dir
-    return {"scene", "views"} | ({"masks"} if config.model.num_classes else set())
+    return {"training", "scene", "views"} | ({"masks"} if config.model.num_classes else set())
 
 
 def pictures(model_dir, checkpoint=None, data_dir=None, **options):

@@ -86,7 +86,7 @@ def test_a_report(context):
 
 
 def test_which_metrics():
-    scene = {"scene", "views", "masks"}
+    scene = {"training", "scene", "views", "masks"}
     assert evaluation.chosen(None, scene) == list(
         ("sifid", "sample_diversity", "training_distance", "mask_score")
     )

@@ -179,7 +179,7 @@ def test_bad_folders_are_refused(tmp_path):
     with pytest.raises(ValueError, match="at least one picture"):
         source.find(tmp_path)
     (tmp_path / "bad.png").write_bytes(b"none")
-    with pytest.raises(ValueError, match="Pictures that cannot be used"):
+    with pytest.raises(ValueError, match="Cannot be read as an image.*bad.png"):
         source.inspect(DataConfig(data_dir=str(tmp_path)), with_classes=False)
     with pytest.raises(ValueError, match="must lie in the folder of its class.*bad.png"):
         source.inspect(DataConfig(data_dir=str(tmp_path)), with_classes=True)

@@ -70,7 +70,7 @@ def test_intra_lpips_of_a_report(report):
 
 
 def test_what_can_be_had(adapted):
-    assert evaluation.has(adapted.config, None) == {"pictures", "walk", "heads"}
+    assert evaluation.has(adapted.config, None) == {"several", "training", "walk", "heads"}
     assert "held_out" in evaluation.has(adapted.config, "DIR")
 
 

@@ -20,8 +20,7 @@ from tests.systems.few_shot.conftest import write_pictures
 
 SMALL = {"size": 8, "channels": (4, 4), "style_dim": 4, "num_mlp": 1, "strategy": "none"}
 CADENCE = {"log_every": 1, "image_every": 100, "checkpoint_every": 2, "max_to_keep": 9}
-LAZY = {"r1_every": 2, "path_every": 2}
-OURS = {"d_loss": "all", "lambda_ss": 5.0, "ss_resolution": 8, "r1_every": 2}
+OURS = {"d_loss": "all", "lambda_ss": 5.0, "ss_resolution": 8}
 
 
 def train(model_dir, data_dir, **settings):
@@ -39,28 +38,27 @@ def state(model_dir, step):
 
 @pytest.fixture(scope="module")
 def trained(few_pictures, tmp_path_factory):
-    """Model directory of two steps of StyleGAN2 from new weights."""
+    """Model directory of one step of StyleGAN2 from new weights, with both penalties."""
     path = tmp_path_factory.mktemp("run") / "model"
-    return train(path, few_pictures, steps=2, **SMALL, **LAZY)
+    return train(path, few_pictures, steps=1, **SMALL)
 
 
 @pytest.fixture(scope="module")
 def adapted(trained, tmp_path_factory):
-    """Model directory of two steps of its adaptation; the folder of two pictures."""
+    """(model directory of one step of its adaptation, folder of two pictures)."""
     folder = tmp_path_factory.mktemp("two") / "pictures"
     write_pictures(folder, 2, seed=5)
     path = tmp_path_factory.mktemp("adapted") / "model"
-    return train(path, folder, steps=2, source=trained, strategy="none", **OURS), folder
+    return train(path, folder, steps=1, source=trained, strategy="none", **OURS), folder
 
 
 def test_what_a_run_writes(trained):
     lines = Path(trained, "metrics.jsonl").read_text().splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 1
     for name in ("loss_d_real", "loss_g", "r1", "path_length"):
         assert f'"{name}"' in lines[0]
-    assert '"r1"' not in lines[1] and '"path_length"' not in lines[1]
     assert len(source.listed(trained)) == 5
-    arrays = state(trained, 2)
+    arrays = state(trained, 1)
     assert arrays["path_mean"] > 0
     for name, array in arrays.items():
         if name.startswith("generator_ema/noise_"):
@@ -69,9 +67,10 @@ def test_what_a_run_writes(trained):
     assert samples.image.shape == (1, 8, 8, 3) and np.abs(samples.image).max() <= 1
 
 
-def test_an_adaptation_begins_with_its_source_and_leaves_it(trained, adapted, capsys):
+@pytest.mark.slow
+def test_an_adaptation_begins_with_its_source_and_leaves_it(trained, adapted):
     model_dir, _ = adapted
-    start, found = state(trained, 2), state(model_dir, 2)
+    start, found = state(trained, 1), state(model_dir, 1)
     for name, array in start.items():
         kind, _, rest = name.partition("/")
         if kind == "generator":
@@ -80,22 +79,22 @@ def test_an_adaptation_begins_with_its_source_and_leaves_it(trained, adapted, ca
     assert "generator/conv_0/kernel" in moved and "generator/mapping_0/kernel" in moved
     assert not any("noise_0" in name for name in moved)
     assert "heads/head_0/kernel" in found
-    line = Path(model_dir, "metrics.jsonl").read_text().splitlines()[1]
+    line = Path(model_dir, "metrics.jsonl").read_text().splitlines()[0]
     for name in ("loss_ss", "loss_d_head_0", "loss_g_head_1", "loss_g_adversarial"):
         assert f'"{name}"' in line
     both = oasis_tf.load(model_dir).sample(0, source=True)
     assert both.source.shape == both.image.shape
 
 
-def test_fewer_pictures_than_the_batch_are_said(adapted, capsys):
-    _, folder = adapted
-    config = SYSTEM.config.load(adapted[0])
-    SYSTEM.make_task(config, tf.distribute.get_strategy())
+def test_fewer_pictures_than_the_batch_are_said(few_pictures, capsys):
+    given = {"data_dir": str(few_pictures), "num_pictures": 2, **SMALL}
+    task = SYSTEM.make_task(run_settings.resolve_run(given, None), tf.distribute.get_strategy())
     assert "2 pictures are repeated inside batches of 4." in capsys.readouterr().out
-    assert folder.is_dir()
+    images, _ = next(iter(task.batches(0)))
+    assert images.shape == (4, 8, 8, 3) and len(np.unique(images, axis=0)) == 2
 
 
-def test_a_source_that_does_not_fit_is_refused(trained, adapted, few_pictures, tmp_path):
+def test_a_source_that_does_not_fit_is_refused(trained, few_pictures, tmp_path):
     with pytest.raises(FileNotFoundError, match="`source` must be a model directory"):
         train(tmp_path / "m", few_pictures, source=str(tmp_path / "absent"))
     with pytest.raises(ValueError, match="--size=16 against 8"):
@@ -109,10 +108,22 @@ def test_a_source_that_does_not_fit_is_refused(trained, adapted, few_pictures, t
     assert not (tmp_path / "m").exists()
 
 
-def test_evaluations_and_xla_on_several_devices_are_refused(trained):
+def test_evaluations_need_held_out_pictures(trained):
     config = run_settings.resolve_run({"eval_every": 1}, SYSTEM.config.load(trained))
-    with pytest.raises(ValueError, match="`eval_every` needs a system that measures"):
+    with pytest.raises(ValueError, match="`eval_every` needs pictures.*Give --held_out=FOLDER"):
         SYSTEM.make_task(config, tf.distribute.get_strategy())
+
+
+@pytest.mark.slow
+def test_evaluations_while_training_choose_the_best_checkpoint(trained, few_pictures, tmp_path):
+    parts = shutil.copytree(trained, tmp_path / "parts")
+    write_pictures(tmp_path / "others", 3, seed=9)
+    train(parts, few_pictures, steps=3, eval_every=1, held_out=str(tmp_path / "others"))
+    lines = (parts / "metrics.jsonl").read_text().splitlines()
+    assert sum('"fid_seeded64"' in line for line in lines) == 2
+    assert oasis_tf.load(str(parts), "best").sample(0).image.shape == (1, 8, 8, 3)
+    with pytest.raises(ValueError, match="Held-out pictures must not be among those"):
+        train(parts, few_pictures, steps=4, eval_every=1, held_out=str(few_pictures))
 
 
 @pytest.mark.slow
@@ -132,10 +143,10 @@ def test_a_run_in_two_parts_is_one_run(adapted, trained, tmp_path):
 
 @pytest.mark.slow
 def test_a_plain_run_in_two_parts_is_one_run(trained, few_pictures, tmp_path):
-    whole = train(tmp_path / "whole", few_pictures, steps=4, **SMALL, **LAZY)
+    whole = train(tmp_path / "whole", few_pictures, steps=3, **SMALL)
     parts = shutil.copytree(trained, tmp_path / "parts")
-    train(parts, few_pictures, steps=4)
-    one, two = state(whole, 4), state(parts, 4)
+    train(parts, few_pictures, steps=3)
+    one, two = state(whole, 3), state(parts, 3)
     for name, array in one.items():
         np.testing.assert_array_equal(two[name], array, err_msg=name)
 
@@ -153,7 +164,7 @@ def test_cdc_and_mixdl_take_steps(tmp_path, few_pictures):
         found = state(
             train(tmp_path / name, few_pictures, steps=2, source=first, strategy="none", **extra), 2
         )
-        assert np.abs(found["patch_optimizer/heads_head_0_kernel_velocity"]).max() >= 0
+        assert any(name.startswith("patch_optimizer/") for name in found)
         assert all(np.isfinite(x).all() for x in found.values())
 
 
@@ -163,15 +174,14 @@ def test_biggan_is_trained_on_classes_and_adapted_without(tmp_path, few_pictures
         write_pictures(tmp_path / "classes" / str(k), 3, seed=k)
     sizes = {"network": "biggan", "size": 32, "ch": 1, "dim_z": 8, "shared_dim": 4}
     sizes |= {"attention": (0,), "attention_d": (0,), "batch_size": 4, "strategy": "none"}
-    first = train(tmp_path / "source", tmp_path / "classes", steps=2, **sizes)
-    assert "discriminator/embed/kernel" in state(first, 2)
+    first = train(tmp_path / "source", tmp_path / "classes", steps=1, **sizes)
+    assert "discriminator/embed/kernel" in state(first, 1)
     ours = {"d_loss": "all", "lambda_ss": 5.0, "ss_resolution": 16, "embedding_scale": "table"}
-    model_dir = train(
-        tmp_path / "adapted", few_pictures, steps=2, source=first, batch_size=4, **ours
-    )
-    found = state(model_dir, 2)
+    ours |= {"batch_size": 4, "strategy": "none"}
+    model_dir = train(tmp_path / "adapted", few_pictures, steps=1, source=first, **ours)
+    found = state(model_dir, 1)
     assert "discriminator/embed/kernel" not in found
-    before = state(first, 2)["generator/shared/table"]
+    before = state(first, 1)["generator/shared/table"]
     np.testing.assert_array_equal(found["generator/shared/table"], before)
     assert oasis_tf.load(model_dir).sample(0).image.shape == (1, 32, 32, 3)
 

@@ -6,8 +6,7 @@ Importing this module loads neither TensorFlow nor PyTorch.
 from typing import NamedTuple
 
 from oasis_tf.io import torch_pickles
-from oasis_tf.systems.few_shot.biggan import weights as biggan_weights
-from oasis_tf.systems.few_shot.official import nvlabs, stylegan2_weights
+from oasis_tf.systems.few_shot.official import biggan_weights, nvlabs, stylegan2_weights
 
 _ROSINALITY = {"generator": "g", "generator_ema": "g_ema", "discriminator": "d"}
 _PREFIX = "module."
@@ -86,7 +85,7 @@ def _networks(path):
         parts = {
             name: _plain(contents[theirs])
             for name, theirs in _ROSINALITY.items()
-            if isinstance(contents.get(theirs), dict)
+            if isinstance(contents.get(theirs), dict) and contents[theirs]
         }
     if not parts and isinstance(contents, dict):
         whole = _plain(contents)

@@ -10,7 +10,7 @@ import math
 import keras
 from keras import ops
 
-from oasis_tf.layers.resampling import conv
+from oasis_tf.layers.winograd import conv
 from oasis_tf.systems.few_shot.stylegan2.operators import (
     GAIN,
     activated,
