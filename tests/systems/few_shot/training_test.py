@@ -177,21 +177,28 @@ def test_biggan_is_trained_on_classes_and_adapted_without(tmp_path, few_pictures
     first = train(tmp_path / "source", tmp_path / "classes", steps=1, **sizes)
     assert "discriminator/embed/kernel" in state(first, 1)
     ours = {"d_loss": "all", "lambda_ss": 5.0, "ss_resolution": 16, "embedding_scale": "table"}
+    ours["ss_mode"] = "train"  # which moves the state of the target alone
     ours |= {"batch_size": 4, "strategy": "none"}
     model_dir = train(tmp_path / "adapted", few_pictures, steps=1, source=first, **ours)
     found = state(model_dir, 1)
     assert "discriminator/embed/kernel" not in found
-    before = state(first, 1)["generator/shared/table"]
-    np.testing.assert_array_equal(found["generator/shared/table"], before)
+    start = state(first, 1)
+    np.testing.assert_array_equal(found["generator/shared/table"], start["generator/shared/table"])
+    for name, array in start.items():
+        if name.startswith("generator/"):
+            of_source = found[name.replace("generator", "source", 1)]
+            np.testing.assert_array_equal(of_source, array, err_msg=name)
     assert oasis_tf.load(model_dir).sample(0).image.shape == (1, 32, 32, 3)
 
 
 @pytest.mark.slow
-def test_two_replicas_are_one_device(tmp_path):
+@pytest.mark.parametrize("network", ["stylegan2", "biggan"])
+def test_two_replicas_are_one_device(tmp_path, network):
     main = Path(__file__).with_name("replicas_main.py")
     root = str(Path(oasis_tf.__file__).parents[1])
     environment = os.environ | {"PYTHONPATH": root}
-    subprocess.run([sys.executable, main, tmp_path / "out.npz"], env=environment, check=True)
+    command = [sys.executable, main, network, tmp_path / "out.npz"]
+    subprocess.run(command, env=environment, check=True)
     with np.load(tmp_path / "out.npz") as arrays:
         found = dict(arrays)
     assert len(found) > 100
