@@ -1,5 +1,6 @@
 """Training by the loop: from new weights, adapted, restarted exactly, on replicas."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -166,6 +167,19 @@ def test_cdc_and_mixdl_take_steps(tmp_path, few_pictures):
         )
         assert any(name.startswith("patch_optimizer/") for name in found)
         assert all(np.isfinite(x).all() for x in found.values())
+
+
+@pytest.mark.slow
+def test_half_precision_is_near_single(trained, few_pictures, tmp_path):
+    """Losses and penalties of one step from the same weights."""
+    half = train(tmp_path / "half", few_pictures, steps=1, mixed_precision="bfloat16", **SMALL)
+    one, two = (
+        json.loads(Path(path, "metrics.jsonl").read_text().splitlines()[0])
+        for path in (trained, half)
+    )
+    for name in ("loss_d", "loss_g", "r1", "path_length"):
+        assert two[name] == pytest.approx(one[name], rel=0.05), name
+    assert two["loss_d"] != one["loss_d"]
 
 
 @pytest.mark.slow
