@@ -1,15 +1,20 @@
 """Ablations of adaptations: which flags and metrics each variant gets, SIV-GAN among them."""
 
 import pytest
+from PIL import Image
 
 from oasis_tf.ablations import runs
 from oasis_tf.systems.few_shot.experiments import ablate_command
 
 
-def test_variants_of_two_systems(adapted_dir, few_pictures, tmp_path):
+def test_variants_of_two_systems(adapted_dir, tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for k in range(3):  # of a size that SIV-GAN takes
+        Image.new("RGB", (64, 64), (80 * k, 0, 0)).save(pictures / f"{k}.png")
     small = tmp_path / "small.flags"
     small.write_text("--steps=2\n--batch_size=4\n")
-    given = {"data_dir": few_pictures, "source": adapted_dir}
+    given = {"data_dir": pictures, "source": adapted_dir}
     planned = runs.plan(
         ["few_shot_all", "few_shot_ours_1", "one_shot_pictures_1"],
         tmp_path / "runs",
