@@ -41,7 +41,10 @@ _STORAGES = {
 # Of these packages only what is listed here gets an inert record.
 _RECORDS = {
     "torch": ("device", "Size", "dtype", "float16", "float32", "float64", "int32", "int64"),
-    "numpy": ("dtype", "ndarray", "core.multiarray.scalar", "_core.multiarray.scalar"),
+    "numpy": (
+        *("dtype", "ndarray", "core.multiarray.scalar", "_core.multiarray.scalar"),
+        *("core.multiarray._reconstruct", "_core.multiarray._reconstruct"),
+    ),
     "argparse": ("Namespace",),
     "pathlib": ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path"),
 }

@@ -19,6 +19,7 @@ ARRAYS = {
 CONTENTS = {
     "g": ARRAYS,
     "args": New("argparse.Namespace", {"lr": 0.5, "out": None, "sizes": [1, 2]}),
+    "seen": Call("numpy.core.multiarray.scalar", (Call("numpy.dtype", ("f8", False)), b"12345678")),
     "options": New("dnnlib.util.EasyDict", {"w": 3}),
 }
 

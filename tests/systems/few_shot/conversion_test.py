@@ -227,6 +227,9 @@ def test_biggan_there_and_back(tmp_path, written):
         write_zip(tmp_path / f"{file}.pth", state)
     paths = [str(tmp_path / f"{file}.pth") for file in ("G_ema", "G", "D")]
     config = conversion.convert(str(tmp_path / "model"), *paths)
+    found = checkpoints.read(str(tmp_path))  # the folder of them
+    for name, start in (("generator", "G0"), ("discriminator", "D0"), ("generator_ema", "Gt")):
+        check_equal(found.states[name], golden_files.part(recording, start))
     meta = recordings.meta(recording)
     model = config.model
     assert (model.network, model.size, model.ch) == ("biggan", meta["resolution"], meta["ch"])
@@ -238,6 +241,12 @@ def test_biggan_there_and_back(tmp_path, written):
 
 
 # === What is refused ===
+
+
+def test_a_folder_without_a_generator(tmp_path):
+    (tmp_path / "D.pth").touch()
+    with pytest.raises(FileNotFoundError, match=r"must hold G\.pth"):
+        checkpoints.read(str(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@
 Importing this module loads neither TensorFlow nor PyTorch.
 """
 
+import os
 from typing import NamedTuple
 
 from oasis_tf.io import torch_pickles
 from oasis_tf.systems.few_shot.official import biggan_weights, nvlabs, stylegan2_weights
 
-_ROSINALITY = {"generator": "g", "generator_ema": "g_ema", "discriminator": "d"}
+ROSINALITY = {"generator": "g", "generator_ema": "g_ema", "discriminator": "d"}
 _PREFIX = "module."
 _SIGNS = {  # a name that a network's weights have for certain
     ("stylegan2", "generator"): "conv1.conv.weight",
@@ -16,6 +17,7 @@ _SIGNS = {  # a name that a network's weights have for certain
     ("biggan", "generator"): "shared.weight",
     ("biggan", "discriminator"): "blocks.0.0.conv1.weight",
 }
+BIGGAN_FILES = {"generator_ema": "G_ema.pth", "generator": "G.pth", "discriminator": "D.pth"}
 WEIGHTS = {"stylegan2": stylegan2_weights, "biggan": biggan_weights}
 
 
@@ -42,7 +44,7 @@ def read(checkpoint, generator=None, discriminator=None):
 
     Args:
         checkpoint: file with networks of StyleGAN2 (rosinality's ``.pt``, NVlabs' ``.pkl``) or one
-            network of BigGAN-PyTorch (``G_ema.pth`` or ``G.pth``).
+            network of BigGAN-PyTorch (``G_ema.pth`` or ``G.pth``), or a folder with these.
         generator: file of the generator itself, if ``checkpoint`` holds its average alone.
         discriminator: file of the discriminator, if ``checkpoint`` holds none.
 
@@ -55,10 +57,7 @@ def read(checkpoint, generator=None, discriminator=None):
         OSError: a file cannot be read.
     """
     found, settings, paths = {}, {}, {}
-    given = {"generator_ema": checkpoint, "generator": generator, "discriminator": discriminator}
-    for name, path in given.items():
-        if path is None:
-            continue
+    for name, path in _files(checkpoint, generator, discriminator).items():
         kind, states, of_file = _networks(path)
         found.setdefault("kind", (kind, path))
         if found["kind"][0] != kind:
@@ -75,6 +74,21 @@ def read(checkpoint, generator=None, discriminator=None):
     return Checkpoint(kind, found, _settings(kind, found, settings, paths), paths)
 
 
+def _files(checkpoint, generator, discriminator):
+    """Paths by the networks that they are to hold; the first may hold others, too."""
+    there = {"generator_ema": checkpoint}
+    if os.path.isdir(checkpoint):
+        paths = {name: os.path.join(checkpoint, file) for name, file in BIGGAN_FILES.items()}
+        there = {name: path for name, path in paths.items() if os.path.isfile(path)}
+        if not there.keys() - {"discriminator"}:
+            raise FileNotFoundError(
+                "A folder with a BigGAN must hold G.pth, or G_ema.pth, or both; and D.pth to be "
+                f"trained further. Received: {checkpoint}, without them."
+            )
+    given = {"generator": generator, "discriminator": discriminator}
+    return there | {name: path for name, path in given.items() if path is not None}
+
+
 def _networks(path):
     """(kind, dict from names of networks to weights, settings) of a file."""
     contents = torch_pickles.read(path)
@@ -84,7 +98,7 @@ def _networks(path):
     if isinstance(contents, dict):
         parts = {
             name: _plain(contents[theirs])
-            for name, theirs in _ROSINALITY.items()
+            for name, theirs in ROSINALITY.items()
             if isinstance(contents.get(theirs), dict) and contents[theirs]
         }
     if not parts and isinstance(contents, dict):

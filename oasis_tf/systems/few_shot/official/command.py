@@ -37,7 +37,7 @@ def define_flags(flag_values):
         **where,
     )
     for name, text in (
-        ("checkpoint", "File with all networks (.pt, .pkl), or the averaged generator G_ema.pth."),
+        ("checkpoint", "File with all networks (.pt, .pkl), or G_ema.pth, or a folder with it."),
         ("generator", "File of the generator itself, if --checkpoint holds its average alone."),
         ("discriminator", "File of the discriminator, if --checkpoint holds none."),
         ("to_official", "Folder for the networks of --model_dir as files of other releases."),

@@ -10,9 +10,6 @@ from oasis_tf.systems.few_shot.config import Config
 from oasis_tf.systems.few_shot.official import checkpoints
 from oasis_tf.systems.few_shot.source import Pictures
 
-_ROSINALITY = {"generator": "g", "discriminator": "d", "generator_ema": "g_ema"}
-_BIGGAN = {"generator": "G", "discriminator": "D", "generator_ema": "G_ema"}
-
 
 def convert(model_dir, checkpoint, generator=None, discriminator=None, settings=None):
     """Writes a model directory from files of other releases.
@@ -97,12 +94,10 @@ def write_official(model_dir, folder):
     model, step = load_networks(model_dir)
     kind, networks = model.config.model.network, model.networks()
     to_official = checkpoints.WEIGHTS[kind].to_official
-    names = _ROSINALITY if kind == "stylegan2" else _BIGGAN
+    names = checkpoints.ROSINALITY if kind == "stylegan2" else checkpoints.BIGGAN_FILES
     states = {names[k]: to_official(networks[k]) for k in names if k in networks}
     if kind == "stylegan2":
         states = {f"{step:06d}.pt": states}
-    else:
-        states = {f"{name}.pth": state for name, state in states.items()}
     paths = {os.path.join(folder, name): state for name, state in states.items()}
     output_paths.check_outputs(list(paths), [])
     with contextlib.ExitStack() as together:
