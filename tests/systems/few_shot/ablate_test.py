@@ -40,7 +40,9 @@ def test_a_source_of_another_network_is_refused_by_the_name_of_the_variant(
     adapted_dir, few_pictures, tmp_path
 ):
     given = {"data_dir": few_pictures, "source": adapted_dir}
-    with pytest.raises(ValueError, match="few_shot_biggan cannot be trained: .*--network=biggan"):
+    with pytest.raises(
+        ValueError, match=r"few_shot_biggan cannot be trained: .*\n  --network=biggan"
+    ):
         runs.plan(["few_shot_biggan"], tmp_path / "runs", given, system="few_shot")
 
 
