@@ -68,7 +68,7 @@ def published_scores(path: Path) -> tuple[str | None, str | None]:
     heading = " ".join(line.strip("# ") for line in lines if line.startswith("#"))
     end = r"(?: as published| \(not measured here\))"
     scores = re.search(rf"(?:Expected|Published) score: (.+?){end}", heading)
-    table = re.search(r"table \w+", heading)
+    table = re.search(r"table \w+(\.\d+)?", heading)
     return scores and scores[1], table and table[0]
 
 
