@@ -26,7 +26,12 @@ def rules(dtype):
         return [(r".*", 1e-6, 1e-6)]
     return [
         (r"D1/.*", 1e-6, 1e-6),
-        (r"(G1|EMA1)/.*", 3e-5, 1e-6),
+        # In training mode rounding changes the sign of a ReLU's input, which the gradients behind
+        # it show, and Adam's first step of weights whose gradient is as small as its epsilon.
+        (r"G_train|mybn/train", 3e-5, 1e-6),
+        (r"gradG/.*", 1e-2, 1e-6),
+        (r"G1/.*", 1e-3, 1e-6),
+        (r"EMA1/.*", 1e-4, 1e-6),
         (r"ss/train/grad.*", 1e-4, 1e-4),
         (r".*grad.*", 1e-4, 1e-6),
         (r".*", 1e-5, 1e-6),
