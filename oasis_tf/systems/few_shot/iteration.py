@@ -7,6 +7,7 @@ so that all moments decay and all counters advance alike.
 
 import contextlib
 
+import keras
 import tensorflow as tf
 
 from oasis_tf.augmentation import full, reduced
@@ -154,7 +155,12 @@ class Iteration:
 
         def feature(generator):
             def of(z):
-                found = made(generator, latents._replace(z=z), training, adaptation.ss_resolution)
+                # In training mode batch statistics and norms would move: the source stays.
+                frozen = training and generator is self.source_generator
+                with keras.StatelessScope() if frozen else contextlib.nullcontext():
+                    found = made(
+                        generator, latents._replace(z=z), training, adaptation.ss_resolution
+                    )
                 return found.features[-1]
 
             return of

@@ -69,6 +69,7 @@ def test_everything(recording, dtype):
 # === The comparison detects near misses ===
 
 
+@pytest.mark.slow
 def test_detects_the_norm_of_the_stored_vector(run, monkeypatch):
     right = layers.BigGANConv2D.stored_norm
 

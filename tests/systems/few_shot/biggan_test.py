@@ -158,6 +158,7 @@ def test_initial_values(generator):
         np.testing.assert_array_equal(found[name], other[name])
 
 
+@pytest.mark.slow
 def test_standing_statistics_of_equal_batches():
     """They are the moments of that batch: evaluation equals training."""
     generator, v = new_generator(mybn=True), normal(4, 12)
@@ -183,6 +184,7 @@ def test_standing_statistics_are_refused(generator):
         np.testing.assert_array_equal(value, before[name])
 
 
+@pytest.mark.slow
 def test_half_precision():
     plain, half = new_generator(), new_generator(dtype="mixed_bfloat16")
     for name, variable in named_weights(half).items():

@@ -1,10 +1,14 @@
-"""Adapts a StyleGAN2 on one device and on two replicas, and writes losses and weights of both.
+"""Trains on one device and on two replicas, and writes losses and weights of both.
 
-    python replicas_main.py OUTPUT.npz
+    python replicas_main.py stylegan2 OUTPUT.npz
+    python replicas_main.py biggan OUTPUT.npz
+
+A StyleGAN2 is adapted; a BigGAN is trained on classes.
 
 A process of its own, because TensorFlow can split its CPU into devices only before it starts. In
 float64, so that what differs is no rounding. All losses and penalties are there: groups of the
-minibatch deviation, path lengths, similarities between samples and styles are of the whole batch.
+minibatch deviation, path lengths, similarities between samples, styles and batch statistics are of
+the whole batch.
 """
 
 import sys
@@ -23,14 +27,18 @@ from oasis_tf.systems.few_shot.config import (
 )
 from oasis_tf.systems.few_shot.schedule import parts_of
 from oasis_tf.systems.few_shot.source import Pictures
+from oasis_tf.systems.few_shot.training_settings import OF_NETWORK
 from oasis_tf.training.strategies import distribute, replicated_step
 
-BATCH, SIZE, STEPS = 4, 16, 2
+BATCH, STEPS = 4, 2
+SIZES = {"stylegan2": 16, "biggan": 32}
 
 
-def config():
+def stylegan2_config():
     return Config(
-        model=ModelConfig(size=SIZE, channels=(4, 4, 3), style_dim=6, num_mlp=2, stddev_group=2),
+        model=ModelConfig(
+            size=SIZES["stylegan2"], channels=(4, 4, 3), style_dim=6, num_mlp=2, stddev_group=2
+        ),
         data=DataConfig(),
         training=TrainingConfig(
             steps=STEPS, batch_size=BATCH, path_weight=2.0, ema_decay=0.5, path_shrink=4
@@ -48,33 +56,59 @@ def config():
     )
 
 
-def batches(rows):
-    image = np.random.default_rng(0).integers(0, 256, (STEPS, BATCH, SIZE, SIZE, 3), np.uint8)
-    return tf.data.Dataset.from_tensor_slices(image[:, slice(*rows)])
+def biggan_config():
+    sizes = {"size": SIZES["biggan"], "ch": 1, "dim_z": 8, "shared_dim": 4, "num_classes": 3}
+    defaults = OF_NETWORK["biggan"] | {"steps": STEPS, "batch_size": BATCH, "ema_decay": 0.5}
+    return Config(
+        model=ModelConfig(network="biggan", **sizes, attention=(16,), attention_d=(16,)),
+        data=DataConfig(),
+        training=TrainingConfig(**defaults),
+        adaptation=AdaptationConfig(),
+        pictures=Pictures(BATCH, ("a", "b", "c")),
+    )
 
 
-def train(strategy):
+def train(network, strategy):
+    config = {"stylegan2": stylegan2_config, "biggan": biggan_config}[network]()
     with strategy.scope():
-        model = build_model(config(), dtype="float64")
-    stylegan2.initialise(model.source_generator, 7)
+        model = build_model(config, dtype="float64")
+    if config.adapted:
+        stylegan2.initialise(model.source_generator, 7)
     for modulation in model.modulations.values():
         modulation.start()
     found = {}
-    for number, batch in enumerate(distribute(strategy, BATCH, batches)):
-        parts = parts_of(config(), number)
-        step = replicated_step(strategy, lambda x, parts=parts: model.train_step(x, None, parts))
-        found |= {f"{number}/{name}": value.numpy() for name, value in step(batch).items()}
+    for number, batch in enumerate(distribute(strategy, BATCH, batches(config.model))):
+        parts = parts_of(config, number)
+
+        def step(batch, parts=parts):
+            image, label = batch
+            return model.train_step(image, None if config.adapted else label, parts)
+
+        logs = replicated_step(strategy, step)(batch)
+        found |= {f"{number}/{name}": value.numpy() for name, value in logs.items()}
     return found | {name: v.numpy() for name, v in model.variables().items()}
 
 
-def main(output):
+def batches(model):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (STEPS, BATCH, model.size, model.size, 3), np.uint8)
+    label = rng.integers(0, max(model.num_classes, 1), (STEPS, BATCH), np.int32)
+
+    def of_rows(rows):
+        own = slice(*rows)
+        return tf.data.Dataset.from_tensor_slices((image[:, own], label[:, own]))
+
+    return of_rows
+
+
+def main(network, output):
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    one = train(tf.distribute.get_strategy())
-    two = train(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+    one = train(network, tf.distribute.get_strategy())
+    two = train(network, tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
     parts = {"one": one, "two": two}
     np.savez(output, **{f"{k}/{name}": v for k, part in parts.items() for name, v in part.items()})
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -11,6 +11,7 @@ from PIL import Image
 import oasis_tf
 from oasis_tf.io.images import to_uint8
 from oasis_tf.systems.few_shot import latents, loading
+from oasis_tf.systems.few_shot.build import build_model
 from oasis_tf.systems.few_shot.serving import signatures
 from oasis_tf.systems.few_shot.synthesis import command
 from tests.systems.few_shot.conftest import SIZE, write_model, write_pictures
@@ -99,6 +100,19 @@ def test_biggan_of_classes(of_classes):
     np.testing.assert_allclose(middle[0, drawn:], (v[0] + v[1])[drawn:] / 2, atol=1e-6)
     with pytest.raises(ValueError, match="`source` needs a model that was adapted"):
         of_classes.sample(0, source=True)
+
+
+@pytest.mark.slow
+def test_standing_statistics_of_a_model_for_use(of_classes):
+    config = of_classes.config
+    standing = dataclasses.replace(config.model, standing_statistics=True)
+    model = build_model(dataclasses.replace(config, model=standing), training=False)
+    before = model.generator_ema.norm.moving_mean.numpy()
+    model.settle()
+    norm = model.generator_ema.norm
+    assert norm.accumulations.numpy() == [16] and abs(norm.moving_mean - before).numpy().max() > 0
+    assert not norm.accumulating
+    assert np.abs(model.sample(0, num_samples=2).image).max() <= 1
 
 
 def test_an_adapted_biggan(of_classes):

@@ -1,5 +1,6 @@
 """Training by the loop: from new weights, adapted, restarted exactly, on replicas."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -159,13 +160,26 @@ def test_cdc_and_mixdl_take_steps(tmp_path, few_pictures):
     assert not CheckpointStore(first).steps()
     first = train(tmp_path / "source", few_pictures, steps=1, **sizes)
     cdc = {"d_loss": "patch", "lambda_distance": 1000.0, "patch_heads": 4}
-    mixdl = {"lambda_mixdl": 1000.0}
+    mixdl = {"lambda_mixdl": 1000.0, "augmentation": "reduced"}
     for name, extra in (("cdc", cdc), ("mixdl", cdc | mixdl)):
         found = state(
             train(tmp_path / name, few_pictures, steps=2, source=first, strategy="none", **extra), 2
         )
         assert any(name.startswith("patch_optimizer/") for name in found)
         assert all(np.isfinite(x).all() for x in found.values())
+
+
+@pytest.mark.slow
+def test_half_precision_is_near_single(trained, few_pictures, tmp_path):
+    """Losses and penalties of one step from the same weights."""
+    half = train(tmp_path / "half", few_pictures, steps=1, mixed_precision="bfloat16", **SMALL)
+    one, two = (
+        json.loads(Path(path, "metrics.jsonl").read_text().splitlines()[0])
+        for path in (trained, half)
+    )
+    for name in ("loss_d", "loss_g", "r1", "path_length"):
+        assert two[name] == pytest.approx(one[name], rel=0.05), name
+    assert two["loss_d"] != one["loss_d"]
 
 
 @pytest.mark.slow
@@ -177,21 +191,28 @@ def test_biggan_is_trained_on_classes_and_adapted_without(tmp_path, few_pictures
     first = train(tmp_path / "source", tmp_path / "classes", steps=1, **sizes)
     assert "discriminator/embed/kernel" in state(first, 1)
     ours = {"d_loss": "all", "lambda_ss": 5.0, "ss_resolution": 16, "embedding_scale": "table"}
+    ours["ss_mode"] = "train"  # which moves the state of the target alone
     ours |= {"batch_size": 4, "strategy": "none"}
     model_dir = train(tmp_path / "adapted", few_pictures, steps=1, source=first, **ours)
     found = state(model_dir, 1)
     assert "discriminator/embed/kernel" not in found
-    before = state(first, 1)["generator/shared/table"]
-    np.testing.assert_array_equal(found["generator/shared/table"], before)
+    start = state(first, 1)
+    np.testing.assert_array_equal(found["generator/shared/table"], start["generator/shared/table"])
+    for name, array in start.items():
+        if name.startswith("generator/"):
+            of_source = found[name.replace("generator", "source", 1)]
+            np.testing.assert_array_equal(of_source, array, err_msg=name)
     assert oasis_tf.load(model_dir).sample(0).image.shape == (1, 32, 32, 3)
 
 
 @pytest.mark.slow
-def test_two_replicas_are_one_device(tmp_path):
+@pytest.mark.parametrize("network", ["stylegan2", "biggan"])
+def test_two_replicas_are_one_device(tmp_path, network):
     main = Path(__file__).with_name("replicas_main.py")
     root = str(Path(oasis_tf.__file__).parents[1])
     environment = os.environ | {"PYTHONPATH": root}
-    subprocess.run([sys.executable, main, tmp_path / "out.npz"], env=environment, check=True)
+    command = [sys.executable, main, network, tmp_path / "out.npz"]
+    subprocess.run(command, env=environment, check=True)
     with np.load(tmp_path / "out.npz") as arrays:
         found = dict(arrays)
     assert len(found) > 100
