@@ -60,7 +60,7 @@ def biggan_config():
     sizes = {"size": SIZES["biggan"], "ch": 1, "dim_z": 8, "shared_dim": 4, "num_classes": 3}
     defaults = OF_NETWORK["biggan"] | {"steps": STEPS, "batch_size": BATCH, "ema_decay": 0.5}
     return Config(
-        model=ModelConfig(network="biggan", **sizes, attention=(16,), attention_d=(16,)),
+        model=ModelConfig(network="biggan", **sizes, attention=(16,), attention_d=(0,)),
         data=DataConfig(),
         training=TrainingConfig(**defaults),
         adaptation=AdaptationConfig(),
@@ -76,17 +76,22 @@ def train(network, strategy):
         stylegan2.initialise(model.source_generator, 7)
     for modulation in model.modulations.values():
         modulation.start()
-    found = {}
+    found, steps = {}, {}
     for number, batch in enumerate(distribute(strategy, BATCH, batches(config.model))):
         parts = parts_of(config, number)
-
-        def step(batch, parts=parts):
-            image, label = batch
-            return model.train_step(image, None if config.adapted else label, parts)
-
-        logs = replicated_step(strategy, step)(batch)
+        if parts not in steps:
+            steps[parts] = replicated_step(strategy, step_of(model, config, parts))
+        logs = steps[parts](batch)
         found |= {f"{number}/{name}": value.numpy() for name, value in logs.items()}
     return found | {name: v.numpy() for name, v in model.variables().items()}
+
+
+def step_of(model, config, parts):
+    def step(batch):
+        image, label = batch
+        return model.train_step(image, None if config.adapted else label, parts)
+
+    return step
 
 
 def batches(model):
