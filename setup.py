@@ -20,6 +20,7 @@ setup(
         "oasis_tf.pretrained": ["[!_]*/*", "[!_]*/checkpoints/*/*", "[!_]*/examples/*"],
         "oasis_tf.systems.oasis.demo": ["page/*"],
         "oasis_tf.systems.one_shot.demo": ["page/*"],
+        "oasis_tf.systems.few_shot.demo": ["page/*"],
         "oasis_tf.web": ["page/*"],
     },
 )

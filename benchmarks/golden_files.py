@@ -3,6 +3,7 @@
 Layouts are PyTorch's. `tests/golden/README.md` lists the entries.
 """
 
+import re
 import zipfile
 
 import numpy as np
@@ -63,3 +64,43 @@ def keep_gradients(optimizer, kept):
         return apply(gradients, variables)
 
     optimizer.apply = apply_and_keep
+
+
+def not_compared(recording, reasons):
+    """Reasons by the names of the entries that are not compared.
+
+    Args:
+        recording: the recording.
+        reasons: dict from regular expressions of whole names to reasons.
+    """
+    found = {
+        name: [why for p, why in reasons.items() if re.fullmatch(p, name)] for name in recording
+    }
+    return {name: whys[0] for name, whys in found.items() if whys}
+
+
+def check_names(recording, found, skipped, partial=None, networks=("G0", "D0")):
+    """Raises ValueError unless a recording has all that is computed, and nothing else.
+
+    Args:
+        recording: the recording.
+        found: what is computed, by name.
+        skipped: names that are not compared.
+        partial: compiled regular expression of names of which a recording may lack some.
+        networks: prefixes, of each of which there must be an entry.
+    """
+    names = set(recording) - set(skipped)
+    missing = {name for name in found if not (partial and partial.match(name))} - names
+    unknown = names - set(found)
+    missing |= set(networks) - {name.split("/")[0] for name in recording}
+    if missing or unknown:
+        raise ValueError(
+            "A recording must hold the entries that tests/golden/README.md lists, and no others. "
+            f"Missing: {_listed(missing)}. Unknown: {_listed(unknown)}."
+        )
+
+
+def _listed(names):
+    names = sorted(names)
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return (", ".join(names[:10]) or "none") + more

@@ -45,6 +45,12 @@ def relative(got, want):
     return largest(ratio(np.abs(got - want), np.abs(want)))
 
 
+def share_of_largest(got, want):
+    """The largest error as a share of the largest entry."""
+    got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
+    return float(ratio(largest(got - want), largest(want))) if want.size else 0.0
+
+
 def table(found):
     """Rows as text, a line each."""
     lines = [f"{'item':48s} {'tolerance':>9s} {'measured':>9s}  ok   worst"]

@@ -13,6 +13,11 @@ maps) unless said otherwise:
     colour, texture: distances of histograms, class by class.
     lvis: average precision of --lvis_detections, which an external detector found on generated
         images.
+Of a model that has learnt from a few pictures (default: all that the model can have):
+    fid: as many generated images as pictures in --data_dir, which must be held out.
+    intra_lpips: LPIPS among 1000 images, of those with the same nearest training picture.
+    path_roughness: the largest change of the image along a line of latents, against the mean one.
+    head_shares: the share of each head of the discriminator in the losses, with --d_loss=all.
 Of a model that has learnt from one picture or one clip (default: all of them):
     sifid: Frechet distances of the features inside an image, at four depths.
     sample_diversity: MS-SSIM, LPIPS and pixel diversity among samples.
@@ -41,7 +46,10 @@ def define_flags(flag_values):
     where = {"flag_values": flag_values}
     common_flags.define_model_dir_flag(flag_values, required=False)
     path_flags.define_path(
-        "data_dir", None, "Prepared data set, or pictures; default: those trained on.", **where
+        "data_dir",
+        None,
+        "Prepared data set, or pictures, held-out ones of few_shot; default: those trained on.",
+        **where,
     )
     flags.DEFINE_list(
         "metrics",

@@ -86,6 +86,11 @@ def normal_by_seed(seed, stream, shape):
     return _mapped(lambda one_seed: normal(make_key(one_seed, stream), shape), seed, shape)
 
 
+def uniform_by_seed(seed, stream, shape):
+    """As ``normal_by_seed``, but uniform in [0, 1)."""
+    return _mapped(lambda one_seed: uniform(make_key(one_seed, stream), shape), seed, shape)
+
+
 def _mapped(row, numbers, shape):
     sizes = [size if isinstance(size, int) else None for size in shape]
     return tf.map_fn(row, numbers, fn_output_signature=tf.TensorSpec(sizes, tf.float32))

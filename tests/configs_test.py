@@ -89,17 +89,20 @@ ABLATIONS = {
         for base in ("ade", "cityscapes")
     },
 }
-# Those of another system; its own tests resolve them.
-ONE_SHOT = {
+SYSTEMS = ("one_shot", "osmis", "few_shot", "stylegan2", "biggan")
+# Those of other systems; their own tests resolve them.
+OTHERS = {
     name.removesuffix(".flags")
     for name in flagfiles.shipped_configs()
-    if name.removeprefix("ablations/").startswith(("one_shot", "osmis"))
+    if name.removeprefix("ablations/").startswith(
+        ("one_shot", "osmis", "few_shot", "stylegan2", "biggan")
+    )
 }
 BASES = {"ade": "ade_paper", "cityscapes": "cityscapes_paper"}
 
 
 def test_the_tables_cover_every_shipped_flagfile():
-    names = {*TABLE, *ONE_SHOT, "quickstart", *(f"ablations/{name}" for name in ABLATIONS)}
+    names = {*TABLE, *OTHERS, "quickstart", *(f"ablations/{name}" for name in ABLATIONS)}
     assert {f"{name}.flags" for name in names} == set(flagfiles.shipped_configs())
 
 
@@ -196,9 +199,7 @@ def test_every_flagfile_starts_with_paper_command_hardware_and_score(name):
     lines = flagfiles.shipped_configs()[name].read_text().splitlines()
     heading = " ".join(line.lstrip("# ") for line in lines[: lines.index("")])
     assert all(line.startswith("# ") for line in lines[: lines.index("")])
-    data = (
-        "" if name.removesuffix(".flags") in ONE_SHOT else "python -m oasis_tf.prepare --dataset="
-    )
+    data = "" if name.removesuffix(".flags") in OTHERS else "python -m oasis_tf.prepare --dataset="
     for part in ("Paper: ", f"Data: {data}", "Hardware: ", "score: "):
         assert part in heading
     assert f"Command: python -m oasis_tf.train --flagfile={name} --data_dir=" in heading

@@ -12,13 +12,11 @@ import functools
 import re
 
 import numpy as np
-from absl import flags
 
-from benchmarks import parity_rows
+from benchmarks import golden_command, golden_files
 from benchmarks.golden_files import keep_gradients, nchw, nhwc, part, prefixed
 from benchmarks.one_shot import recordings
-from benchmarks.parity_rows import Row, largest, ratio, relative, row_of
-from oasis_tf.settings import path_flags
+from benchmarks.parity_rows import Row, largest, relative, row_of, share_of_largest
 from oasis_tf.systems.one_shot.official import weights
 
 HISTORY = (
@@ -371,13 +369,10 @@ _SKIPPED = {
 
 def not_compared(recording):
     """Reasons by the names of the entries that are not compared."""
-    reasons = {}
+    reasons = golden_files.not_compared(recording, _SKIPPED)
     for name in recording:
-        found = [why for pattern, why in _SKIPPED.items() if re.fullmatch(pattern, name)]
         if _is_gradient(name) and _is_degenerate(recording, name):
-            found.append("rounding error of a gradient that is zero")
-        if found:
-            reasons[name] = found[0]
+            reasons.setdefault(name, "rounding error of a gradient that is zero")
     return reasons
 
 
@@ -398,21 +393,7 @@ _PARTIAL = re.compile(r"(argmax_run|fa_run)/(grad[GD]|[GD]\d+|EMA\d+)/")
 
 def check_names(recording, found, skipped):
     """Raises ValueError unless a recording has all that is computed, and nothing else."""
-    names = set(recording) - set(skipped)
-    missing = {name for name in found if not _PARTIAL.match(name)} - names
-    unknown = names - set(found)
-    wanted = {f"{k}0" for k in "GD"} - {name.split("/")[0] for name in recording}
-    if missing or unknown or wanted:
-        raise ValueError(
-            "A recording must hold the entries that tests/golden/README.md lists, and no others. "
-            f"Missing: {_listed(missing | wanted)}. Unknown: {_listed(unknown)}."
-        )
-
-
-def _listed(names):
-    names = sorted(names)
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return (", ".join(names[:10]) or "none") + more
+    golden_files.check_names(recording, found, skipped, _PARTIAL)
 
 
 # (regular expression of names, how they are compared, tolerance), the first that fits.
@@ -464,7 +445,7 @@ _ERRORS = {
     "absolute": lambda got, want: largest(np.asarray(got, np.float64) - want),
     "relative": lambda got, want: relative(got, want),
     "relative64": lambda got, want: relative(got, want),
-    "share of the largest": lambda got, want: float(ratio(largest(got - want), largest(want))),
+    "share of the largest": share_of_largest,
 }
 
 
@@ -490,25 +471,10 @@ def _weight_rows(group, tolerance, names, recording, found):
 
 # === The command ===
 
-
-def define_flags(flag_values):
-    """Defines the flags of this command on `flag_values`."""
-    path_flags.define_path(
-        "golden", None, "File to compare with.", required=False, flag_values=flag_values
-    )
-    flags.DEFINE_enum(
-        "dtype", "float32", ["float32", "float64"], "Of our networks.", flag_values=flag_values
-    )
+define_flags = golden_command.define_flags
 
 
 def main(argv):
     """Compares, prints the table, and exits with 1 if a row fails."""
     del argv
-    if not flags.FLAGS.golden:
-        raise ValueError("`golden` must be given: --golden=FILE.npz (tests/golden/README.md).")
-    found, skipped = compare(recordings.load(flags.FLAGS.golden), flags.FLAGS.dtype)
-    print("Not compared:")
-    for reason in dict.fromkeys(skipped.values()):
-        names = [name for name, why in skipped.items() if why == reason]
-        print(f"  {reason}: {', '.join(names)}")
-    parity_rows.report(found)
+    golden_command.run(recordings.load, compare)

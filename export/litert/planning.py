@@ -55,8 +55,14 @@ def plan_export(config, output, network, quantizations, height, width, dynamic_s
             f"`dynamic_size` is not for a {network} of {config.SYSTEM}, whose first map has a "
             "fixed size. Received: dynamic_size=True. Give --height and --width instead."
         )
+    of_model = networks.size(config)
     if height is None and not dynamic_size:
-        size = networks.size(config)
+        size = of_model
+    if facts.get("fixed_size") and size != of_model:
+        raise ValueError(
+            f"`height` and `width` must be those of the model, {'x'.join(map(str, of_model))}, for "
+            f"a {network} of {config.SYSTEM}. Received: {height}x{width}. Leave them out."
+        )
     _check_size(facts["size_multiple"], network, size)
     paths = _paths(output, network, quantizations, size)
     for path in paths.values():

@@ -118,7 +118,8 @@ def example(specs, served, seed=0):
 
 
 def _of_seeds(seed):
-    return {"share": 0.5, "seed": seed, "region_seed": seed + 1, "other_seed": seed + 1}
+    values = {"share": 0.5, "truncation": 0.5, "amounts": 0.5, "seed": seed}
+    return values | {"region_seed": seed + 1, "other_seed": seed + 1}
 
 
 def _of_labels(served):
@@ -147,8 +148,9 @@ def _batch(name, spec, values, seed):
     if name not in values:
         raise ValueError(f"No warm-up value is known for the input `{name}`. Add one here.")
     value = np.asarray(values[name], dtype)
-    missing = spec.shape.rank - value.ndim  # the batch; and a list of seeds, for some signatures
-    return value.reshape((1,) * missing + value.shape)
+    if not value.ndim:  # of seeds and shares there may be lists
+        return np.full([side or 1 for side in spec.shape], value)
+    return value.reshape((1,) * (spec.shape.rank - value.ndim) + value.shape)
 
 
 def read(folder):

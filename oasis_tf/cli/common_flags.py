@@ -54,6 +54,30 @@ def define_label_format_flag(flag_values: flags.FlagValues) -> None:
     )
 
 
+def define_sampling_flags(flag_values: flags.FlagValues) -> None:
+    """Defines the flags of commands that write an image of every seed.
+
+    These are `--output`, `--seed`, `--num_samples`, `--grid`, `--walk`, `--frames`, `--overwrite`.
+    """
+    where = {"flag_values": flag_values}
+    path_flags.define_path(
+        "output", None, "Folder for the outputs, made when needed.", required=True, **where
+    )
+    flags.DEFINE_integer("seed", 0, "First seed.", lower_bound=0, **where)
+    flags.DEFINE_integer("num_samples", 1, "Number of images.", lower_bound=1, **where)
+    flags.DEFINE_bool("grid", False, "Also write grid.png, all images on one sheet.", **where)
+    path_flags.define_path(
+        "walk",
+        None,
+        "Animation (.gif or .webp) of a walk through the latents of the seeds.",
+        **where,
+    )
+    flags.DEFINE_integer(
+        "frames", 12, "Frames of --walk from a latent to the next.", lower_bound=1, **where
+    )
+    flags.DEFINE_bool("overwrite", False, "Replace files that exist.", **where)
+
+
 def checkpoint(text: str | None) -> int | str | None:
     """Converts a value of --checkpoint to the argument of `oasis_tf.load`.
 

@@ -61,12 +61,14 @@ def find_flagfile(name: str, beside: Path | None = None) -> Path:
 def published_scores(path: Path) -> tuple[str | None, str | None]:
     """Returns the published scores in the heading of a flagfile, and the first table in it.
 
-    The scores are stated only there: `# Expected score: FID 28.3, mIoU 48.8 as published.`
+    The scores are stated only there: `# Expected score: FID 28.3, mIoU 48.8 as published.` or
+    `# Published score: SIFID 0.08 (not measured here).`
     """
     lines = read_text(path).splitlines()
     heading = " ".join(line.strip("# ") for line in lines if line.startswith("#"))
-    scores = re.search(r"Expected score: (.+?) as published", heading)
-    table = re.search(r"table \w+", heading)
+    end = r"(?: as published| \(not measured here\))"
+    scores = re.search(rf"(?:Expected|Published) score: (.+?){end}", heading)
+    table = re.search(r"table \w+(\.\d+)?", heading)
     return scores and scores[1], table and table[0]
 
 

@@ -151,16 +151,25 @@ def _prefixes(names, networks):
 def write_state_dict(state_dict, path):
     """Writes named arrays as a state dict with ``torch.save``; see `files.written_aside`.
 
+    Args:
+        state_dict: dict from names to arrays, or from names to such dicts.
+        path: str.
+
     Raises:
         ValueError: PyTorch is not installed.
         OSError: the file cannot be written.
     """
     torch = _torch()
-    tensors = {name: torch.from_numpy(np.array(array)) for name, array in state_dict.items()}
     contents = io.BytesIO()  # of an error in writing, PyTorch itself does not say which
-    torch.save(tensors, contents)
+    torch.save(_as_tensors(torch, state_dict), contents)
     with open(path, "wb") as file:
         file.write(contents.getbuffer())
+
+
+def _as_tensors(torch, value):
+    if isinstance(value, dict):
+        return {name: _as_tensors(torch, inner) for name, inner in value.items()}
+    return torch.from_numpy(np.array(value))
 
 
 def check_torch():

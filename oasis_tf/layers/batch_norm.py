@@ -1,4 +1,4 @@
-"""Batch normalisation without affine parameters, over all replicas (SPADE, Park et al. 2019).
+"""Batch normalisation over all replicas; SPADE's has no affine parameters (Park et al. 2019).
 
 ``keras.layers.BatchNormalization`` is not used, because the running variance must be the unbiased
 one, as in PyTorch. At 2x2 and 4x4 resolutions the difference is visible.
@@ -93,6 +93,22 @@ class BatchNorm(keras.layers.Layer):
 
     def get_config(self):
         return super().get_config() | {"momentum": self.momentum, "epsilon": self.epsilon}
+
+
+@keras.saving.register_keras_serializable("oasis_tf")
+class AffineBatchNorm(BatchNorm):
+    """``BatchNorm`` with a learned scale and shift for every channel, 1 and 0 at the start."""
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        shape = (input_shape[-1],)
+        common = {"shape": shape, "autocast": False}
+        self.gamma = self.add_weight(name="gamma", initializer="ones", **common)
+        self.beta = self.add_weight(name="beta", initializer="zeros", **common)
+
+    def affine(self, x, training=False, repeats=1):
+        scale, shift = super().affine(x, training, repeats)
+        return scale * self.gamma, shift * self.gamma + self.beta
 
 
 def _own_moments(x):

@@ -7,6 +7,7 @@ loses the gradient through ``sigma`` and so reproduces neither official training
 """
 
 import functools
+import math
 
 import keras
 from keras import ops
@@ -27,20 +28,20 @@ _CONVOLUTIONS = {
 }
 
 
-def normalise(vector):
-    """``vector`` divided by its Euclidean length, at least 1e-12 (so zero stays zero)."""
-    return vector / ops.maximum(ops.sqrt(ops.sum(ops.square(vector))), _EPSILON)
+def normalise(vector, epsilon=_EPSILON):
+    """``vector`` divided by its Euclidean length, at least ``epsilon`` (so zero stays zero)."""
+    return vector / ops.maximum(ops.sqrt(ops.sum(ops.square(vector))), epsilon)
 
 
-def power_iteration(matrix, u):
+def power_iteration(matrix, u, epsilon=_EPSILON):
     """One power iteration on ``matrix`` [in, out] from ``u`` [out].
 
     Returns:
         the new ``(u, v, sigma)`` with ``sigma = u^T matrix v``.
     """
-    v = normalise(ops.matmul(matrix, u))
+    v = normalise(ops.matmul(matrix, u), epsilon)
     product = ops.matmul(v, matrix)
-    u = normalise(product)
+    u = normalise(product, epsilon)
     return u, v, ops.sum(product * u)
 
 
@@ -120,6 +121,8 @@ class SpectralConv2D(keras.layers.Layer):
         cast. The norm of a kernel of zeros is 0, and the output is NaN.
     """
 
+    folded = False
+
     def __init__(self, filters, kernel_size, use_bias=True, resample="none", **kwargs):
         super().__init__(**kwargs)
         self.filters = filters
@@ -128,9 +131,11 @@ class SpectralConv2D(keras.layers.Layer):
         self.resample = resample
 
     def build(self, input_shape):
-        channels = input_shape[-1]
-        shape = (self.kernel_size, self.kernel_size, channels, self.filters)
-        fan = self.kernel_size * self.kernel_size * channels
+        self.add_weights((self.kernel_size, self.kernel_size, input_shape[-1], self.filters))
+        self.built = True
+
+    def add_weights(self, shape):
+        """Adds the kernel of this shape, the bias and what the norm is computed from."""
         # autocast=False: under a mixed policy Keras would return these variables in half precision.
         self.kernel = self.add_weight(
             name="kernel", shape=shape, initializer=xavier_normal(), autocast=False
@@ -139,16 +144,20 @@ class SpectralConv2D(keras.layers.Layer):
             self.bias = self.add_weight(
                 name="bias", shape=(self.filters,), initializer="zeros", autocast=False
             )
-        self.u = self._add_vector("u", self.filters)
-        self.v = self._add_vector("v", fan)
-        self.built = True
+        self.add_vectors(math.prod(shape[:-1]))
 
-    def _add_vector(self, name, size):
+    def add_vectors(self, size):
+        """Adds the stored vectors; ``size``: number of rows of the matrix."""
+        self.u = self.add_vector("u", self.filters)
+        self.v = self.add_vector("v", size)
+
+    def add_vector(self, name, size, initializer=None):
+        """A vector of the state; default: a random direction."""
         # Every replica computes the same vector from the same kernel, so keep the first one's.
         return self.add_weight(
             name=name,
             shape=(size,),
-            initializer=UnitVector(),
+            initializer=initializer or UnitVector(),
             trainable=False,
             autocast=False,
             aggregation="only_first_replica",
@@ -175,8 +184,15 @@ class SpectralConv2D(keras.layers.Layer):
 
         ``norm``: (u, v, sigma), by default ``stored_norm()``.
         """
+        if norm is None and self.folded:
+            return ops.cast(self.kernel, self.compute_dtype)
         matrix = normalised(self._matrix(), *(norm or self.stored_norm()), self.compute_dtype)
         return ops.reshape(matrix, self.kernel.shape)
+
+    def fold(self):
+        """Makes ``kernel / sigma`` the kernel: outside training, its norm is computed no more."""
+        self.kernel.assign(self.normalised_kernel())
+        self.folded = True
 
     def call(self, x, training=False):
         kernel = self.normalised_kernel(self.power_iteration() if training else None)
@@ -193,3 +209,8 @@ class SpectralConv2D(keras.layers.Layer):
             "use_bias": self.use_bias,
             "resample": self.resample,
         }
+
+
+def spectral_layers(network):
+    """All layers of a network that have spectral norm."""
+    return [layer for layer in network._flatten_layers() if isinstance(layer, SpectralConv2D)]

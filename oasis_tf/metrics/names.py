@@ -12,13 +12,19 @@ PREFIXES = {
     "colour": ("colour_emd/",),
     "texture": ("texture_chi2/",),
     "lvis": ("lvis/",),
+    "intra_lpips": ("intra_",),
     "sifid": ("sifid", "best_sifid"),
     "sample_diversity": ("sample_",),
     "training_distance": ("distance_",),
     "mask_score": ("masks_",),
+    "path_roughness": ("path_roughness_",),
+    "head_shares": ("head_share_",),
 }
 _SUMMARIES = ("miou", "thresholded_iou", "pixel_accuracy", "mean")
-_LOWER_IS_BETTER = ("fid_", "kid_", "colour_emd/", "texture_chi2/", "sifid", "best_sifid")
+_LOWER_IS_BETTER = (
+    *("fid_", "kid_", "colour_emd/", "texture_chi2/"),
+    *("sifid", "best_sifid", "path_roughness_"),
+)
 
 
 def metric_of(value_name):
@@ -35,8 +41,12 @@ def higher_is_better(value_name):
 
 
 def is_criterion(value_name):
-    """Whether a better value means a better model: not so of spreads, changes and segmenters."""
-    no_criterion = value_name.startswith("segmenter_") or value_name.endswith("/std")
+    """Whether a better value means a better model.
+
+    Not so of spreads, changes, shares and segmenters.
+    """
+    no_criterion = value_name.startswith(("segmenter_", "head_share_"))
+    no_criterion |= value_name.endswith("/std")
     return not no_criterion and "/change_" not in value_name
 
 

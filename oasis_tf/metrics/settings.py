@@ -110,6 +110,12 @@ class PicturesEvaluationConfig:
     evaluation_samples: int = setting(
         "Images that a model of a few pictures is measured by.", 100, minimum=2
     )
+    intra_samples: int = setting(
+        "Images that intra_lpips clusters. With another number than the published 1000 the name of "
+        "the value ends in it.",
+        1000,
+        minimum=2,
+    )
     evaluation_views: int = setting(
         "Augmented views of the training pictures that training_distance looks for the nearest in.",
         100,

@@ -6,6 +6,15 @@ Functions give checks. `checked` gives tensors that are computed only once their
 import tensorflow as tf
 
 
+def check_pixels(height, width, max_pixels):
+    """Raises ValueError, before there is a graph, if a model's images have too many pixels."""
+    if height * width > max_pixels:
+        raise ValueError(
+            f"`max_pixels` must be at least the size of the model's images. Received: {max_pixels} "
+            f"for {height}x{width}."
+        )
+
+
 def require(holds, message, *received):
     """An assertion with a message, in which `{}` stand for the received tensors."""
     return tf.debugging.Assert(holds, [tf.strings.format(message, received)])

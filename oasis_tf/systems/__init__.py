@@ -18,6 +18,7 @@ DEFAULT = "oasis"
 _ROOMS = {
     "oasis": "oasis_tf.systems.oasis.system",
     "one_shot": "oasis_tf.systems.one_shot.system",
+    "few_shot": "oasis_tf.systems.few_shot.system",
 }
 NAMES = tuple(_ROOMS)
 

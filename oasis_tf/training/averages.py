@@ -23,13 +23,21 @@ def update_averages(pairs, decay):
         pairs: (average, network) pairs, as of ``average_of``.
         decay: float in [0, 1), share of the average that stays.
     """
+    update_average_variables(
+        [
+            pair
+            for averages, network in pairs
+            for pair in zip(averages.variables, network.variables, strict=True)
+        ],
+        decay,
+    )
+
+
+def update_average_variables(pairs, decay):
+    """As ``update_averages``, of (average, variable) pairs of Keras variables."""
     import tensorflow as tf  # here: copies of networks are made on other backends, too
 
-    variables = [
-        (average.value, variable.value)
-        for averages, network in pairs
-        for average, variable in zip(averages.variables, network.variables, strict=True)
-    ]
+    variables = [(average.value, variable.value) for average, variable in pairs]
 
     def update(average, value):
         # The share of the new value is subtracted here: in float32, 1 - 0.9999 has four digits.

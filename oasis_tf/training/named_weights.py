@@ -4,7 +4,7 @@ import contextlib
 
 import numpy as np
 
-_STATE = ("u", "v", "moving_mean", "moving_variance")
+_STATE = ("u", "v", "sigma", "moving_mean", "moving_variance", "accumulations")
 
 
 def named_weights(network):
@@ -24,7 +24,7 @@ def named_weights(network):
 
 
 def forward_state(network):
-    """The variables that a training forward pass moves: u, v and batch statistics, by name."""
+    """The variables that a training forward pass moves: u, v, batch statistics …, by name."""
     return {
         name: variable
         for name, variable in named_weights(network).items()

@@ -31,7 +31,7 @@ def parse(body, signatures):
         body: bytes, a JSON object with `instances` and `signature_name` (default
             "serving_default").
         signatures: dict from names to dicts from inputs to kinds: "bytes", "integer", "integers"
-            (a list), "share" (a number in 0..1).
+            (a list), "share" (a number in 0..1), "amounts" (a list of numbers in -1..1).
 
     Returns:
         the signature's name, and a list of dicts of inputs.
@@ -111,13 +111,32 @@ def _integers(name, value):
 
 
 def _share(name, value):
-    known = isinstance(value, int | float) and not isinstance(value, bool)
-    if not known or not 0 <= value <= 1:
+    if not _is_number(value) or not 0 <= value <= 1:
         raise ValueError(f"`{name}` must be a number in 0..1. Received: {_short(value)}.")
     return float(value)
 
 
-_READERS = {"bytes": _bytes, "integer": _integer, "integers": _integers, "share": _share}
+def _amounts(name, value):
+    fits = isinstance(value, list) and 1 <= len(value) <= MAX_LIST
+    if not fits or not all(_is_number(item) and -1 <= item <= 1 for item in value):
+        raise ValueError(
+            f"`{name}` must be a list of 1 to {MAX_LIST} numbers in -1..1. Received: "
+            f"{_short(value)}."
+        )
+    return [float(item) for item in value]
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+_READERS = {
+    "bytes": _bytes,
+    "integer": _integer,
+    "integers": _integers,
+    "share": _share,
+    "amounts": _amounts,
+}
 
 
 def _short(value, length=60):

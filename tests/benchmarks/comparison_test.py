@@ -7,6 +7,7 @@ import pytest
 from absl import flags
 
 from benchmarks import comparison, pytorch_contender
+from benchmarks.few_shot import speed as few_shot
 from benchmarks.oasis import speed
 
 SMALL = [
@@ -15,9 +16,9 @@ SMALL = [
 ]
 
 
-def parsed(*arguments, task="step"):
+def parsed(*arguments, task="step", system="oasis"):
     flag_values = flags.FlagValues()
-    comparison.define_flags(flag_values, task, iterations=1)
+    comparison.define_flags(flag_values, task, iterations=1, system=system)
     flag_values(["command", *arguments])
     return flag_values
 
@@ -216,17 +217,28 @@ def test_reports_data_that_is_not_there(run_module, tmp_path):
     assert "starting" not in done.stderr
 
 
-def test_sides_of_one_shot():
-    found = comparison.settings_of("step", _of_one_shot(), "one_shot")[None]
+def test_sidesparsed(system="one_shot"):
+    found = comparison.settings_of("step", parsed(system="one_shot"), "one_shot")[None]
     assert (found.height, found.width, found.batch_size) == (192, 320, 5)
     assert (found.sizes.blocks_g, found.sizes.blocks_d, found.sizes.blocks_d0) == (7, 7, 3)
-    values = _of_one_shot("--height=100", "--width=150")
+    values = parsed("--height=100", "--width=150", system="one_shot")
     with pytest.raises(ValueError, match="Received: 100, 150; nearest are 96, 160"):
         comparison.settings_of("step", values, "one_shot")
 
 
-def _of_one_shot(*arguments):
-    flag_values = flags.FlagValues()
-    comparison.define_flags(flag_values, "step", 1, "one_shot")
-    flag_values(["command", *arguments])
-    return flag_values
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--width=128"], "the same power of two from 8 on. Received: 256, 128."),
+        (["--smoothness=12"], "`smoothness` must be one of 0, 4, 8, .*256. Received: 12."),
+        (["--all_blocks=-1"], "`all_blocks` must be at least 0. Received: -1."),
+    ],
+)
+def test_refuses_settings_of_few_shot(arguments, message):
+    values = parsed(*arguments, system="few_shot")
+    with pytest.raises(ValueError, match=message):
+        comparison.settings_of("step", values, "few_shot")
+
+
+def test_published_widths():
+    assert few_shot.Settings("step").widths == [512, 512, 512, 512, 512, 256, 128]

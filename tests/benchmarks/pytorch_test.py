@@ -36,18 +36,35 @@ def test_generate_of_both(peer, report_of):
 
 
 @pytest.mark.parametrize("task", [pytest.param("step", marks=pytest.mark.exhaustive), "generate"])
-def test_one_shot(peer, run_module, tmp_path, task):
-    """Both sides of SIV-GAN compute, with equally many weights."""
+@pytest.mark.parametrize(
+    ("system", "sizes", "title"),
+    [
+        (
+            "one_shot",
+            ["--height=48", "--width=64", "--channels=4", "--noise_channels=4"],
+            "48×64, batch 2, widths × 4; 1 rounds",
+        ),
+        (
+            "few_shot",
+            ["--height=16", "--width=16", "--channels=1", "--noise_channels=4", "--smoothness=8"],
+            "16×16, batch 2, widths × 1, L_SS at 8×8; 1 rounds",
+        ),
+    ],
+)
+def test_other_systems(peer, run_module, tmp_path, task, system, sizes, title):
+    """Both sides compute, with about as many weights."""
     path = tmp_path / "report.json"
-    sizes = ["--height=48", "--width=64", "--channels=4", "--noise_channels=4", "--batch_size=2"]
-    often = ["--rounds=1", "--iterations=1", "--warmup=1", f"--json={path}"]
-    done = run_module(f"benchmarks.{task}", "--system=one_shot", *sizes, *often)
+    often = ["--batch_size=2", "--rounds=1", "--iterations=1", "--warmup=1", f"--json={path}"]
+    done = run_module(f"benchmarks.{task}", f"--system={system}", *sizes, *often)
     assert done.returncode == 0, done.stderr
-    assert "48×64, batch 2, widths × 4; 1 rounds" in done.stdout
+    assert title in done.stdout
     run = json.loads(path.read_text())["runs"][0]
     assert len(run["ratios"]) == 1
     ours, eager = (found["facts"]["state_bytes"] for found in run["contenders"].values())
-    assert ours == pytest.approx(eager, rel=0.05)
+    # Adam's first moments, where beta_1 is 0, are the peer's alone.
+    assert ours == pytest.approx(
+        eager, rel=0.4 if system == "few_shot" and task == "step" else 0.05
+    )
 
 
 @pytest.mark.exhaustive

@@ -18,9 +18,10 @@ from oasis_tf.data.datasets import published_label_space
 from oasis_tf.systems.oasis import run_settings
 
 SHIPPED = (
-    "ade.flags, ade_outdoors.flags, ade_paper.flags, cityscapes.flags, cityscapes_paper.flags, "
-    "coco_stuff.flags, lvis.flags, one_shot.flags, one_shot_paper.flags, one_shot_quick.flags, "
-    "one_shot_video.flags, osmis.flags, quickstart.flags, ablations/NAME.flags (88 of them)"
+    "ade.flags, ade_outdoors.flags, ade_paper.flags, biggan.flags, cityscapes.flags, "
+    "cityscapes_paper.flags, coco_stuff.flags, few_shot.flags, lvis.flags, one_shot.flags, "
+    "one_shot_paper.flags, one_shot_quick.flags, one_shot_video.flags, osmis.flags, "
+    "quickstart.flags, stylegan2.flags, ablations/NAME.flags (117 of them)"
 )
 
 

@@ -82,7 +82,9 @@ def test_the_system_of_a_model_directory(toy_dir, tmp_path):
 
 
 def test_unknown_systems_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="must be one of oasis, one_shot. Received: system=cubism"):
+    with pytest.raises(
+        ValueError, match="must be one of oasis, one_shot, few_shot. Received: system=cubism"
+    ):
         systems.get("cubism")
     (tmp_path / CONFIG_FILE).write_text('{"format_version": 1, "system": "cubism"}')
     with pytest.raises(ValueError, match="holds a model of the system 'cubism'.*It has oasis"):

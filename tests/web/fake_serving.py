@@ -8,7 +8,8 @@ import threading
 import time
 
 NAME = "shapes"
-TYPES = {"bytes": "DT_STRING", "integer": "DT_INT64", "integers": "DT_INT64", "share": "DT_FLOAT"}
+TYPES = {"bytes": "DT_STRING", "integer": "DT_INT64", "integers": "DT_INT64"}
+TYPES |= {"share": "DT_FLOAT", "amounts": "DT_FLOAT"}
 
 
 class FakeServing(http.server.ThreadingHTTPServer):

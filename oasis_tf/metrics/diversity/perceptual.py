@@ -59,21 +59,24 @@ class PerceptualDistance:
         )
 
     def nearest(self, image, references):
-        """Distances of images to their nearest references.
+        """Distances of images to their nearest references, float64 [B]; as `to_references`."""
+        return self.to_references(image, references).min(1)
+
+    def to_references(self, image, references):
+        """Distances of images to references.
 
         Args:
-            image: uint8 [B,H,W,3].
+            image: uint8 [B,H,W,3], all of which are in memory at the same time.
             references: uint8 [R,H,W,3].
 
         Returns:
-            float64 [B].
+            float64 [B,R].
         """
-        vectors, best = self._embed(image), np.full(len(image), np.inf)
+        vectors, found = self._embed(image), []
         for start in range(0, len(references), networks.PIECE):
             for other in self._embed(references[start : start + networks.PIECE]):
-                found = [np.square(v - other).sum(dtype=np.float64) for v in vectors]
-                best = np.minimum(best, found)
-        return best
+                found.append([np.square(v - other).sum(dtype=np.float64) for v in vectors])
+        return np.array(found).T
 
 
 def _embedding(network, heads):

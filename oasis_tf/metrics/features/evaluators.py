@@ -181,7 +181,7 @@ class _FeatureEvaluator(evaluator.Evaluator):
             "num_generated": self._num_images,
         }
         values, more = self._values(real, generated)
-        notes = _notes(self._network.name) + more.pop("notes", [])
+        notes = more.pop("notes", None) or network_notes(self._network.name)
         return evaluator.Result(values, protocol | more | {"notes": notes})
 
     @abc.abstractmethod
@@ -195,7 +195,7 @@ def _loaded(load, path):
     return load(path)
 
 
-def _notes(name):
+def network_notes(name):
     """What a reader must know of values with a network of this name."""
     if name == seeded.NAME:
         return [
@@ -221,18 +221,30 @@ class FIDEvaluator(_FeatureEvaluator):
     collection = _Moments
 
     def _values(self, real, generated):
-        real, generated = (RunningMoments.merged([state]) for state in (real, generated))
-        value = frechet_distance(
-            real.mean, real.covariance(), generated.mean, generated.covariance()
+        moments = (RunningMoments.merged([state]) for state in (real, generated))
+        values, notes = fid(self._network, *moments)
+        return values, {"notes": notes}
+
+
+def fid(network, real, generated):
+    """The value, by its name, and what a reader must know of it.
+
+    Args:
+        network: `FeatureNetwork`.
+        real, generated: `RunningMoments` of features of as many images.
+
+    Returns:
+        dict of one value, and a list of notes.
+    """
+    value = frechet_distance(real.mean, real.covariance(), generated.mean, generated.covariance())
+    notes = network_notes(network.name)
+    if real.count <= network.dimension:
+        notes.append(
+            f"FID from {real.count} images in {network.dimension} dimensions: the covariances are "
+            "singular and the value depends on the number of images; compare only values from as "
+            "many."
         )
-        notes = []
-        if self._num_images <= self._network.dimension:
-            notes.append(
-                f"FID from {self._num_images} images in {self._network.dimension} dimensions: the "
-                "covariances are singular and the value depends on the number of images; compare "
-                "only values from as many."
-            )
-        return {f"fid_{self._network.name}": value}, {"notes": notes}
+    return {f"fid_{network.name}": value}, notes
 
 
 class KIDEvaluator(_FeatureEvaluator):

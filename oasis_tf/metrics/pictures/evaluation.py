@@ -1,7 +1,5 @@
-"""Measures a model that has learnt from one picture or one short clip, by metrics by name."""
+"""Measures a model that has learnt from one picture, or from a few, by metrics by name."""
 
-import dataclasses
-import functools
 import itertools
 import time
 
@@ -10,78 +8,15 @@ import numpy as np
 from oasis_tf.io import weight_files
 from oasis_tf.metrics import evaluation
 from oasis_tf.metrics.diversity import ms_ssim, perceptual
-from oasis_tf.metrics.evaluator import Result, finite_uint8
-from oasis_tf.metrics.pictures import mask_scores, sifid
+from oasis_tf.metrics.evaluator import Result
+from oasis_tf.metrics.features import evaluators as of_features
+from oasis_tf.metrics.features import networks
+from oasis_tf.metrics.features.frechet import RunningMoments
+from oasis_tf.metrics.pictures import intra_lpips, mask_scores, path_roughness, sifid
 from oasis_tf.metrics.pictures.pixel_diversity import pixel_diversity
 from oasis_tf.metrics.pictures.spatial_features import check as check_inception
 from oasis_tf.metrics.pictures.spatial_features import spatial_features
 from oasis_tf.metrics.settings import PicturesEvaluationConfig
-
-_BATCH = 8
-
-
-@dataclasses.dataclass(frozen=True)
-class PicturesContext:
-    """A model of a few pictures, as far as metrics know it.
-
-    Attributes:
-        model_dir: its directory.
-        step: training step of the weights.
-        data_dir: where the pictures lie.
-        images: uint8 [K,H,W,3], the training pictures in their training size.
-        masks: uint8 [K,H,W], ids of their classes; None without masks.
-        num_classes: classes of the masks, the background included; 0 without masks.
-        sampler: function(seeds int64 [B]) -> images float32 [B,H,W,3] in [-1, 1], and masks uint8
-            [B,H,W] or None.
-        augmented: function(count) -> uint8 [count,H,W,3], pictures augmented as in training.
-        seed: of the first sample.
-        settings: `PicturesEvaluationConfig`.
-    """
-
-    model_dir: str
-    step: int
-    data_dir: str
-    images: np.ndarray
-    masks: np.ndarray | None
-    num_classes: int
-    sampler: object
-    augmented: object
-    seed: int = 0
-    settings: PicturesEvaluationConfig = PicturesEvaluationConfig()
-
-    @property
-    def height(self):
-        return self.images.shape[1]
-
-    @property
-    def width(self):
-        return self.images.shape[2]
-
-    def facts(self):
-        """What a report says of the data and of the images."""
-        return {
-            "data_dir": self.data_dir,
-            "dataset": f"{len(self.images)} training pictures",
-            "split": "train",
-            "num_images": self.settings.evaluation_samples,
-            "height": self.height,
-            "width": self.width,
-        }
-
-    @functools.cached_property
-    def samples(self):
-        """Images uint8 [S,H,W,3] of the seeds `seed` + i, and masks uint8 [S,H,W] or None."""
-        seeds = np.arange(self.settings.evaluation_samples, dtype=np.int64) + self.seed
-        parts = [self.sampler(seeds[k : k + _BATCH]) for k in range(0, len(seeds), _BATCH)]
-        images, masks = zip(*parts, strict=True)
-        images = np.concatenate([finite_uint8(one) for one in images])
-        return images, None if masks[0] is None else np.concatenate(masks)
-
-    @functools.cached_property
-    def lpips(self):
-        """`PerceptualDistance` of the settings."""
-        return perceptual.lpips(self.settings.lpips_backbone, self.settings.lpips_heads)
-
 
 # === The metrics ===
 
@@ -183,45 +118,126 @@ def _mask_score(context):
     }
 
 
+def _fid(context):
+    network = networks.feature_network(context.settings.inception)
+    count = len(context.held_out)
+    moments = []
+    for images in (context.held_out, context.first(count)[0]):
+        moments.append(RunningMoments(network.dimension))
+        for k in range(0, count, networks.PIECE):
+            moments[-1].update(network(images[k : k + networks.PIECE]))
+    values, notes = of_features.fid(network, *moments)
+    return values, {
+        "network": network.name,
+        "network_digest": network.digest,
+        "images": "as many generated images as held-out pictures",
+        "num_real": count,
+        "num_generated": count,
+        "notes": notes,
+    }
+
+
+def _intra_lpips(context):
+    count, name = context.settings.intra_samples, f"intra_{context.lpips.name}"
+    found = intra_lpips.score(context.lpips, context.first(count)[0], context.images, context.seed)
+    if count != intra_lpips.PUBLISHED_SAMPLES:
+        name += f"_{count}samples"
+    return {name: found.value}, _lpips_protocol(context) | {
+        "samples": count,
+        "most_of_a_cluster": intra_lpips.MOST,
+        "cluster_sizes": found.sizes,
+        "by_cluster": found.by_cluster,
+        "averaged": "over all pairs of a cluster, then over the clusters that have two or more; a "
+        "cluster is what has the same nearest training picture",
+    }
+
+
+def _path_roughness(context):
+    values = path_roughness.values(context.walk, context.seed)
+    return {path_roughness.NAME: values.mean()}, {
+        "lines": len(values),
+        "steps": path_roughness.STEPS,
+        "reference": "the largest change of the image from a step to the next, Euclidean, against "
+        "the mean one of the line; mean over lines. 1 is an even change",
+    }
+
+
+def _head_shares(context):
+    generated = context.first(len(context.images))[0]
+    losses = context.head_losses(context.images, generated)
+    values = {}
+    for side, by_head in losses.items():
+        total = sum(by_head.values())
+        for head, loss in by_head.items():
+            values[f"head_share_{side}/{head}"] = loss / total if total else float("nan")
+    return values, {"losses": losses, "reference": "training pictures and as many generated images"}
+
+
+# Metric -> what computes it, and what it needs of a model.
 _METRICS = {
-    "sifid": _sifid,
-    "sample_diversity": _sample_diversity,
-    "training_distance": _training_distance,
-    "mask_score": _mask_score,
+    "fid": (_fid, ("held_out",)),
+    "intra_lpips": (_intra_lpips, ("several", "training")),
+    "sifid": (_sifid, ("scene", "training")),
+    "sample_diversity": (_sample_diversity, ("training",)),
+    "training_distance": (_training_distance, ("views", "training")),
+    "mask_score": (_mask_score, ("masks", "training")),
+    "path_roughness": (_path_roughness, ("walk",)),
+    "head_shares": (_head_shares, ("heads", "training")),
 }
 METRICS = tuple(_METRICS)
-MASK_METRICS = ("mask_score",)
+_REASONS = {
+    "held_out": "needs pictures that the model was not trained on: --data_dir=FOLDER, for a model "
+    "of --system=few_shot.",
+    "training": "needs the training pictures. They are not where config.json of the model says, or "
+    "more than images are compared with.",
+    "several": "compares with the nearest of several training pictures. This model has learnt "
+    "from one scene.",
+    "scene": "compares with the inside of one picture. This model has learnt from several.",
+    "views": "looks for augmented training pictures. This model has none.",
+    "masks": "scores masks that are generated with the images. This model was trained without "
+    "masks.",
+    "walk": "needs latents between those of two seeds. This model gives none.",
+    "heads": "needs a discriminator with several heads. This model was trained without: "
+    "--d_loss=all.",
+}
 
 
 # === Evaluations ===
 
 
-def chosen(names, has_masks):
+def chosen(names, has):
     """The metrics that are asked for; None stands for all that the model can have.
 
+    Args:
+        names: of `METRICS`, or None.
+        has: what the model has, keys of `_REASONS`.
+
     Raises:
-        ValueError: an unknown or repeated metric, or one that needs masks of a model without.
+        ValueError: an unknown or repeated metric, or one that needs what the model has not.
     """
-    able = [name for name in METRICS if has_masks or name not in MASK_METRICS]
+    lacking = {
+        name: next((need for need in needs if need not in has), None)
+        for name, (_, needs) in _METRICS.items()
+    }
     if names is None:
-        return able
+        return [name for name in METRICS if not lacking[name]]
     evaluation.check_names(names, METRICS)
-    lacking = [name for name in names if name not in able]
-    if lacking:
-        raise ValueError(
-            f"The metric {lacking[0]} scores masks that are generated with the images. This model "
-            "was trained without masks. Leave it out."
-        )
+    for name in names:
+        if lacking[name]:
+            raise ValueError(f"The metric {name} {_REASONS[lacking[name]]} Or leave it out.")
     return names
 
 
-def check(settings):
+def check(settings, names):
     """Refuses settings that cannot work, before any model is loaded.
 
     Raises:
         ValueError: a weight file that is missing, or LPIPS with one file of two.
     """
-    check_inception(settings.inception)
+    if "sifid" in names:
+        check_inception(settings.inception)
+    if "fid" in names:
+        of_features.FIDEvaluator.check(settings, None)
     if settings.lpips_backbone or settings.lpips_heads:
         perceptual.lpips(settings.lpips_backbone, settings.lpips_heads)
     if settings.resnet18:
@@ -230,7 +246,7 @@ def check(settings):
 
 def evaluate(context, names):
     """Dict of metric name -> `Result`, of a `PicturesContext`."""
-    return {name: Result(*_METRICS[name](context)) for name in names}
+    return {name: Result(*_METRICS[name][0](context)) for name in names}
 
 
 def evaluate_model(
@@ -240,12 +256,13 @@ def evaluate_model(
     """Measures a model directory; what can be refused is refused before the model is read.
 
     Args:
-        of_system: module of the ability "evaluate"; its `has_masks(config)` tells whether the model
-            generates masks, and `pictures(model_dir, checkpoint, data_dir, seed, settings)` loads
-            it as a `PicturesContext`.
+        of_system: module of the ability "evaluate"; its `has(config, data_dir)` tells what the
+            model has of what metrics need, and `pictures(model_dir, checkpoint, data_dir, seed,
+            settings)` loads it as a `PicturesContext`.
         config: of the model.
         model_dir, checkpoint, json_path, show: as of `metrics.evaluation.evaluate_model`.
-        data_dir: the pictures; None for those trained on.
+        data_dir: the pictures, trained on or held out, as the system has it; None for those
+            trained on.
         names: of `METRICS`; None for all that the model can have.
         settings: `PicturesEvaluationConfig`; None for the defaults.
         seed: of the first sample.
@@ -254,12 +271,26 @@ def evaluate_model(
         the report.
     """
     settings = settings or PicturesEvaluationConfig()
-    names = chosen(names, of_system.has_masks(config))
-    check(settings)
+    names = chosen(names, of_system.has(config, data_dir))
+    check(settings, names)
     evaluation.check_outputs(json_path)
     start = time.monotonic()
     context = of_system.pictures(model_dir, checkpoint, data_dir, seed=seed, settings=settings)
+    return measured(context, names, start, json_path, show)
+
+
+def measured(context, names, start=None, json_path=None, show=None):
+    """The report of a `PicturesContext`, which is also kept in its model directory.
+
+    Args:
+        context: `PicturesContext`.
+        names: of `METRICS`.
+        start: `time.monotonic()` when the evaluation began; None for now.
+        json_path, show: as of `evaluate_model`.
+    """
+    start = time.monotonic() if start is None else start
     found = evaluate(context, names)
-    contents = evaluation.make_report(context, found, seed=seed, seconds=time.monotonic() - start)
+    seconds = time.monotonic() - start
+    contents = evaluation.make_report(context, found, seed=context.seed, seconds=seconds)
     evaluation.finish(contents, json_path, show)
     return contents

@@ -13,7 +13,7 @@ _HEADING = ("model_dir", "step", "dataset", "data_dir", "split", "num_images", "
 
 _BY_CLASS = re.compile(r"(.+?/iou|colour_emd|texture_chi2|class_diversity/[^/]+)/(.+)")
 _PERCENT = re.compile(r".*/(miou|thresholded_iou|miou_group_\d+|pixel_accuracy|iou/.+)|lvis/map")
-_NO_DIRECTION = re.compile(r".*/std|class_diversity/change_.*")
+_NO_DIRECTION = re.compile(r".*/std|class_diversity/change_.*|head_share_.*")
 
 
 def class_of(name):

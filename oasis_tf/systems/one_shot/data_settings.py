@@ -23,6 +23,9 @@ class DataConfig:
     )
     max_size: int = setting("Most pixels of a side in training.", 1024, minimum=1)
     frame_step: int = setting("Take every frame of this number, from the first on.", 1, minimum=1)
+    num_pictures: int = setting(
+        "Take this many pictures, the first ones by name; 0: all.", 0, minimum=0
+    )
     masks: bool = setting("Whether to use masks, if there are any.", True)
     mask_values: str = setting(
         "What masks hold: ids of classes, 0 the background; or binary, the share of the one object "

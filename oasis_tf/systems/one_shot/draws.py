@@ -113,25 +113,6 @@ def latents_of(seeds, noise_dim):
     return randomness.normal_by_seed(seeds, SAMPLE, [noise_dim])
 
 
-def between(first, second, share):
-    """Latents on the way from some to others.
-
-    The middle of the line between two random latents is shorter than latents are, and its image is
-    flat. So lengths go evenly from those of the first to those of the second.
-
-    Args:
-        first, second: float32 [B, Z].
-        share: float or [B, 1] in 0..1; 0 gives the first, 1 the second.
-    """
-    lengths = (1 - share) * _length(first) + share * _length(second)
-    line = (1 - share) * first + share * second
-    return line * tf.math.divide_no_nan(lengths, _length(line))
-
-
-def _length(latents):
-    return tf.norm(latents, axis=-1, keepdims=True)
-
-
 def frames(seed, step, batch, count):
     """Numbers int32 [B] of the frames of a step's batch, out of ``count``."""
     numbers = randomness.uniform(randomness.make_key(seed, FRAMES, step), [batch])

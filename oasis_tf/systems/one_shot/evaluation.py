@@ -9,16 +9,17 @@ import tensorflow as tf
 from oasis_tf import randomness
 from oasis_tf.augmentation import full, reduced
 from oasis_tf.io.images import to_uint8
-from oasis_tf.metrics.pictures.evaluation import PicturesContext
+from oasis_tf.metrics.pictures.context import PicturesContext
 from oasis_tf.systems.one_shot import source
 from oasis_tf.systems.one_shot.loading import load_model
 
 _VIEWS = randomness.named_stream("one_shot/views")
 
 
-def has_masks(config):
-    """Whether models of this configuration generate masks."""
-    return bool(config.model.num_classes)
+def has(config, data_dir):
+    """What models of this configuration have of what metrics need."""
+    del data_dir
+    return {"training", "scene", "views"} | ({"masks"} if config.model.num_classes else set())
 
 
 def pictures(model_dir, checkpoint=None, data_dir=None, **options):

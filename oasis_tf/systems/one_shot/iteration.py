@@ -14,6 +14,7 @@ from oasis_tf.systems.one_shot import losses, masks
 from oasis_tf.systems.one_shot.draws import own
 from oasis_tf.systems.one_shot.feature_augmentation import content, layout, objects
 from oasis_tf.systems.one_shot.models.discriminator import Logits
+from oasis_tf.training import adversarial
 from oasis_tf.training.averages import update_averages
 from oasis_tf.training.precision import replica_loss
 
@@ -199,7 +200,7 @@ class Iteration:
 
     def _plain_losses(self, logits, of):
         parts = zip(Logits._fields, logits, strict=True)
-        return {name: losses.of_logits(part, of, self.settings.loss) for name, part in parts}
+        return {name: adversarial.of_logits(part, of, self.settings.loss) for name, part in parts}
 
     def _weighted(self, lists):
         return {

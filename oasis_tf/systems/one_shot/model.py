@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from oasis_tf.environment import check_backend
 from oasis_tf.io.images import contact_sheet, to_uint8
+from oasis_tf.layers.spectral_norm import spectral_layers
 from oasis_tf.randomness import as_seeds
 from oasis_tf.systems.one_shot import draws, losses, masks
 from oasis_tf.systems.one_shot.iteration import Iteration
-from oasis_tf.systems.one_shot.models.layers import spectral_layers
 from oasis_tf.training.named_weights import borrowed_state, named_weights
 
 check_backend()

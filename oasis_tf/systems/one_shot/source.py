@@ -79,7 +79,8 @@ def find(settings: DataConfig) -> tuple[list[Path], list[Path]]:
             f"in {folder}."
         )
     labels = _masks_of(found, masks) if settings.masks and masks.is_dir() else []
-    return found[:: settings.frame_step], labels[:: settings.frame_step]
+    taken = slice(0, settings.num_pictures * settings.frame_step or None, settings.frame_step)
+    return found[taken], labels[taken]
 
 
 def inspect(settings: DataConfig) -> Source:

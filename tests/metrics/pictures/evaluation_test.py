@@ -9,6 +9,7 @@ from oasis_tf.metrics import evaluation as of_splits
 from oasis_tf.metrics.diversity import ms_ssim
 from oasis_tf.metrics.names import higher_is_better, metric_of
 from oasis_tf.metrics.pictures import evaluation, sifid
+from oasis_tf.metrics.pictures.context import PicturesContext
 from oasis_tf.metrics.pictures.spatial_features import spatial_features
 from oasis_tf.metrics.settings import PicturesEvaluationConfig
 
@@ -28,7 +29,7 @@ def sampler(seeds):
 @pytest.fixture(scope="module")
 def context():
     picture = random_images(100, 1)
-    return evaluation.PicturesContext(
+    return PicturesContext(
         model_dir="MODEL",
         step=7,
         data_dir="PICTURE",
@@ -85,12 +86,17 @@ def test_a_report(context):
 
 
 def test_which_metrics():
-    assert evaluation.chosen(None, True) == list(evaluation.METRICS)
-    assert "mask_score" not in evaluation.chosen(None, False)
+    scene = {"training", "scene", "views", "masks"}
+    assert evaluation.chosen(None, scene) == list(
+        ("sifid", "sample_diversity", "training_distance", "mask_score")
+    )
+    assert "mask_score" not in evaluation.chosen(None, scene - {"masks"})
     with pytest.raises(ValueError, match="mask_score scores masks .* trained without masks"):
-        evaluation.chosen(["sifid", "mask_score"], False)
-    with pytest.raises(ValueError, match="Unknown metrics: fid. Known metrics: sifid"):
-        evaluation.chosen(["fid"], True)
+        evaluation.chosen(["sifid", "mask_score"], scene - {"masks"})
+    with pytest.raises(ValueError, match="fid needs pictures that the model was not trained on"):
+        evaluation.chosen(["fid"], scene)
+    with pytest.raises(ValueError, match="Unknown metrics: kid. Known metrics: fid"):
+        evaluation.chosen(["kid"], scene)
 
 
 def test_missing_files_are_refused_before_work(tmp_path):
@@ -101,7 +107,7 @@ def test_missing_files_are_refused_before_work(tmp_path):
     ):
         settings = PicturesEvaluationConfig(**{name: str(tmp_path / "absent.pth")})
         with pytest.raises(ValueError, match=text):
-            evaluation.check(settings)
+            evaluation.check(settings, evaluation.METRICS)
 
 
 @pytest.mark.slow

@@ -108,6 +108,7 @@ ABLATIONS = {
     "one_shot_dr_images": ("one_shot", {"diversity": "images"}),
     "one_shot_lambda_0_05": ("one_shot", {"lambda_dr": 0.05}),
     "one_shot_lambda_0_5": ("one_shot", {"lambda_dr": 0.5}),
+    **{f"one_shot_pictures_{n}": ("one_shot", {"num_pictures": n}) for n in (1, 5)},
     "osmis_none": ("osmis", {"masks": False}),
     **{
         f"osmis_{kind}": ("osmis", {"mask_supervision": kind})

@@ -14,9 +14,9 @@ pytest.importorskip("uvicorn", reason="the demo's extra is not installed")
 
 import oasis_tf
 from oasis_tf.io.images import to_uint8
+from oasis_tf.latents import between
 from oasis_tf.systems.one_shot import draws, palette
 from oasis_tf.systems.one_shot.demo import application, contract
-from oasis_tf.systems.one_shot.demo.served import ServedSignatures
 from oasis_tf.systems.one_shot.demo.signatures import Signatures
 from oasis_tf.web import pages
 from oasis_tf.web.pictures import encode_png
@@ -53,18 +53,8 @@ def decoded(value):
 def wanted(model, seed, other, share):
     """Image uint8 [H, W, 3] and mask [H, W]."""
     ends = np.split(draws.latents_of(np.array([seed, other]), 4).numpy(), 2)
-    samples = model.sample_latents(draws.between(*ends, share))
+    samples = model.sample_latents(between(*ends, share))
     return to_uint8(samples.image[0]), samples.mask[0]
-
-
-def test_latents_between_two():
-    first, second = np.array([[3.0, 0, 0]], np.float32), np.array([[0, 0, 1.0]], np.float32)
-    np.testing.assert_array_equal(draws.between(first, second, 0.0), first)
-    np.testing.assert_array_equal(draws.between(first, second, 1.0), second)
-    middle = draws.between(first, second, 0.5).numpy()
-    assert np.linalg.norm(middle) == pytest.approx(2)
-    assert middle[0, 0] == pytest.approx(3 * middle[0, 2])
-    assert np.isfinite(draws.between(first, -first, 0.5)).all()
 
 
 @pytest.mark.parametrize("share", [0, 0.25, 1])
@@ -95,7 +85,8 @@ def test_page_is_whole_and_needs_no_other_host(client):
         links = re.findall(r'(?:href|src)="([\w.]+)', text) + re.findall(r'from "\./(.+)"', text)
         assert set(links) <= set(files)
         assert client.get(f"/{name}").text == text
-    used = set(re.findall(r'\$\("([\w-]+)"\)', files["main.js"] + files["messages.js"]))
+    scripts = "".join(files[name] for name in ("main.js", "messages.js", "generating.js"))
+    used = set(re.findall(r'\$\("([\w-]+)"\)', scripts))
     assert used <= set(re.findall(r'id="([\w-]+)"', files["index.html"]))
     assert not re.search(r'\bstyle="|\son\w+="|<script>|<style', files["index.html"])
     assert "default-src 'none'" in client.get("/").headers["content-security-policy"]
@@ -117,11 +108,11 @@ def test_a_served_model(model):
     inputs = {"seed": 7, "other_seed": 8, "share": 0.5}
     signatures = Signatures(model)
     with FakeServing(signatures) as server:
-        served = ServedSignatures(server.url, model.config)
+        served = application.served(server.url, model.config)
         served.warm_up()
         assert served("png", inputs) == signatures("png", inputs)
     with FakeServing(Served(model)) as server:
-        served = ServedSignatures(server.url, model.config)
+        served = application.served(server.url, model.config)
         with pytest.raises(ValueError, match="images of 48 x 64 pixels. Received: 32 x 48"):
             served.warm_up()
 

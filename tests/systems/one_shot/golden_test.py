@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from benchmarks import parity_rows
 from benchmarks.one_shot import parity, recordings
 from oasis_tf.layers import spectral_norm
 from oasis_tf.layers.activation import leaky_relu
@@ -47,7 +48,7 @@ def rows(golden, runs):
 @pytest.mark.parametrize("name", NAMES)
 def test_equals_the_official_release(rows, name):
     wrong = [row for row in rows[name].values() if not row.ok]
-    assert not wrong, parity.parity_rows.table(wrong)
+    assert not wrong, parity_rows.table(wrong)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -66,7 +67,7 @@ def test_the_items_are_complete(rows, name):
 def test_double_precision(golden, name):
     found, skipped = parity.compare(golden[name], "float64")
     wrong = [row for row in found if not row.ok]
-    assert not wrong, parity.parity_rows.table(wrong)
+    assert not wrong, parity_rows.table(wrong)
     assert "history64" not in skipped
     assert {row.item: row.tolerance for row in found}["history64"] == 1e-7
 

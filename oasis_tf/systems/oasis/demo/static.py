@@ -6,11 +6,12 @@ from oasis_tf.web import pages
 
 __all__ = ["facts", "files", "from_folder", "noise_channels"]
 
-# Files that one way of making predictions alone needs.
+# Files that one way of making predictions alone needs, or pages that generate from seeds.
 _OF_MODES = {
     "server": {"uploads.js"},
     "rest": {"rest.js", "predictions.js", "base64.js"},
     "litert": {"litert.js", "litert_worker.js", "philox.js"},
+    "seeds": {"generating.js", "generating.css"},
 }
 
 

@@ -9,42 +9,34 @@ trains in DIR/NAME. After an interruption the same command continues. The table 
 published scores; it is written to DIR/ablations.md.
 """
 
-import os
-
 from absl import flags
 
-from oasis_tf.settings import path_flags
+from oasis_tf.ablations import command
+from oasis_tf.ablations.table import Column
+
+# mIoU is that of generated images under the segmenter, "rare" that of the rarest fifth of the
+# classes.
+COLUMNS = [
+    Column(None, r"fid_.+", "↓", 1, 2),
+    Column("mIoU", r"alignment_[^/]+/miou", "↑", 100, 1),
+    Column("rare mIoU", r"alignment_[^/]+/miou_group_\d+", "↑", 100, 1),
+    Column("D's mIoU", r"segmentation/miou", "↑", 100, 1),
+    Column("MS-SSIM", r"diversity/ms_ssim_\d+scales", "↓", 1, 3),
+    Column("LPIPS", r"diversity/lpips_\w+", "↑", 1, 4),
+]
 
 
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
-    where = {"flag_values": flag_values}
-    flags.DEFINE_list(
-        "variants", None, "Comma list: flagfiles of the variants.", required=True, **where
-    )
-    path_flags.define_path("data_dir", None, "Prepared data set.", required=True, **where)
-    path_flags.define_path("output", None, "Folder of the runs.", required=True, **where)
-    flags.DEFINE_string(
-        "common", None, "Flagfile whose flags override those of all variants.", **where
-    )
-    flags.DEFINE_bool(
-        "untrained",
-        False,
-        "Add a row for comparison: the first variant after a single step.",
-        **where,
-    )
-    flags.DEFINE_list(
-        "metrics",
-        ["fid", "alignment", "diversity"],
-        "Comma list: metrics, as in the evaluate command.",
-        **where,
+    command.define_flags(
+        flag_values, "Prepared data set.", metrics=["fid", "alignment", "diversity"]
     )
     flags.DEFINE_integer(
         "diversity_maps",
         20,
         "Label maps that the diversity metrics use, spread over the validation split.",
         lower_bound=1,
-        **where,
+        flag_values=flag_values,
     )
 
 
@@ -53,19 +45,21 @@ def main(argv):
     del argv
     args = flags.FLAGS
     # Here: flags are checked before TensorFlow is loaded.
-    from oasis_tf.io import files
-    from oasis_tf.systems.oasis.experiments import ablation_table, ablations
+    from oasis_tf.ablations import runs
 
-    runs = ablations.plan(args.variants, args.data_dir, args.output, args.common, args.untrained)
+    of_all = {"data_dir": args.data_dir}
+    planned = runs.plan(args.variants, args.output, of_all, args.common, args.untrained)
     settings = [f"--diversity_maps={args.diversity_maps}"]
-    failed = ablations.execute(runs, args.metrics, settings)
-    text = ablation_table.markdown(runs)
-    print(text)
-    path = os.path.join(args.output, "ablations.md")
-    with files.written_aside(path) as aside, open(aside, "w", encoding="utf-8") as file:
-        file.write(f"{text}\n")
-    if failed:
-        raise ValueError(
-            f"These runs failed: {', '.join(failed)}; their errors are printed above. The same "
-            "command tries them again."
-        )
+    failed = runs.execute(
+        planned, lambda run: metrics(run.config, args.metrics), lambda run: settings
+    )
+    command.finish(planned, COLUMNS, args.output, failed)
+
+
+def metrics(config, wanted):
+    """Returns those of the wanted metrics that can be computed for the model of a `Config`."""
+    model = config.model
+    cannot = set() if model.vector_channels else {"diversity"}
+    cannot |= set() if model.local_noise else {"class_diversity"}
+    cannot |= set() if model.segments else {"segmentation"}
+    return [metric for metric in wanted if metric not in cannot]

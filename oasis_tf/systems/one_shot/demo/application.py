@@ -4,16 +4,11 @@ Predictions come from the model loaded in this process, or from TensorFlow Servi
 the browser asks this server alone.
 """
 
-from starlette.responses import JSONResponse
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
-
 from oasis_tf import pretrained
 from oasis_tf.systems.one_shot import palette
 from oasis_tf.systems.one_shot.config import Config
-from oasis_tf.systems.one_shot.demo.served import ServedSignatures
-from oasis_tf.web import pages, server
-from oasis_tf.web.predictions import Predictions
+from oasis_tf.systems.one_shot.demo import contract
+from oasis_tf.web import sampler_demo
 
 MODEL_NAME = "one_shot"
 
@@ -33,18 +28,34 @@ def application(
     Raises:
         ValueError, OSError: not a model directory, a served model that does not fit, or examples.
     """
-    if example_path:
-        raise ValueError(
-            "`examples` are for systems that generate from label maps. Received: "
-            f"examples={example_path} for a model of one_shot. Leave --examples out."
-        )
+    sampler_demo.check_no_examples(example_path, Config.SYSTEM)
     config = Config.load(pretrained.find(model_dir))
-    if serving_url:
-        signatures = ServedSignatures(serving_url, config)
-    else:
-        signatures = _loaded(model_dir, checkpoint)
-    signatures.warm_up()
-    return server.application(routes(config, signatures), host, public)
+    signatures = served(serving_url, config) if serving_url else _loaded(model_dir, checkpoint)
+    model = config.model
+    facts = {
+        "height": model.height,
+        "width": model.width,
+        # Of classes, by id; none without masks.
+        "colours": palette.colours()[: model.num_classes].tolist(),
+    }
+    return sampler_demo.application(
+        __package__, MODEL_NAME, signatures, facts, host=host, public=public
+    )
+
+
+def served(url, config):
+    """The signatures of a model in TensorFlow Serving.
+
+    Args:
+        url: as of `TensorFlowServing`.
+        config: `Config` of the model that is served.
+
+    Raises:
+        Unavailable, ValueError: as `TensorFlowServing`.
+    """
+    size = config.model.height, config.model.width
+    outputs = contract.outputs(config.model.num_classes)
+    return sampler_demo.ServedSampler(url, contract.KINDS, outputs, size, contract.EXAMPLE)
 
 
 def _loaded(model_dir, checkpoint):
@@ -53,30 +64,3 @@ def _loaded(model_dir, checkpoint):
     from oasis_tf.systems.one_shot.loading import load_model
 
     return Signatures(load_model(model_dir, checkpoint))
-
-
-def routes(config, signatures):
-    """Starlette's routes for a model.
-
-    Args:
-        config: `Config`.
-        signatures: `Signatures` of a model that is loaded here, or `ServedSignatures`.
-    """
-    model = config.model
-    facts = {
-        "origin": signatures.origin,
-        "height": model.height,
-        "width": model.width,
-        # Of classes, by id; none without masks.
-        "colours": palette.colours()[: model.num_classes].tolist(),
-        "backend": {"url": f"v1/models/{MODEL_NAME}", "own": True},
-    }
-
-    async def about(request):
-        return JSONResponse(facts)
-
-    return [
-        *Predictions(MODEL_NAME, signatures).routes(),
-        Route("/model.json", about),
-        Mount("/", StaticFiles(packages=pages.folders(__package__), html=True)),
-    ]

@@ -1,7 +1,7 @@
 """The signature of a demo's model: two seeds in, pictures as bytes out.
 
 It is answered by a model loaded in the demo's process (`signatures.py`), or by an exported model in
-TensorFlow Serving (`served.py`).
+TensorFlow Serving (`application.served`).
 
     png   seed, other_seed, share -> image_bytes, and of models with masks mask_bytes
 
@@ -10,6 +10,7 @@ are int64, those of `OneShot.sample`. `mask_bytes` is a grey PNG of ids.
 """
 
 KINDS = {"png": {"seed": "integer", "other_seed": "integer", "share": "share"}}
+EXAMPLE = {"seed": 0, "other_seed": 1, "share": 0.0}
 
 
 def outputs(num_classes):

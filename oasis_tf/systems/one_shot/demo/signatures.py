@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from oasis_tf.io.images import to_uint8
+from oasis_tf.latents import between
 from oasis_tf.systems.one_shot import draws
 from oasis_tf.systems.one_shot.demo import contract
 from oasis_tf.web.pictures import encode_png
@@ -36,7 +37,7 @@ class Signatures:
         """Outputs, a dict of bytes, of a signature for a dict of inputs."""
         seeds = tf.constant([inputs["seed"], inputs["other_seed"]], tf.int64)
         first, second = tf.split(self._latents(seeds), 2)
-        samples = self._model.sample_latents(draws.between(first, second, inputs["share"]))
+        samples = self._model.sample_latents(between(first, second, inputs["share"]))
         found = {"image_bytes": encode_png(to_uint8(samples.image[0]))}
         return (
             found if samples.mask is None else found | {"mask_bytes": encode_png(samples.mask[0])}
@@ -44,4 +45,4 @@ class Signatures:
 
     def warm_up(self):
         """Generates once, so that the first visitor does not wait for graphs to be traced."""
-        self("png", {"seed": 0, "other_seed": 1, "share": 0.0})
+        self("png", contract.EXAMPLE)

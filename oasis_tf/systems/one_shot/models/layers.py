@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from oasis_tf.layers.activation import leaky_relu
-from oasis_tf.layers.batch_norm import BatchNorm
+from oasis_tf.layers.batch_norm import AffineBatchNorm
 from oasis_tf.layers.spectral_norm import SpectralConv2D
 from oasis_tf.training.named_weights import named_weights
 
@@ -22,37 +22,9 @@ class OneShotConv2D(SpectralConv2D):
     the rounding error of that zero.
     """
 
-    folded = False
-
     def build(self, input_shape):
         super().build(input_shape)
         self.kernel.trainable = math.prod(self.kernel.shape) > 1
-
-    def fold(self):
-        """Makes ``kernel / sigma`` the kernel: outside training, its norm is computed no more."""
-        self.kernel.assign(self.normalised_kernel())
-        self.folded = True
-
-    def normalised_kernel(self, norm=None):
-        if norm is None and self.folded:
-            return ops.cast(self.kernel, self.compute_dtype)
-        return super().normalised_kernel(norm)
-
-
-@keras.saving.register_keras_serializable("oasis_tf.one_shot")
-class AffineBatchNorm(BatchNorm):
-    """``BatchNorm`` with a learned scale and shift for every channel, 1 and 0 at the start."""
-
-    def build(self, input_shape):
-        super().build(input_shape)
-        shape = (input_shape[-1],)
-        common = {"shape": shape, "autocast": False}
-        self.gamma = self.add_weight(name="gamma", initializer="ones", **common)
-        self.beta = self.add_weight(name="beta", initializer="zeros", **common)
-
-    def affine(self, x, training=False, repeats=1):
-        scale, shift = super().affine(x, training, repeats)
-        return scale * self.gamma, shift * self.gamma + self.beta
 
 
 class Block(keras.layers.Layer):
@@ -143,8 +115,3 @@ def initialise(network, seed):
             bound = 1 / math.sqrt(math.prod(kernel[:-1]))
             value = keras.random.uniform(variable.shape, -bound, bound, seed=generator)
         variable.assign(ops.cast(value, variable.dtype))
-
-
-def spectral_layers(network):
-    """All layers of a network that have spectral norm."""
-    return [layer for layer in network._flatten_layers() if isinstance(layer, SpectralConv2D)]

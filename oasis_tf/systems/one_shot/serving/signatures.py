@@ -2,7 +2,8 @@
 
 import tensorflow as tf
 
-from oasis_tf.serving.graph_checks import checked, finite, same_batch, within
+from oasis_tf.latents import between
+from oasis_tf.serving.graph_checks import check_pixels, checked, finite, same_batch, within
 from oasis_tf.serving.graph_pictures import encode_ids, encode_images
 from oasis_tf.systems.one_shot import draws
 
@@ -29,11 +30,7 @@ def serving_module(model, max_pixels, batching="image"):
         ValueError: images have more pixels.
     """
     size = model.config.model
-    if size.height * size.width > max_pixels:
-        raise ValueError(
-            f"`max_pixels` must be at least the size of the model's images. Received: {max_pixels} "
-            f"for {size.height}x{size.width}."
-        )
+    check_pixels(size.height, size.width, max_pixels)
     module = tf.Module()
     module.weights = [v.value for v in model.generator_ema.variables]
     seed = tf.TensorSpec([None], tf.int64, name="seed")
@@ -51,15 +48,15 @@ def serving_module(model, max_pixels, batching="image"):
             *within("share", share, 0, 1),
         ]
         ends = (draws.latents_of(seeds, size.noise_dim) for seeds in (seed, other_seed))
-        samples = model.generated(draws.between(*ends, checked(checks, share)[:, None]))
+        samples = model.generated(between(*ends, checked(checks, share)[:, None]))
         found = {"image_bytes": encode_images(samples.image)}
         if samples.mask is not None:
             found["mask_bytes"] = encode_ids(tf.cast(samples.mask, tf.int32))
         return found
 
-    between = [seed, tf.TensorSpec([None], tf.int64, name="other_seed")]
-    between.append(tf.TensorSpec([None], tf.float32, name="share"))
-    module.png = tf.function(png, input_signature=between, autograph=False)
+    ways = [seed, tf.TensorSpec([None], tf.int64, name="other_seed")]
+    ways.append(tf.TensorSpec([None], tf.float32, name="share"))
+    module.png = tf.function(png, input_signature=ways, autograph=False)
     module.sample = tf.function(sample, input_signature=[seed], autograph=False)
     module.from_latent = tf.function(from_latent, input_signature=[latent], autograph=False)
     return module, {

@@ -8,39 +8,22 @@ them on one sheet, `grid.png`. `--walk=FILE.gif` (or `.webp`) walks from the lat
 that of the next, and back to the first.
 """
 
-import os
-
+import numpy as np
 from absl import flags
+from PIL import Image
 
 from oasis_tf import pretrained
 from oasis_tf.cli import common_flags
-from oasis_tf.io import images, output_paths
-from oasis_tf.settings import path_flags
+from oasis_tf.io.images import to_uint8
+from oasis_tf.io.sample_files import SampleFiles
 from oasis_tf.systems.one_shot.config import Config
-
-_BATCH = 8
 
 
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`."""
-    where = {"flag_values": flag_values}
     common_flags.define_model_dir_flag(flag_values)
     common_flags.define_checkpoint_flag(flag_values)
-    path_flags.define_path(
-        "output", None, "Folder for the outputs, made when needed.", required=True, **where
-    )
-    flags.DEFINE_integer("seed", 0, "First seed.", lower_bound=0, **where)
-    flags.DEFINE_integer("num_samples", 1, "Number of images.", lower_bound=1, **where)
-    flags.DEFINE_bool("grid", False, "Also write grid.png, all images on one sheet.", **where)
-    path_flags.define_path(
-        "walk",
-        None,
-        "Animation (.gif or .webp) of a walk through the latents of the seeds.",
-        **where,
-    )
-    flags.DEFINE_integer(
-        "frames", 12, "Frames of --walk from a latent to the next.", lower_bound=1, **where
-    )
+    common_flags.define_sampling_flags(flag_values)
     for side in ("height", "width"):
         flags.DEFINE_integer(
             f"grid_{side}",
@@ -48,9 +31,8 @@ def define_flags(flag_values):
             f"Other {side} of the generator's first map, for images of other sizes: exact for a "
             "model with --latent=broadcast, otherwise the learned map is resized, an experiment.",
             lower_bound=1,
-            **where,
+            flag_values=flag_values,
         )
-    flags.DEFINE_bool("overwrite", False, "Replace files that exist.", **where)
 
 
 def main(argv):
@@ -59,25 +41,18 @@ def main(argv):
     args = flags.FLAGS
     grid = _grid(args)
     seeds = range(args.seed, args.seed + args.num_samples)
-    output_paths.check_folder(args.output)
+    files = SampleFiles(args.output, seeds, args.grid, args.walk)
     config = Config.load(pretrained.find(args.model_dir))
-    kinds = ("", "_mask") if config.model.num_classes else ("",)
-    outputs = [_path(args.output, seed, kind) for seed in seeds for kind in kinds]
-    outputs += [os.path.join(args.output, "grid.png")] if args.grid else []
-    if args.walk:
-        images.check_animation(args.walk)
-        outputs.append(args.walk)
-    output_paths.check_outputs(outputs, [], overwrite=args.overwrite)
+    files.check(("", "_mask") if config.model.num_classes else ("",), overwrite=args.overwrite)
 
     from oasis_tf.systems.one_shot.loading import load_model  # here: it loads TensorFlow
 
     model = load_model(args.model_dir, common_flags.checkpoint(args.checkpoint))
-    made = _write_samples(model, args.output, seeds, grid)
-    if args.grid:
-        images.save_png(os.path.join(args.output, "grid.png"), images.image_grid(made))
+    files.write(lambda batch: model.sample(batch, grid=grid), _image, _pictures)
     if args.walk:
-        _write_walk(model, args.walk, seeds, args.frames, grid)
-    print(f"Wrote {len(made)} images to {args.output}.")
+        walk = _walk(model, seeds, args.frames)
+        files.write_walk(walk, lambda latents: _image(model.sample_latents(latents, grid)))
+    print(f"Wrote {len(seeds)} images to {args.output}.")
 
 
 def _grid(args):
@@ -92,38 +67,22 @@ def _grid(args):
     return given
 
 
-def _path(folder, seed, what=""):
-    return os.path.join(folder, f"seed{seed}{what}.png")
+def _image(samples):
+    return samples.image
 
 
-def _write_samples(model, folder, seeds, grid):
-    """Writes images and masks of seeds; returns the images, uint8."""
+def _pictures(samples, row):
+    """Image and mask of a row, as Pillow images by the ends of their files' names."""
     from oasis_tf.systems.one_shot import palette
 
-    made = []
-    for first in range(0, len(seeds), _BATCH):
-        batch = seeds[first : first + _BATCH]
-        samples = model.sample(list(batch), grid=grid)
-        for row, seed in enumerate(batch):
-            made.append(images.to_uint8(samples.image[row]))
-            images.write_png(_path(folder, seed), made[-1])
-            if samples.mask is not None:
-                images.save_png(_path(folder, seed, "_mask"), palette.picture(samples.mask[row]))
-    return made
+    found = {"": Image.fromarray(to_uint8(samples.image[row]))}
+    return found if samples.mask is None else found | {"_mask": palette.picture(samples.mask[row])}
 
 
-def _write_walk(model, path, seeds, frames, grid):
-    """Writes a walk from the latent of each seed to the next, and back to the first."""
-    import numpy as np
-
+def _walk(model, seeds, frames):
+    """Latents from that of each seed to that of the next, and back to the first."""
+    from oasis_tf.latents import closed_walk
     from oasis_tf.systems.one_shot import draws
 
-    latents = draws.latents_of(np.array(seeds, np.int64), model.config.model.noise_dim).numpy()
-    shares = np.arange(frames, dtype=np.float32)[:, None] / np.float32(frames)
-    pairs = zip(latents, np.roll(latents, -1, axis=0), strict=True)
-    steps = np.concatenate([draws.between(a[None], b[None], shares) for a, b in pairs])
-    shown = [
-        images.to_uint8(model.sample_latents(steps[k : k + _BATCH], grid).image)
-        for k in range(0, len(steps), _BATCH)
-    ]
-    images.write_animation(path, list(np.concatenate(shown)))
+    latents = draws.latents_of(np.array(seeds, np.int64), model.config.model.noise_dim)
+    return closed_walk(latents, frames)

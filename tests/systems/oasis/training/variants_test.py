@@ -266,7 +266,7 @@ _OF_DATA = ("lr_g", "lr_d", "lambda_labelmix", "beta_2", "chunk_logits")
 
 def distinct():
     """A flagfile of the ablations for every combination of parts."""
-    found, others = {}, ("ablations/one_shot", "ablations/osmis")
+    found, others = {}, tuple(f"ablations/{kind}" for kind in ("one_shot", "osmis", "few_shot"))
     for name in flagfiles.shipped_configs():
         if name.startswith("ablations/") and not name.startswith(others):
             settings = {k: v for k, v in parts_of(name).items() if k not in _OF_DATA}

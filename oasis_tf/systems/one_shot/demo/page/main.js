@@ -1,77 +1,46 @@
 // The page: the image of a seed, or of a latent between those of two seeds. model.json describes the
 // model and names what generates.
 
-import { fromB64 } from "./base64.js";
-import { Failure, getJson } from "./fetching.js";
-import { attempt, complain, forgive, save, speak } from "./messages.js";
-import { Newest } from "./newest.js";
+import { getJson } from "./fetching.js";
+import { drawPng, generate, Generating, showWorking, typedSeed } from "./generating.js";
+import { attempt, complain, forgive, save } from "./messages.js";
 import { decodePng, encodePng } from "./png.js";
-import { predict } from "./predictions.js";
-import { another, fromFragment, MOST_SEED, toFragment } from "./state.js";
+import { another, fromFragment, toFragment } from "./state.js";
 
 const COVER = 150; // of 255: how much of the image an object's colour covers
 
 const $ = (id) => document.getElementById(id);
-let model, newest, state;
+let model;
 let shown = null; // Blob of a PNG file
 let mask = null; // { width, height, values }
 
-// === State ===
+const page = new Generating({ toFragment, fromFragment, ask, show, showState });
 
-/** Shows a state; it becomes the page's address, and if `kept`, Back leads to the one before. */
-function go(next, { kept = false, said } = {}) {
-  state = next;
-  const change = kept ? "pushState" : "replaceState";
-  if (location.hash !== toFragment(state)) history[change](null, "", toFragment(state));
-  $("seed").value = state.seed;
-  $("to").value = state.to;
-  $("share").value = Math.round(state.share * 100);
-  if (said) speak(said);
-  newest.want();
-}
-
-function takeAddress() {
-  const next = fromFragment(location.hash);
-  if (next && toFragment(next) !== toFragment(state)) go(next);
+function showState({ seed, to, share }) {
+  $("seed").value = seed;
+  $("to").value = to;
+  $("share").value = Math.round(share * 100);
 }
 
 /** Takes the seed that somebody typed into a field. */
 function takeSeed(name) {
   return attempt(() => {
-    const seed = $(name).valueAsNumber;
-    if (!Number.isInteger(seed) || seed < 0 || seed > MOST_SEED) {
-      $(name).value = state[name];
-      throw new Failure(`A seed is a whole number from 0 to ${MOST_SEED}.`);
-    }
-    go({ ...state, [name]: seed }, { kept: true });
+    page.go({ ...page.state, [name]: typedSeed($(name), page.state[name]) }, { kept: true });
   });
 }
 
 // === The image ===
 
-async function ask() {
-  const { seed, to, share } = state;
-  const { prediction, modelMs } = await predict(model.backend, "png", {
-    seed,
-    other_seed: to,
-    share,
-  });
-  const { image_bytes: image, mask_bytes: ids } = prediction.b64
-    ? { image_bytes: prediction } // a single output comes without its name
-    : prediction;
-  const picture = new Blob([fromB64(image)], { type: "image/png" });
-  return { picture, ids: ids && (await decodePng(fromB64(ids))), modelMs };
+async function ask({ seed, to, share }) {
+  const { outputs, modelMs } = await generate(model.backend, { seed, other_seed: to, share });
+  const ids = outputs.mask_bytes && (await decodePng(outputs.mask_bytes));
+  return { image: outputs.image_bytes, ids, modelMs };
 }
 
-async function show({ picture, ids, modelMs }, milliseconds) {
-  const bitmap = await createImageBitmap(picture);
-  $("picture").getContext("2d").drawImage(bitmap, 0, 0);
-  bitmap.close();
-  [shown, mask] = [picture, ids];
+async function show({ image, ids }) {
+  shown = await drawPng($("picture"), image);
+  mask = ids;
   if (mask) showMask();
-  const inModel = modelMs === null ? "" : `, model ${modelMs.toFixed(0)} ms`;
-  $("latency").textContent = `${milliseconds.toFixed(0)} ms${inModel}`;
-  $("latency").hidden = false;
   $("save-image").disabled = $("save-mask").disabled = false;
 }
 
@@ -84,22 +53,11 @@ function showMask() {
   $("mask").getContext("2d").putImageData(image, 0, 0);
 }
 
-function showWorking(working) {
-  document.body.dataset.state = working ? "working" : "idle";
-  $("frame").setAttribute("aria-busy", working);
-  $("busy-text").textContent = "Generating …";
-}
-
-function showWaiting(seconds) {
-  $("busy-text").textContent = `The server is busy: next try in ${Math.ceil(seconds)} s`;
-  speak($("busy-text").textContent);
-}
-
 // === Files ===
 
 function nameOf(what) {
-  const between = state.share ? `_${Math.round(state.share * 100)}_to${state.to}` : "";
-  return `seed${state.seed}${between}${what}.png`;
+  const { seed, to, share } = page.state;
+  return `seed${seed}${share ? `_${Math.round(share * 100)}_to${to}` : ""}${what}.png`;
 }
 
 const saveImage = attempt(() => save(shown, nameOf("")));
@@ -123,30 +81,26 @@ function describe() {
 
 function connect() {
   $("another").addEventListener("click", () => {
-    go(another(state), { kept: true, said: "Another one" });
+    page.go(another(page.state), { kept: true, said: "Another one" });
   });
   for (const name of ["seed", "to"]) $(name).addEventListener("change", takeSeed(name));
   // Browsers bound how often the address may change: it follows when the slider rests.
   $("share").addEventListener("input", () => {
-    state = { ...state, share: $("share").valueAsNumber / 100 };
-    newest.want();
+    page.slide({ ...page.state, share: $("share").valueAsNumber / 100 });
   });
-  $("share").addEventListener("change", () => go(state));
+  $("share").addEventListener("change", () => page.go(page.state));
   $("show-mask").addEventListener("change", () => ($("mask").hidden = !$("show-mask").checked));
   $("save-image").addEventListener("click", saveImage);
   $("save-mask").addEventListener("click", saveMask);
   $("message").addEventListener("click", forgive);
-  addEventListener("popstate", takeAddress);
 }
 
 async function start() {
   showWorking(true);
   model = await getJson("model.json");
   describe();
-  const working = showWorking;
-  newest = new Newest({ ask, done: show, failed: complain, working, waiting: showWaiting });
   connect();
-  go(fromFragment(location.hash) ?? { seed: 0, to: 1, share: 0 });
+  page.begin({ seed: 0, to: 1, share: 0 });
 }
 
 start().catch((error) => {

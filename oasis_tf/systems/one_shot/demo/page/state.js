@@ -1,12 +1,10 @@
 // Which image is shown: { seed, to, share }, the latent between those of two seeds.
 
-export const MOST_SEED = 2 ** 52;
-const DRAWN = 1e6; // short, to be read and typed
+import { anotherSeed, MOST_SEED } from "./generating.js";
 
 /** Another seed at random, and none of the way from it. */
 export function another({ seed, to }) {
-  const drawn = Math.floor(Math.random() * DRAWN);
-  return { seed: drawn === seed ? drawn + 1 : drawn, to, share: 0 };
+  return { seed: anotherSeed(seed), to, share: 0 };
 }
 
 /** The state as a fragment of the address, and back: null if there is none. */

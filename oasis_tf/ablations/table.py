@@ -2,34 +2,41 @@
 
 import math
 import re
+from typing import NamedTuple
 
 from oasis_tf.metrics.reports import evaluation_file
 
 _NOTHING = "–"
-# Heading, pattern of the value's name (the last of several is used), factor, digits. A heading that
-# is None is the value's own name, and of several each has a column.
-_COLUMNS = (
-    (None, r"fid_.+", 1, 2),
-    ("mIoU ↑", r"alignment_[^/]+/miou", 100, 1),
-    ("rare mIoU ↑", r"alignment_[^/]+/miou_group_\d+", 100, 1),
-    ("D's mIoU ↑", r"segmentation/miou", 100, 1),
-    ("MS-SSIM ↓", r"diversity/ms_ssim_\d+scales", 1, 3),
-    ("LPIPS ↑", r"diversity/lpips_\w+", 1, 4),
-)
 _APART = "Published, under the papers' networks and data: compare these with each other only."
 
 
-def rows(runs):
+class Column(NamedTuple):
+    """A column of the table.
+
+    Attributes:
+        heading: text; None: the value's own name, and each of several values has a column.
+        pattern: regular expression of the value's name; the last of several is used.
+        better: "↑" or "↓".
+        factor: what values are multiplied with.
+        digits: behind the point.
+    """
+
+    heading: str | None
+    pattern: str
+    better: str
+    factor: int
+    digits: int
+
+
+def rows(runs, columns):
     """Returns the heading and a row of text for every run. A value not measured is a dash.
 
-    `mIoU` is that of generated images under the segmenter, `rare mIoU` that of the rarest fifth of
-    the classes.
-
     Args:
-        runs: list of `ablations.Run`.
+        runs: list of `runs.Run`.
+        columns: list of `Column`.
     """
     values = [_values(run) for run in runs]
-    columns = list(_columns({name for of_run in values for name in of_run}))
+    columns = list(_columns(columns, {name for of_run in values for name in of_run}))
     heading = ["", *(heading for heading, *_ in columns)]
     body = zip(runs, values, strict=True)
     return [heading, *([run.name, *(_cell(v, *c[1:]) for c in columns)] for run, v in body)]
@@ -41,13 +48,13 @@ def published(runs):
     return [["", "published"], *scores] if scores else []
 
 
-def _columns(names):
-    for heading, pattern, *form in _COLUMNS:
+def _columns(columns, names):
+    for heading, pattern, better, *form in columns:
         if heading:
-            yield heading, pattern, *form
+            yield f"{heading} {better}", pattern, *form
             continue
         for name in sorted(n for n in names if re.fullmatch(pattern, n)):
-            yield f"{name} ↓", re.escape(name), *form
+            yield f"{name} {better}", re.escape(name), *form
 
 
 def _values(run):
@@ -64,9 +71,9 @@ def _cell(values, pattern, factor, digits):
     return _NOTHING if math.isnan(value) else f"{factor * value:.{digits}f}"
 
 
-def markdown(runs):
+def markdown(runs, columns):
     """Returns `rows`, then `published`, as Markdown tables."""
-    parts = [_markdown(rows(runs))]
+    parts = [_markdown(rows(runs, columns))]
     if apart := published(runs):
         parts += [_APART, _markdown(apart)]
     return "\n\n".join(parts)

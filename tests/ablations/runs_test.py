@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from oasis_tf.ablations import runs, table
 from oasis_tf.metrics.reports import evaluation_file
-from oasis_tf.systems.oasis.experiments import ablation_table, ablations
+from oasis_tf.systems.oasis.experiments import ablate_command
 
 TINY = """
 --crop_height=64
@@ -21,6 +22,11 @@ TINY = """
 SCORED = (
     "# A. Paper: ICLR 2021, table F.\n# Expected score: FID 28.8, mIoU 48.1 as\n#   published.\n"
 )
+
+
+def plan(variants, data_dir, output_dir, *options, **named):
+    """``runs.plan`` on one data set."""
+    return runs.plan(variants, output_dir, {"data_dir": data_dir}, *options, **named)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +53,7 @@ def common(flagfile):
 
 def test_common_flags_override_those_of_every_variant(flagfile, common, data_dir, tmp_path):
     one = flagfile("one.flags", SCORED + "--epochs=9\n--crop_height=256\n--lr_g=0.5\n")
-    (run,) = ablations.plan([one], data_dir, tmp_path / "runs", common)
+    (run,) = plan([one], data_dir, tmp_path / "runs", common)
     assert (run.name, run.steps) == ("one", 2)
     assert run.config.data.crop_height == 64
     assert run.config.training.lr_g == 0.5
@@ -57,21 +63,21 @@ def test_common_flags_override_those_of_every_variant(flagfile, common, data_dir
 
 def test_the_suffix_may_be_left_out(flagfile, common, data_dir, tmp_path):
     path = flagfile("one.flags", "").removesuffix(".flags")
-    assert ablations.plan([path], data_dir, tmp_path / "runs", common)[0].name == "one"
+    assert plan([path], data_dir, tmp_path / "runs", common)[0].name == "one"
 
 
 def test_published_scores_come_from_the_heading(flagfile):
-    assert ablations.published(flagfile("a.flags", SCORED)) == "FID 28.8, mIoU 48.1 (table F)"
-    assert ablations.published(flagfile("b.flags", "# Nothing.\n--steps=1\n")) is None
+    assert runs.published(flagfile("a.flags", SCORED)) == "FID 28.8, mIoU 48.1 (table F)"
+    assert runs.published(flagfile("b.flags", "# Nothing.\n--steps=1\n")) is None
 
 
 def test_an_untrained_row_is_the_first_variant_after_one_step(flagfile, common, data_dir, tmp_path):
     files = [flagfile(f"{name}.flags", f"--lr_g={rate}\n") for name, rate in (("a", 1), ("b", 2))]
-    runs = ablations.plan(files, data_dir, tmp_path / "runs", common, untrained=True)
-    assert [run.name for run in runs] == ["untrained", "a", "b"]
-    assert [run.steps for run in runs] == [1, 2, 2]
-    assert runs[0].config.training.lr_g == 1
-    assert runs[0].model_dir == str(tmp_path / "runs" / "untrained")
+    planned = plan(files, data_dir, tmp_path / "runs", common, untrained=True)
+    assert [run.name for run in planned] == ["untrained", "a", "b"]
+    assert [run.steps for run in planned] == [1, 2, 2]
+    assert planned[0].config.training.lr_g == 1
+    assert planned[0].model_dir == str(tmp_path / "runs" / "untrained")
 
 
 @pytest.mark.parametrize(
@@ -85,13 +91,13 @@ def test_variants_that_cannot_be_trained_are_refused_by_name(
     flagfile, data_dir, tmp_path, text, message
 ):
     with pytest.raises(ValueError, match=message):
-        ablations.plan([flagfile("one.flags", text)], data_dir, tmp_path / "runs")
+        plan([flagfile("one.flags", text)], data_dir, tmp_path / "runs")
 
 
 def test_a_variant_may_be_given_once(flagfile, common, data_dir, tmp_path):
     one = flagfile("one.flags", "")
     with pytest.raises(ValueError, match="given once.*one, one"):
-        ablations.plan([one, one], data_dir, tmp_path / "runs", common)
+        plan([one, one], data_dir, tmp_path / "runs", common)
 
 
 def test_metrics_that_do_not_apply_to_a_model_are_left_out(flagfile, common, data_dir, tmp_path):
@@ -101,16 +107,17 @@ def test_metrics_that_do_not_apply_to_a_model_are_left_out(flagfile, common, dat
     ]
     # The flags of `common` without its noise.
     small = flagfile("small.flags", TINY.replace("--noise_channels=4\n", ""))
-    plain, patch = ablations.plan(files, data_dir, tmp_path / "runs", small)
+    found = plan(files, data_dir, tmp_path / "runs", small)
     wanted = ["fid", "diversity", "segmentation"]
-    assert plain.metrics(wanted) == ["fid", "segmentation"]
-    assert patch.metrics(wanted) == ["fid", "diversity"]
+    plain, patch = (ablate_command.metrics(run.config, wanted) for run in found)
+    assert plain == ["fid", "segmentation"]
+    assert patch == ["fid", "diversity"]
 
 
 def test_table(flagfile, common, data_dir, tmp_path):
     files = [flagfile("one.flags", SCORED), flagfile("two.flags", "")]
-    runs = ablations.plan(files, data_dir, tmp_path / "runs", common)
-    path = evaluation_file.default_path(runs[0].model_dir, 2)
+    planned = plan(files, data_dir, tmp_path / "runs", common)
+    path = evaluation_file.default_path(planned[0].model_dir, 2)
     (tmp_path / "runs" / "one" / "evaluations").mkdir(parents=True)
     values = {
         "fid_seeded64": 2.345,
@@ -123,17 +130,17 @@ def test_table(flagfile, common, data_dir, tmp_path):
     contents |= {"metrics": values, "protocols": {"fid": {}, "alignment": {}}}
     with open(path, "w") as file:
         json.dump(contents, file)
-    assert runs[0].is_measured(["fid", "alignment"])
-    assert not runs[0].is_measured(["fid", "diversity"])
-    heading, one, two = ablation_table.rows(runs)
+    assert planned[0].is_measured(["fid", "alignment"])
+    assert not planned[0].is_measured(["fid", "diversity"])
+    heading, one, two = table.rows(planned, ablate_command.COLUMNS)
     row = dict(zip(heading, one, strict=True))
     assert row[""] == "one"
     assert row["fid_seeded64 ↓"] in ("2.34", "2.35")  # as measured, under its own name
     assert (row["mIoU ↑"], row["rare mIoU ↑"]) == ("50.0", "25.0")
     assert (row["MS-SSIM ↓"], row["D's mIoU ↑"]) == ("–", "–")
     assert set(two[1:]) == {"–"}
-    assert ablation_table.published(runs)[1:] == [["one", "FID 28.8, mIoU 48.1 (table F)"]]
-    measured, apart = ablation_table.markdown(runs).split("Published,")
+    assert table.published(planned)[1:] == [["one", "FID 28.8, mIoU 48.1 (table F)"]]
+    measured, apart = table.markdown(planned, ablate_command.COLUMNS).split("Published,")
     assert "28.8" not in measured and "28.8" in apart and "seeded" not in apart
 
 
@@ -153,9 +160,9 @@ def test_the_command_trains_evaluates_continues_and_names_failed_runs(
     assert first.returncode == 1
     assert "These runs failed: bad;" in first.stderr
     assert "not finite" in first.stderr or "nan" in first.stderr
-    table = (tmp_path / "runs" / "ablations.md").read_text()
-    assert table.strip() == first.stdout.strip()
-    patch, bad = table.splitlines()[2:]
+    written = (tmp_path / "runs" / "ablations.md").read_text()
+    assert written.strip() == first.stdout.strip()
+    patch, bad = written.splitlines()[2:]
     assert patch.startswith("| patch | ")
     assert not patch.startswith("| patch | – ")
     assert bad.startswith("| bad | – ")

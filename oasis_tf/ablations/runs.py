@@ -1,4 +1,4 @@
-"""Ablations: trains a list of flagfiles on one data set and evaluates all alike.
+"""Trains a list of flagfiles on one data set and evaluates all alike, of any system.
 
 Every run has its own model directory and its own processes: `python -m oasis_tf.train`, then
 `python -m oasis_tf.evaluate`. A repeated call continues where the previous one ended.
@@ -12,12 +12,11 @@ from pathlib import Path
 
 from absl import flags
 
+from oasis_tf import systems
 from oasis_tf.cli import flagfiles
-from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.metrics.reports import evaluation_file
 from oasis_tf.settings import setting_flags
-from oasis_tf.settings.run_config import CONFIG_FILE
-from oasis_tf.systems.oasis import config, run_settings
+from oasis_tf.settings.run_config import CONFIG_FILE, RunConfig
 from oasis_tf.training.store import CheckpointStore
 
 UNTRAINED = "untrained"
@@ -31,7 +30,7 @@ class Run:
         name: name of the row: that of the flagfile without `.flags`.
         arguments: flags of the train command, including data set and model directory.
         model_dir: its model directory.
-        config: `Config` that the flags resolve to.
+        config: what the flags resolve to.
         published: published scores in the heading of the flagfile, such as "FID 28.3, mIoU 48.8
             (table 1)"; None if there are none.
     """
@@ -39,21 +38,13 @@ class Run:
     name: str
     arguments: tuple[str, ...]
     model_dir: str
-    config: config.Config
+    config: RunConfig
     published: str | None = None
 
     @property
     def steps(self):
         """Number of training steps."""
         return self.config.training.steps
-
-    def metrics(self, wanted):
-        """Returns those of the wanted metrics that can be computed for its model."""
-        model = self.config.model
-        cannot = set() if model.vector_channels else {"diversity"}
-        cannot |= set() if model.local_noise else {"class_diversity"}
-        cannot |= set() if model.segments else {"segmentation"}
-        return [metric for metric in wanted if metric not in cannot]
 
     def is_trained(self):
         """Returns whether its last checkpoint exists."""
@@ -67,18 +58,20 @@ class Run:
             )
         except (OSError, ValueError):
             return False
-        return set(self.metrics(metrics)) <= set(contents["protocols"])
+        return set(metrics) <= set(contents["protocols"])
 
 
-def plan(variants, data_dir, output_dir, common=None, untrained=False):
+def plan(variants, output_dir, flags_of_all=(), common=None, untrained=False, system=None):
     """Plans and checks the runs of an ablation.
 
     Args:
         variants: names of shipped ablations or paths of flagfiles, with or without `.flags`.
-        data_dir: prepared data set of all runs.
         output_dir: folder of their model directories.
+        flags_of_all: dict from names of flags, such as "data_dir", to values for all runs whose
+            system has them.
         common: flagfile whose flags override those of all variants, or None.
         untrained: whether to add a first row: the first variant after one step.
+        system: name of the system of variants that name none; default: `systems.DEFAULT`.
 
     Returns:
         list of `Run`.
@@ -87,17 +80,21 @@ def plan(variants, data_dir, output_dir, common=None, untrained=False):
         ValueError, OSError: a flagfile does not exist, contradicts itself or the data set, or two
             have the same name. The error names the flagfile.
     """
-    dataset = PreparedDataset.load(data_dir)
     shared = flagfiles.expand_flagfiles([f"--flagfile={common}"]) if common else []
+    system = system or systems.DEFAULT
+
+    def run(name, arguments):
+        return _run(name, arguments, dict(flags_of_all), output_dir, system)
+
     runs = []
     for variant in variants:
         path = _flagfile(variant)
         arguments = _overridden(flagfiles.expand_flagfiles([f"--flagfile={path}"]), shared)
-        run = _run(path.stem, arguments, dataset, data_dir, output_dir)
-        runs.append(dataclasses.replace(run, published=published(path)))
+        found = run(path.stem, arguments)
+        runs.append(dataclasses.replace(found, published=published(path)))
     if untrained:
         first = _overridden(list(runs[0].arguments), ["--steps=1", "--checkpoint_every=1"])
-        runs.insert(0, _run(UNTRAINED, first, dataset, data_dir, output_dir))
+        runs.insert(0, run(UNTRAINED, first))
     names = [run.name for run in runs]
     if not runs or len(set(names)) < len(names):
         raise ValueError(
@@ -127,34 +124,40 @@ def _overridden(arguments, by):
     return [argument for argument in arguments if name(argument) not in given] + list(by)
 
 
-def _run(name, arguments, dataset, data_dir, output_dir):
+def _run(name, arguments, flags_of_all, output_dir, default):
     model_dir = os.path.join(output_dir, name)
-    arguments = _overridden(arguments, [f"--data_dir={data_dir}", f"--model_dir={model_dir}"])
+    system = systems.get(_system(arguments) or default)
+    known = {field.name for field in setting_flags.flag_fields(system.config)}
+    of_all = {flag: value for flag, value in flags_of_all.items() if flag in known}
+    of_all["model_dir"] = model_dir
+    arguments = _overridden(arguments, [f"--{flag}={value}" for flag, value in of_all.items()])
     try:
-        values = setting_flags.read_train_flags(config.Config, arguments)
-        resolved = run_settings.resolve(
-            setting_flags.given_flags(config.Config, values, arguments),
-            label_space=dataset.label_space,
-            num_examples=dataset.num_examples("train"),
-            previous=_previous(model_dir),
-        )
+        values = setting_flags.read_train_flags(system.config, arguments)
+        given = setting_flags.given_flags(system.config, values, arguments)
+        resolved = system.resolve(given, _previous(system, model_dir))
     except (ValueError, flags.Error) as error:
         raise ValueError(f"The variant {name} cannot be trained: {error}") from error
     return Run(name, tuple(arguments), model_dir, resolved)
 
 
-def _previous(model_dir):
+def _system(arguments):
+    """The last --system among flags, or None."""
+    names = [a.partition("=")[2] for a in arguments if a.lstrip("-").startswith("system=")]
+    return names[-1] if names else None
+
+
+def _previous(system, model_dir):
     path = Path(model_dir) / CONFIG_FILE
-    return config.Config.load(model_dir) if path.exists() else None
+    return system.config.load(model_dir) if path.exists() else None
 
 
-def execute(runs, metrics, settings=()):
+def execute(runs, metrics_of, flags_of):
     """Trains and evaluates the runs that are not finished yet.
 
     Args:
         runs: list of `Run`.
-        metrics: names as in --metrics of the evaluate command.
-        settings: further flags of the evaluate command.
+        metrics_of: function of a run -> names as in --metrics of the evaluate command.
+        flags_of: function of a run -> further flags of the evaluate command.
 
     Returns:
         names of the runs that failed; a failed run does not stop the others.
@@ -162,14 +165,15 @@ def execute(runs, metrics, settings=()):
     failed = []
     for number, run in enumerate(runs, start=1):
         print(f"[{number}/{len(runs)}] {run.name}", file=sys.stderr, flush=True)
+        metrics = metrics_of(run)
         trained = run.is_trained() or _call("oasis_tf.train", *run.arguments)
         measured = trained and (
             run.is_measured(metrics)
             or _call(
                 "oasis_tf.evaluate",
                 f"--model_dir={run.model_dir}",
-                f"--metrics={','.join(run.metrics(metrics))}",
-                *settings,
+                f"--metrics={','.join(metrics)}",
+                *flags_of(run),
             )
         )
         if not measured:

@@ -1,0 +1,1 @@
+"""Comparisons of the system `few_shot` with recorded numbers and with PyTorch."""

@@ -1,0 +1,1 @@
+"""Checkpoints of other releases: rosinality's and NVlabs' StyleGAN2, BigGAN-PyTorch."""

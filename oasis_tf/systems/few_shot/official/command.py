@@ -1,0 +1,72 @@
+"""Command: StyleGAN2 and BigGAN checkpoints of other releases as model directories, and back.
+
+    python -m oasis_tf.convert --system=few_shot --checkpoint=FILE --model_dir=DIR
+        [--generator=FILE] [--discriminator=FILE]
+    python -m oasis_tf.convert --model_dir=DIR --to_official=FOLDER
+
+StyleGAN2 comes from files of rosinality/stylegan2-pytorch (.pt, also those of CDC) and of NVlabs'
+stylegan2-ada-pytorch (.pkl), and goes to the former. BigGAN comes from and goes to files of
+BigGAN-PyTorch (G_ema.pth, G.pth, D.pth). Files are read without PyTorch, and nothing in them is
+run. Writing needs PyTorch, the extra `convert`. With a discriminator the model can be trained
+further and adapted; Adam starts again.
+"""
+
+from absl import flags
+
+from oasis_tf.cli import common_flags
+from oasis_tf.settings import path_flags, setting_flags
+from oasis_tf.systems.few_shot.config import Config
+
+# What the weights tell, and what a converted model was not adapted from.
+_TOLD = (
+    "source",
+    *("network", "size", "channels", "channel_multiplier", "style_dim", "num_mlp"),
+    *("ch", "dim_z", "shared_dim", "attention", "attention_d", "standing_statistics"),
+)
+
+
+def define_flags(flag_values):
+    """Defines the flags of this command on `flag_values`, the settings included."""
+    where = {"flag_values": flag_values}
+    setting_flags.define_setting_flags(Config, flag_values, without=_TOLD)
+    path_flags.define_path(
+        "model_dir",
+        None,
+        "New model directory to write; with --to_official, model directory to read.",
+        required=True,
+        **where,
+    )
+    for name, text in (
+        ("checkpoint", "File with all networks (.pt, .pkl), or G_ema.pth, or a folder with it."),
+        ("generator", "File of the generator itself, if --checkpoint holds its average alone."),
+        ("discriminator", "File of the discriminator, if --checkpoint holds none."),
+        ("to_official", "Folder for the networks of --model_dir as files of other releases."),
+    ):
+        path_flags.define_path(name, None, text, **where)
+
+
+def main(argv):
+    """Checks everything, then writes."""
+    del argv
+    from oasis_tf.systems.few_shot.official import conversion
+
+    args = flags.FLAGS
+    common_flags.check_conversion(args.checkpoint, args.to_official)
+    if args.to_official:
+        paths = conversion.write_official(args.model_dir, args.to_official)
+        print(f"Wrote {', '.join(paths)}")
+        return
+    settings = setting_flags.given_settings(Config, without=_TOLD)
+    config = conversion.convert(
+        args.model_dir, args.checkpoint, args.generator, args.discriminator, settings
+    )
+    print(f"Wrote {args.model_dir}. {_abilities(config.model)}")
+
+
+def _abilities(model):
+    if model.has_discriminator:
+        return "The model can generate, be trained further, and be adapted."
+    return (
+        "The model can generate. Without a discriminator it can neither be trained further nor "
+        "adapted."
+    )

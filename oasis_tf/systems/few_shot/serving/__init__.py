@@ -1,0 +1,1 @@
+"""What exports of `few_shot` have: signatures, and the network of TFLite files."""

@@ -1,0 +1,1 @@
+"""The command `synthesize` of `few_shot`."""
