@@ -78,6 +78,23 @@ def define_sampling_flags(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_bool("overwrite", False, "Replace files that exist.", **where)
 
 
+def define_conversion_flags(flag_values, **texts):
+    """Defines flags of the command `convert`, for files of other releases.
+
+    These are `--model_dir`, and for each of ``texts`` a path, such as `--checkpoint` and
+    `--to_official`, with its help.
+    """
+    path_flags.define_path(
+        "model_dir",
+        None,
+        "New model directory to write; with --to_official, model directory to read.",
+        required=True,
+        flag_values=flag_values,
+    )
+    for name, text in texts.items():
+        path_flags.define_path(name, None, text, flag_values=flag_values)
+
+
 def checkpoint(text: str | None) -> int | str | None:
     """Converts a value of --checkpoint to the argument of `oasis_tf.load`.
 

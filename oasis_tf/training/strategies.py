@@ -130,6 +130,20 @@ def replicated_step(strategy, step, jit_compile=False):
     return tf.function(on_replicas, autograph=False, jit_compile=whole or None)
 
 
+def check_whole_step(strategy, jit_compile):
+    """Refuses XLA on several replicas, for a model whose networks have no ``part``s to compile.
+
+    Raises:
+        ValueError: XLA is asked for, and there are several.
+    """
+    if jit_compile and strategy.num_replicas_in_sync > 1:
+        raise ValueError(
+            "`jit_compile` works on one device with this system: its networks are not cut into "
+            f"parts between sums over devices. Received: {strategy.num_replicas_in_sync} devices. "
+            "Leave --jit_compile out, or give --strategy=none."
+        )
+
+
 def own_devices(strategy):
     """Names of the devices that this process has in a strategy; none where TensorFlow chooses."""
     if strategy is tf.distribute.get_strategy():

@@ -12,7 +12,7 @@ from oasis_tf.systems.few_shot import draws, evaluation, pretrained_source, sour
 from oasis_tf.systems.few_shot.build import build_model
 from oasis_tf.systems.few_shot.schedule import parts_of
 from oasis_tf.training.precision import rates_and_scales
-from oasis_tf.training.strategies import distribute, replicated_step
+from oasis_tf.training.strategies import check_whole_step, distribute, replicated_step
 from oasis_tf.training.task import Task
 from oasis_tf.training.validation import metric_names
 
@@ -51,12 +51,7 @@ class FewShotTask(Task):
                 "`eval_every` needs pictures to measure the model on. Received: no `held_out`. "
                 "Give --held_out=FOLDER, of pictures that are not trained on."
             )
-        if config.training.jit_compile and strategy.num_replicas_in_sync > 1:
-            raise ValueError(
-                "`jit_compile` works on one device with this system: its networks are not cut into "
-                f"parts between sums over devices. Received: {strategy.num_replicas_in_sync} "
-                "devices. Leave --jit_compile out, or give --strategy=none."
-            )
+        check_whole_step(strategy, config.training.jit_compile)
         self._config, self._strategy = config, strategy
         self._reader = source.Reader(config.data, config.pictures, config.model.size)
         batch = config.training.batch_size

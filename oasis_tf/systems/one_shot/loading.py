@@ -1,9 +1,8 @@
 """The model of a model directory."""
 
-from oasis_tf import pretrained
 from oasis_tf.systems.one_shot.build import build_model
 from oasis_tf.systems.one_shot.config import Config
-from oasis_tf.training.store import CheckpointStore, assign_all
+from oasis_tf.training.restoring import restored
 
 
 def load_model(model_dir, checkpoint=None):
@@ -12,7 +11,7 @@ def load_model(model_dir, checkpoint=None):
     Raises:
         ValueError, FileNotFoundError: this is not a model directory, or it has no whole checkpoint.
     """
-    model, _ = _loaded(model_dir, checkpoint, training=False)
+    model, _ = restored(model_dir, checkpoint, Config, build_model, training=False)
     model.settle()
     model.fold()
     return model
@@ -20,16 +19,4 @@ def load_model(model_dir, checkpoint=None):
 
 def load_networks(model_dir, checkpoint=None):
     """(``OneShot`` with all networks that there are, step), as they are in a checkpoint."""
-    return _loaded(model_dir, checkpoint)
-
-
-def _loaded(model_dir, checkpoint, training=None):
-    """(``OneShot``, step); ``training`` None: with the networks that there are."""
-    model_dir = pretrained.find(model_dir)
-    config = Config.load(model_dir)
-    training = config.model.has_discriminator if training is None else training
-    store = CheckpointStore(model_dir)
-    step, arrays = store.load(checkpoint, config.training.best_metric)
-    model = build_model(config, training=training)
-    assign_all(model.variables(), arrays, store.path(step))
-    return model, step
+    return restored(model_dir, checkpoint, Config, build_model)

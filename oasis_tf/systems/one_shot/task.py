@@ -7,7 +7,7 @@ from oasis_tf.systems.one_shot import draws, palette, source
 from oasis_tf.systems.one_shot.build import build_model
 from oasis_tf.systems.one_shot.model import mask_channels
 from oasis_tf.training.precision import rates_and_scales
-from oasis_tf.training.strategies import distribute, replicated_step
+from oasis_tf.training.strategies import check_whole_step, distribute, replicated_step
 from oasis_tf.training.task import Task
 
 _PREVIEWS = 8
@@ -47,12 +47,7 @@ class OneShotTask(Task):
     def __init__(self, config, strategy):
         if config.training.eval_every:
             self.prepare_measuring(None, None)
-        if config.training.jit_compile and strategy.num_replicas_in_sync > 1:
-            raise ValueError(
-                "`jit_compile` works on one device with this system: its networks are not cut into "
-                f"parts between sums over devices. Received: {strategy.num_replicas_in_sync} "
-                "devices. Leave --jit_compile out, or give --strategy=none."
-            )
+        check_whole_step(strategy, config.training.jit_compile)
         self._config, self._strategy = config, strategy
         size = config.model.height, config.model.width
         self._pictures, self._masks = source.read(config.data, config.source, *size)

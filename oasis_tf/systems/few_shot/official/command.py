@@ -14,7 +14,7 @@ further and adapted; Adam starts again.
 from absl import flags
 
 from oasis_tf.cli import common_flags
-from oasis_tf.settings import path_flags, setting_flags
+from oasis_tf.settings import setting_flags
 from oasis_tf.systems.few_shot.config import Config
 
 # What the weights tell, and what a converted model was not adapted from.
@@ -27,22 +27,14 @@ _TOLD = (
 
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`, the settings included."""
-    where = {"flag_values": flag_values}
     setting_flags.define_setting_flags(Config, flag_values, without=_TOLD)
-    path_flags.define_path(
-        "model_dir",
-        None,
-        "New model directory to write; with --to_official, model directory to read.",
-        required=True,
-        **where,
+    common_flags.define_conversion_flags(
+        flag_values,
+        checkpoint="File with all networks (.pt, .pkl), or G_ema.pth, or a folder with it.",
+        generator="File of the generator itself, if --checkpoint holds its average alone.",
+        discriminator="File of the discriminator, if --checkpoint holds none.",
+        to_official="Folder for the networks of --model_dir as files of other releases.",
     )
-    for name, text in (
-        ("checkpoint", "File with all networks (.pt, .pkl), or G_ema.pth, or a folder with it."),
-        ("generator", "File of the generator itself, if --checkpoint holds its average alone."),
-        ("discriminator", "File of the discriminator, if --checkpoint holds none."),
-        ("to_official", "Folder for the networks of --model_dir as files of other releases."),
-    ):
-        path_flags.define_path(name, None, text, **where)
 
 
 def main(argv):

@@ -29,35 +29,16 @@ def define_flags(flag_values):
     where = {"flag_values": flag_values}
     # The weights tell the parts, and three flags below have the names of three of them.
     setting_flags.define_setting_flags(Config, flag_values, without=_TOLD)
-    path_flags.define_path(
-        "model_dir",
-        None,
-        "New model directory to write; with --to_official, model directory to read.",
-        required=True,
-        **where,
-    )
-    path_flags.define_path(
-        "checkpoint",
-        None,
-        "Official file of the averaged generator, …_EMA.pth; or SPADE's generator, "
+    common_flags.define_conversion_flags(
+        flag_values,
+        checkpoint="Official file of the averaged generator, …_EMA.pth; or SPADE's generator, "
         "latest_net_G.pth.",
-        **where,
-    )
-    path_flags.define_path(
-        "generator",
-        None,
-        "Official file of the generator itself, …_G.pth, to train further. (default: the averaged "
-        "generator)",
-        **where,
-    )
-    path_flags.define_path(
-        "discriminator", None, "Official file of the discriminator, …_D.pth.", **where
-    )
-    path_flags.define_path(
-        "encoder",
-        None,
-        "SPADE's image encoder, latest_net_E.pth, if its generator was trained with one.",
-        **where,
+        generator="Official file of the generator itself, …_G.pth, to train further. (default: the "
+        "averaged generator)",
+        discriminator="Official file of the discriminator, …_D.pth.",
+        encoder="SPADE's image encoder, latest_net_E.pth, if its generator was trained with one.",
+        to_official="Folder for the networks of --model_dir as official files latest_G.pth, "
+        "latest_EMA.pth and latest_D.pth.",
     )
     flags.DEFINE_bool(
         "drop_edges",
@@ -86,13 +67,6 @@ def define_flags(flag_values):
     )
     path_flags.define_path(
         "class_names", None, "folder: file with one class name per line.", **where
-    )
-    path_flags.define_path(
-        "to_official",
-        None,
-        "Folder for the networks of --model_dir as official files latest_G.pth, latest_EMA.pth and "
-        "latest_D.pth.",
-        **where,
     )
 
 

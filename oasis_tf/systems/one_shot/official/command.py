@@ -11,7 +11,7 @@ is not in official files. Reading and writing `.pth` files needs the extra `conv
 from absl import flags
 
 from oasis_tf.cli import common_flags
-from oasis_tf.settings import path_flags, setting_flags
+from oasis_tf.settings import setting_flags
 from oasis_tf.systems.one_shot.config import Config
 
 # What the weights tell, and what the release does not have.
@@ -20,22 +20,14 @@ _TOLD = ("num_blocks_g", "num_blocks_d", "num_blocks_d0", "ch_g", "ch_d", "noise
 
 def define_flags(flag_values):
     """Defines the flags of this command on `flag_values`, the settings included."""
-    where = {"flag_values": flag_values}
     setting_flags.define_setting_flags(Config, flag_values, without=_TOLD)
-    path_flags.define_path(
-        "model_dir",
-        None,
-        "New model directory to write; with --to_official, model directory to read.",
-        required=True,
-        **where,
+    common_flags.define_conversion_flags(
+        flag_values,
+        checkpoint="Official file of the averaged generator, EPOCH_G_EMA.pth.",
+        generator="Official file of the generator itself, EPOCH_G.pth, to train further.",
+        discriminator="Official file of the discriminator, EPOCH_D.pth, to train further.",
+        to_official="Folder for the networks of --model_dir as official files.",
     )
-    for name, text in (
-        ("checkpoint", "Official file of the averaged generator, EPOCH_G_EMA.pth."),
-        ("generator", "Official file of the generator itself, EPOCH_G.pth, to train further."),
-        ("discriminator", "Official file of the discriminator, EPOCH_D.pth, to train further."),
-        ("to_official", "Folder for the networks of --model_dir as official files."),
-    ):
-        path_flags.define_path(name, None, text, **where)
 
 
 def main(argv):
