@@ -53,7 +53,12 @@ class BatchNorm(keras.layers.Layer):
                 self.moving_variance
             )
         x = ops.cast(x, self.variable_dtype)
-        return moments_over_replicas(*part(lambda: _own_moments(x)))
+        return moments_over_replicas(*part(lambda: self.own_moments(x)))
+
+    def own_moments(self, x):
+        """Mean and biased variance, each [C], of the values of this replica."""
+        mean = ops.mean(x, axis=(0, 1, 2))
+        return mean, ops.mean(ops.square(x - mean), axis=(0, 1, 2))
 
     def affine(self, x, training=False, repeats=1):
         """Normalisation of ``x`` as ``x * scale + shift``: both [C], in the variable dtype.
@@ -109,9 +114,3 @@ class AffineBatchNorm(BatchNorm):
     def affine(self, x, training=False, repeats=1):
         scale, shift = super().affine(x, training, repeats)
         return scale * self.gamma, shift * self.gamma + self.beta
-
-
-def _own_moments(x):
-    """Mean and biased variance, each [C], of the values of this replica."""
-    mean = ops.mean(x, axis=(0, 1, 2))
-    return mean, ops.mean(ops.square(x - mean), axis=(0, 1, 2))

@@ -1,12 +1,15 @@
 """What an adaptation keeps: smoothness similarity, heads, similarities, frozen and modulated."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from oasis_tf.systems.few_shot import biggan, draws, losses, stylegan2
+from oasis_tf.systems.few_shot import biggan, draws, evaluation, losses, stylegan2
 from oasis_tf.systems.few_shot.adaptation import freezing, similarities, smoothness
 from oasis_tf.systems.few_shot.adaptation.modulation import Modulation
+from oasis_tf.systems.few_shot.build import build_model
 from oasis_tf.systems.few_shot.config import (
     AdaptationConfig,
     Config,
@@ -14,9 +17,9 @@ from oasis_tf.systems.few_shot.config import (
     ModelConfig,
     TrainingConfig,
 )
-from oasis_tf.systems.few_shot.schedule import parts_of
+from oasis_tf.systems.few_shot.schedule import Parts, parts_of
 from oasis_tf.systems.few_shot.source import Pictures
-from oasis_tf.training.named_weights import named_weights
+from oasis_tf.training.named_weights import forward_state, named_weights
 
 CHANNELS = {4: 5, 8: 4, 16: 3}
 LAYER = 8  # resolution of the features that are compared
@@ -111,6 +114,33 @@ def test_without_projection_the_unconditional_logit_remains():
     np.testing.assert_allclose(found.logits, plain, atol=1e-5)
     assert np.abs(conditional - found.logits).max() > 1e-4
     assert len(found.blocks) == len(network.blocks) - 1
+
+
+def test_spectral_norms_stay_in_r1_and_diagnostics():
+    """Those of BigGAN's blocks and of its heads; an ordinary judgement moves them all."""
+    sizes = {"size": 32, "ch": 1, "dim_z": 4, "shared_dim": 2, "num_classes": 2}
+    changes = {
+        "model": ModelConfig(network="biggan", **sizes, projection=False),
+        "training": TrainingConfig(steps=1, batch_size=2, loss="hinge", r1_gamma=10.0),
+    }
+    model = build_model(dataclasses.replace(config(d_loss="all"), **changes))
+    state = forward_state(model.discriminator)
+    state |= {f"heads/{name}": v for name, v in forward_state(model.heads).items()}
+    kernel = model.heads.heads[0].kernel
+
+    def moved(action, *arguments, **options):
+        before = {name: v.numpy() for name, v in state.items()}
+        action(*arguments, **options)
+        return {name for name, v in state.items() if not np.array_equal(v, before[name])}
+
+    image, before = tf.cast(drawn(2, 32, 32, 3), tf.float32), kernel.numpy()
+    assert not moved(model._r1_step, image, None, draws.Draws(None, None), Parts(r1=True))
+    assert np.abs(kernel - before).max() > 0
+    pictures = np.zeros((2, 32, 32, 3), np.uint8)
+    assert not moved(evaluation.head_losses, model, pictures, pictures)
+    sigmas = {name for name in state if name.endswith("sigma")}
+    assert {"heads/head_0/sigma", "linear/sigma"} <= sigmas
+    assert sigmas <= moved(model.judge, image)
 
 
 def test_similarities_between_samples():

@@ -200,6 +200,7 @@ def test_half_precision():
 # === Projection ===
 
 
+@pytest.mark.slow
 def test_without_projection(discriminator):
     image, label = normal(2, 32, 32, 3), np.array([0, 2])
     plain = discriminator(image)
@@ -235,6 +236,7 @@ def test_names_of_official_weights(generator, discriminator):
     assert weights.official_name("norm/moving_variance", True) == "output_layer.0.bn.stored_var"
 
 
+@pytest.mark.slow
 def test_official_weights_of_a_discriminator(discriminator):
     state = weights.to_official(discriminator)
     other = biggan.Discriminator(**weights.discriminator_settings(state, "FILE"))
@@ -243,6 +245,7 @@ def test_official_weights_of_a_discriminator(discriminator):
     np.testing.assert_array_equal(other(image, label), discriminator(image, label))
 
 
+@pytest.mark.slow
 def test_other_forms_of_official_weights(generator):
     """Those of TF-Hub have no `sv0`; several GPUs' batch norm has other names."""
     state = weights.to_official(generator)

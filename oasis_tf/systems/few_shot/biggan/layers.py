@@ -168,6 +168,13 @@ class _Statistics(BatchNorm):
         passes = ops.maximum(ops.convert_to_tensor(self.accumulations), 1)
         return tuple(moment / passes for moment in stored)
 
+    def own_moments(self, x):
+        # Sums in two steps. Added one after another, the values of all positions lose digits in
+        # single precision: errors of images double, and single ReLUs change their sign, which all
+        # gradients behind them show.
+        mean = _mean(x)
+        return mean, _mean(ops.square(x - mean))
+
     def update(self, moments, x, repeats=1):
         if not self.mybn:
             super().update(moments, x, repeats)
@@ -205,6 +212,11 @@ class _Statistics(BatchNorm):
 
     def get_config(self):
         return super().get_config() | {"mybn": self.mybn}
+
+
+def _mean(x):
+    """Mean [C] of [B, H, W, C]: over images and rows, then over columns."""
+    return ops.mean(ops.mean(x, axis=(0, 1)), axis=0)
 
 
 @keras.saving.register_keras_serializable("oasis_tf.few_shot")
