@@ -1,15 +1,23 @@
 """What an adaptation keeps: smoothness similarity, heads, similarities, frozen and modulated."""
 
 import dataclasses
+import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from oasis_tf.systems.few_shot import biggan, draws, evaluation, losses, stylegan2
+from oasis_tf.systems.few_shot import (
+    biggan,
+    build,
+    draws,
+    evaluation,
+    losses,
+    stylegan2,
+    training_settings,
+)
 from oasis_tf.systems.few_shot.adaptation import freezing, similarities, smoothness
 from oasis_tf.systems.few_shot.adaptation.modulation import Modulation
-from oasis_tf.systems.few_shot.build import build_model
 from oasis_tf.systems.few_shot.config import (
     AdaptationConfig,
     Config,
@@ -17,9 +25,11 @@ from oasis_tf.systems.few_shot.config import (
     ModelConfig,
     TrainingConfig,
 )
+from oasis_tf.systems.few_shot.model import FewShot
 from oasis_tf.systems.few_shot.schedule import Parts, parts_of
 from oasis_tf.systems.few_shot.source import Pictures
 from oasis_tf.training.named_weights import forward_state, named_weights
+from oasis_tf.training.optimizer import Adam
 
 CHANNELS = {4: 5, 8: 4, 16: 3}
 LAYER = 8  # resolution of the features that are compared
@@ -118,12 +128,18 @@ def test_without_projection_the_unconditional_logit_remains():
 
 def test_spectral_norms_stay_in_r1_and_diagnostics():
     """Those of BigGAN's blocks and of its heads; an ordinary judgement moves them all."""
-    sizes = {"size": 32, "ch": 1, "dim_z": 4, "shared_dim": 2, "num_classes": 2}
-    changes = {
-        "model": ModelConfig(network="biggan", **sizes, projection=False),
-        "training": TrainingConfig(steps=1, batch_size=2, loss="hinge", r1_gamma=10.0),
-    }
-    model = build_model(dataclasses.replace(config(d_loss="all"), **changes))
+    sizes = {"size": 32, "ch": 1, "num_classes": 2, "projection": False}
+    defaults = training_settings.defaults("biggan", adapted=True)
+    settings = dataclasses.replace(
+        config(d_loss="all"),
+        model=ModelConfig(network="biggan", **sizes),
+        training=TrainingConfig(**defaults | {"steps": 1, "r1_gamma": 10.0}),
+    )
+    judging = build.make_discriminator(settings.model), build.make_heads(settings)
+    of_images = types.SimpleNamespace(variable_dtype="float32")  # nothing is generated
+    model = FewShot(settings, of_images, None, None, *judging)
+    model.discriminator_variables = [v for part in judging for v in part.trainable_variables]
+    model.discriminator_optimizer = Adam(1e-3)
     state = forward_state(model.discriminator)
     state |= {f"heads/{name}": v for name, v in forward_state(model.heads).items()}
     kernel = model.heads.heads[0].kernel
