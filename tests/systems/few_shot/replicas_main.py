@@ -60,7 +60,7 @@ def biggan_config():
     sizes = {"size": SIZES["biggan"], "ch": 1, "dim_z": 8, "shared_dim": 4, "num_classes": 3}
     defaults = OF_NETWORK["biggan"] | {"steps": STEPS, "batch_size": BATCH, "ema_decay": 0.5}
     return Config(
-        model=ModelConfig(network="biggan", **sizes, attention=(16,), attention_d=(0,)),
+        model=ModelConfig(network="biggan", **sizes, attention=(0,), attention_d=(0,)),
         data=DataConfig(),
         training=TrainingConfig(**defaults),
         adaptation=AdaptationConfig(),
