@@ -140,6 +140,7 @@ def test_spectral_norms_stay_in_r1_and_diagnostics():
     model = FewShot(settings, of_images, None, None, *judging)
     model.discriminator_variables = [v for part in judging for v in part.trainable_variables]
     model.discriminator_optimizer = Adam(1e-3)
+    model.generator_variables, model.generator_optimizer = [], None
     state = forward_state(model.discriminator)
     state |= {f"heads/{name}": v for name, v in forward_state(model.heads).items()}
     kernel = model.heads.heads[0].kernel
