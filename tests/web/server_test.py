@@ -87,9 +87,9 @@ def test_several_outputs_have_names(client):
 
 
 def test_inputs_of_every_kind(client):
-    row = {"map_bytes": b64(b""), "seed": [3, 2**63 - 1], "share": 1}
+    row = {"map_bytes": b64(b""), "seed": [3, 2**63 - 1], "share": 1, "amounts": [-1, 0.5]}
     response = client.post(PREDICT, json={"signature_name": "mix", "instances": [row]})
-    want = text(map_bytes=b"", seed=[3, 2**63 - 1], share=1.0)
+    want = text(map_bytes=b"", seed=[3, 2**63 - 1], share=1.0, amounts=[-1.0, 0.5])
     assert response.json() == {"predictions": [want]}
 
 
@@ -118,7 +118,7 @@ def test_what_the_model_refuses_is_told_and_defects_stay_in_the_log(client):
 # === Requests that do not follow the form ===
 
 IMAGE = {"image_bytes": b64(b"x")}
-MIX = {"map_bytes": b64(b"x"), "seed": [1]}
+MIX = {"map_bytes": b64(b"x"), "seed": [1], "amounts": [0]}
 
 
 @pytest.mark.parametrize(
@@ -156,6 +156,7 @@ def test_what_takes_long_to_parse_is_not_parsed(client, body, monkeypatch):
         ({"signature_name": "mix", "instances": [MIX | {"share": 1.1}]}, "0..1"),
         (b'{"signature_name": "mix", "instances": [%s]}'
          % dumps(MIX | {"share": float("nan")}), "0..1"),
+        ({"signature_name": "mix", "instances": [MIX | {"share": 0, "amounts": [2]}]}, "in -1..1"),
         ({"signature_name": "mix", "instances": [MIX | {"share": 0, "seed": []}]}, "1 to 1024"),
         ({"signature_name": "mix", "instances": [MIX | {"share": 0, "seed": [1] * 1025}]}, "1024"),
         (dumps({"signature_name": "mix", "instances": [MIX | {"share": "#"}]})

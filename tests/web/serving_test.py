@@ -23,7 +23,7 @@ def picture(*shape):
 PNG = {"image_bytes": picture(8, 8, 3), "seed": 2**62 + 1}
 REQUESTS = {
     "png": PNG,
-    "mix": {"map_bytes": picture(8, 8), "seed": [1, -2], "share": 0.25},
+    "mix": {"map_bytes": picture(8, 8), "seed": [1, -2], "share": 0.25, "amounts": [0.5]},
     "both": {"image_bytes": picture(4, 2, 3)},
 }
 

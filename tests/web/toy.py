@@ -6,7 +6,7 @@ class Toy:
 
     kinds = {
         "png": {"image_bytes": "bytes", "seed": "integer"},
-        "mix": {"map_bytes": "bytes", "seed": "integers", "share": "share"},
+        "mix": {"map_bytes": "bytes", "seed": "integers", "share": "share", "amounts": "amounts"},
         "both": {"image_bytes": "bytes"},
     }
     outputs = {"png": ("text_bytes",), "mix": ("text_bytes",), "both": ("text_bytes", "back_bytes")}
