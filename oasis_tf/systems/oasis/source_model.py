@@ -15,7 +15,8 @@ from oasis_tf.training.store import CheckpointStore
 # Settings that decide the form of weights, by network. The first chooses its kind.
 _SETTINGS = {
     "generator": (
-        *("generator", "upsampling", "generator_channels", "spade_channels", "generator_widths"),
+        *("generator", "upsampling"),
+        *("generator_channels", "spade_channels", "generator_widths"),
     ),
     "discriminator": (
         *("discriminator", "label_encoding", "patch_layers"),
@@ -56,7 +57,7 @@ class SourceModel:
     def settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Returns settings of the networks for a new run that was given others or none."""
         model, settings = self.config.model, {}
-        for network in self.networks(given.get("encoder", self.config.model.encoder)):
+        for network in self.networks(given.get("encoder", model.encoder)):
             names = _SETTINGS[network]
             if given.get(names[0], getattr(model, names[0])) == getattr(model, names[0]):
                 settings |= {name: getattr(model, name) for name in names}
@@ -95,14 +96,9 @@ class SourceModel:
         carried, drawn = [], []
         for name, source in zip(names, self.sources(config), strict=True):
             (drawn if source is None else carried).append(name)
-        missing = [
-            f"the {network}"
-            for network, there in (
-                ("discriminator", self.config.model.has_discriminator),
-                ("encoder", config.model.encoder == "none" or self.config.model.encoder != "none"),
-            )
-            if not there
-        ]
+        encoder = config.model.encoder
+        wanted = ["discriminator"] + ["encoder"] * (encoder != "none")
+        missing = [f"the {one}" for one in wanted if one not in self.networks(encoder)]
         missing += [f"what belongs to {_counted(drawn)}"] if drawn else []
         return (
             f"Starting from step {self.step} of {self.path}. Carried over by name: "

@@ -12,6 +12,7 @@ from oasis_tf.systems.oasis.build import build_for_training, build_model, networ
 from oasis_tf.systems.oasis.carry_over import first_checkpoint
 from oasis_tf.systems.oasis.models import (
     Discriminator,
+    Generator,
     PatchDiscriminator,
     ResNetPatchDiscriminator,
 )
@@ -143,6 +144,7 @@ def test_a_checkpoint_of_other_forms_is_refused(write_source, make_config, chang
 @pytest.mark.parametrize(
     "make",
     [
+        lambda n: Generator(n, 2, 1, 4, widths=(2, 2, 1)),
         lambda n: Discriminator(n, 1, (2, 2)),
         lambda n: Discriminator(n, 1, (2, 2), label_encoding="concat"),
         lambda n: Discriminator(n, 1, (2, 2), label_encoding="projection"),
