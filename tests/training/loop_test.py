@@ -29,7 +29,7 @@ from oasis_tf.training.writer import events_folder
 from tests.training.toy import LAZY, ToyConfig, ToyTask
 
 LINES = 2  # log_every
-KERNEL = "line/kernel"
+KERNEL = "line/dense/kernel"
 
 
 def train(config, model_dir, make_task=ToyTask):
