@@ -121,6 +121,7 @@ def test_new_classes_are_drawn_by_the_seed_and_fake_stays_fake(write_source, mak
     np.testing.assert_array_equal(none[name][:, :, :Z], arrays[name][:, :, :Z])
 
 
+@pytest.mark.slow
 def test_networks_that_the_other_model_lacks_are_drawn(write_source, make_config, changed):
     """A converted model without a discriminator, of averages alone as a shipped one has them."""
     path, arrays = write_source(OLD, without=("generator/",), has_discriminator=False)
@@ -152,6 +153,7 @@ def test_a_shipped_model_is_taken_by_its_name(data_dir):
         resolve_run(given | {"generator_channels": 2 * width}, None)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_other_forms_is_refused(write_source, make_config, changed):
     path, _ = write_source(OLD, without=("discriminator/to_logits/bias",))
     with pytest.raises(ValueError, match="not fit its config.json: discriminator/to_logits/bias"):
