@@ -29,6 +29,35 @@ def class_ids(classes, label_space):
     return found
 
 
+def same_classes(label_space, other):
+    """For each class of a label space, the same class of another one.
+
+    The same class is that of the same name, by the rule of `class_ids`. Unknown labels are the same
+    whatever their names, and never the same as a class.
+
+    Args:
+        label_space, other: `LabelSpace`.
+
+    Returns:
+        list of model ids of `other`, None where it has no such class.
+    """
+    known = other.has_unknown
+    find = _finder(other.class_names[known:])
+    found = [find(name) for name in label_space.class_names]
+    found = [None if index is None else index + known for index in found]
+    if label_space.has_unknown:
+        found[0] = 0 if other.has_unknown else None
+    return found
+
+
+def _finder(names):
+    """A function of a name -> its first index, upper and lower case alike if need be, or None."""
+    in_order = list(enumerate(names))[::-1]
+    exact = {name: index for index, name in in_order}
+    alike = {name.lower(): index for index, name in in_order}
+    return lambda name: exact.get(name, alike.get(name.lower()))
+
+
 def _class_id(given, label_space):
     if isinstance(given, str):
         return _named(given.strip(), label_space)
@@ -46,17 +75,16 @@ def _class_id(given, label_space):
 
 def _named(name, label_space):
     names = label_space.class_names
-    if name in names:
-        return names.index(name)
-    by_name = {known.lower(): i for i, known in reversed(list(enumerate(names)))}
-    if name.lower() in by_name:
-        return by_name[name.lower()]
+    found = _finder(names)(name)
+    if found is not None:
+        return found
     by_raw_id = {raw: i for i, raw in enumerate(label_space.raw_ids)}
     by_raw_id |= dict(label_space.further_raw_ids)
     if name.isdecimal() and int(name) in by_raw_id:
         return by_raw_id[int(name)]
-    near = difflib.get_close_matches(name.lower(), by_name, n=5, cutoff=0.5) or names[:10]
+    lower = dict.fromkeys(known.lower() for known in names)
+    near = difflib.get_close_matches(name.lower(), lower, n=5, cutoff=0.5) or names[:10]
     raise ValueError(
-        f"No class is named {name!r} (nor has this raw id). The model has {len(by_name)} classes, "
+        f"No class is named {name!r} (nor has this raw id). The model has {len(lower)} classes, "
         f"among them: {', '.join(near)}."
     )

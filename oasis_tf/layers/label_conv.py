@@ -19,6 +19,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from oasis_tf.layers.class_rows import mark
 from oasis_tf.layers.initializers import xavier_normal
 from oasis_tf.layers.lookup import lookup
 from oasis_tf.layers.scheduling import after
@@ -172,6 +173,7 @@ class LabelConv2D(keras.layers.Layer):
             initializer=xavier_normal(),
             autocast=False,
         )
+        mark(self.kernel, axis=2, first=self.noise_channels)
         self.bias = self.add_weight(
             name="bias", shape=(self.filters,), initializer="zeros", autocast=False
         )

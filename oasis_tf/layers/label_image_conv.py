@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from oasis_tf.layers import resampling
+from oasis_tf.layers.class_rows import mark
 from oasis_tf.layers.initializers import xavier_normal
 from oasis_tf.layers.label_conv import lookup_conv
 from oasis_tf.layers.spectral_norm import SpectralConv2D, resampled_shape
@@ -96,6 +97,7 @@ class LabelImageConv2D(keras.layers.Layer):
             initializer=xavier_normal(),
             autocast=False,
         )
+        mark(self.kernel, axis=2)
         self.bias = self.add_weight(
             name="bias", shape=(self.filters,), initializer="zeros", autocast=False
         )
@@ -147,6 +149,10 @@ class SpectralLabelImageConv2D(SpectralConv2D):
 
     def build(self, *_):
         super().build((None, None, None, self.num_classes + self.image_channels))
+        mark(self.kernel, axis=2)
+        # With zeros for new classes, sigma stays that of the rows which were carried over, until
+        # the first step's power iteration. That starts from u, and never reads v.
+        mark(self.v, axis=2, shape=tuple(self.kernel.shape)[:3], drawn=False)
 
     def call(self, label_map, image=None, training=False):
         kernel = self.normalised_kernel(self.power_iteration() if training else None)

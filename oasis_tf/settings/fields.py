@@ -26,7 +26,8 @@ def setting(
     Args:
         help_text: help of its flag.
         default: value if the flag is not given.
-        flag: whether it has a flag; otherwise the prepared data set decides the value.
+        flag: whether it has a flag; otherwise the prepared data set decides the value, or what
+            another setting names.
         changeable: whether a restart may change the value in config.json.
         path: whether it is a local path, which may differ between the workers of a run. Any value
             but the default is made absolute.

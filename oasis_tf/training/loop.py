@@ -204,7 +204,13 @@ class _Run:
         found = self._store.newest()
         self._saved = 0
         if found is None:
-            return 0
+            start = self._task.start()
+            if start is None:
+                return 0
+            if self._workers.chief:
+                self._store.save(0, *start)
+            self._workers.gather()  # nobody reads before the chief has written
+            found = self._store.load()
         step, arrays = found
         assign_all(self._task.variables(), arrays, self._store.path(step))
         self._pending = PendingMetrics(arrays)

@@ -32,6 +32,20 @@ class Task(abc.ABC):
     def variables(self):
         """Every variable that makes up the state of training, by a stable name."""
 
+    def start(self):
+        """The checkpoint of step 0 of a new run, if it starts from other weights than those drawn.
+
+        It is written before the first step, so that the run needs nothing else when it continues.
+        With several workers, that of the chief is everyone's.
+
+        Returns:
+            arrays by name, of ``variables`` and of ``inference_arrays``; or None.
+
+        Raises:
+            ValueError, OSError: where the weights are from cannot be read, or does not fit.
+        """
+        return None
+
     def inference_arrays(self, step):
         """What the trained model needs for use beyond ``variables``, by name."""
         del step

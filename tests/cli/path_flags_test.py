@@ -91,7 +91,7 @@ def test_settings_are_absolute(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     values = flags.FlagValues()
     train.define_flags(systems.get("oasis"), values)
-    for name in ("data_dir", "vgg19", "inception", "segmenter", "lvis_annotations"):
+    for name in ("data_dir", "init_from", "vgg19", "inception", "segmenter", "lvis_annotations"):
         assert is_path(values[name]), name
     values(["train", "--data_dir=~/data"])
     assert values.data_dir == f"{tmp_path}/data"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from oasis_tf.data.classes import class_ids
+from oasis_tf.data.classes import class_ids, same_classes
 from oasis_tf.data.datasets import folder_label_space, published_label_space
 
 SHAPES = published_label_space("shapes")
@@ -40,3 +40,17 @@ def test_digits_are_raw_ids():
 def test_what_is_no_class_is_refused(classes, message):
     with pytest.raises(ValueError, match=message):
         class_ids(classes, SHAPES)
+
+
+def test_the_same_class_of_another_label_space_has_its_name():
+    mine = folder_label_space(5, class_names=["boat", "Sky", "car", "sky", "unknown"])
+    assert same_classes(mine, SHAPES) == [10, 0, None, 0, None]
+    assert same_classes(SHAPES, mine) == [3, *[None] * 9, 0, None]
+
+
+def test_the_unknown_label_is_the_same_whatever_its_place_and_name():
+    known = folder_label_space(3, None, ["sky", "unknown", "road"])
+    first, last = (folder_label_space(3, label, ["road", "sky"]) for label in (0, 255))
+    assert same_classes(first, last) == [0, 1, 2]
+    assert same_classes(first, known) == [None, 2, 0]
+    assert same_classes(known, last) == [2, None, 1]

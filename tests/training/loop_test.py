@@ -10,6 +10,7 @@ import math
 import os
 import re
 import resource
+import shutil
 import signal
 
 import numpy as np
@@ -28,6 +29,7 @@ from oasis_tf.training.writer import events_folder
 from tests.training.toy import LAZY, ToyConfig, ToyTask
 
 LINES = 2  # log_every
+KERNEL = "line/dense/kernel"
 
 
 def train(config, model_dir, make_task=ToyTask):
@@ -113,6 +115,53 @@ def test_a_run_writes_nothing_that_its_task_lacks(make_config, tmp_path):
     assert CheckpointStore(str(tmp_path)).steps() == [1, 2]
     with pytest.raises(ValueError, match="system that measures its model .* Leave --eval_every"):
         train(make_config(steps=3, eval_every=1), tmp_path, Bare)
+
+
+def starting(weight, calls):
+    """A task whose runs start from a weight of elsewhere."""
+
+    class Starting(ToyTask):
+        def start(self):
+            calls.append(weight)
+            arrays = {name: v.numpy() for name, v in self.variables().items()}
+            return arrays | {KERNEL: np.full_like(arrays[KERNEL], weight)}, {"slope": np.ones(2)}
+
+    return Starting
+
+
+def test_a_run_that_starts_from_other_weights_keeps_them_first(straight, changed, tmp_path):
+    """What it began with lies in checkpoint 0, so that continuing asks for nothing else."""
+    config, calls = changed(straight[0], checkpoint_every=6), []
+    train(changed(config, steps=0), tmp_path, starting(5.0, calls))
+    first = CheckpointStore(str(tmp_path)).read(0, "training")
+    assert (first[KERNEL] == 5).all() and calls == [5.0]
+    train(config, tmp_path, starting(None, calls))
+    train(config, tmp_path / "straight", starting(5.0, calls))
+    assert calls == [5.0, 5.0]
+    assert_same_run(tmp_path, tmp_path / "straight", 6)
+    assert metrics(tmp_path) != metrics(straight[1])
+
+
+def test_another_worker_starts_from_what_the_chief_has_written(
+    straight, changed, second_worker, tmp_path, monkeypatch
+):
+    config, calls, chief = changed(straight[0], steps=0), [], str(tmp_path / "chief")
+    train(config, chief, starting(6.0, []))
+    second_worker()
+    workers = loop.Workers
+
+    def joined(strategy):
+        one = as_second(workers(strategy))
+        gather = one.gather
+        of_chief = lambda: calls and not tmp_path.joinpath("run").exists()  # noqa: E731
+        write = lambda: of_chief() and shutil.copytree(chief, tmp_path / "run")  # noqa: E731
+        one.gather = lambda number=0: (write(), gather(number))[1]
+        return one
+
+    monkeypatch.setattr(loop, "Workers", joined)
+    tasks, make = [], starting(5.0, calls)
+    train(config, tmp_path / "run", lambda *of: tasks.append(make(*of)) or tasks[0])
+    assert (tasks[0].variables()[KERNEL].numpy() == 6).all()
 
 
 # === Stopped and repeated ===

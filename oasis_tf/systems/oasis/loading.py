@@ -16,13 +16,13 @@ def load_model(model_dir, checkpoint=None):
     store = CheckpointStore(model_dir)
     step, arrays = store.load(checkpoint, config.training.best_metric)
     model = build_model(config)
-    assign_all(state_variables(model), _completed(arrays), store.path(step))
+    assign_all(state_variables(model), completed(arrays), store.path(step))
     statistics, average = store.read(step, "inference"), named_weights(model.generator_ema)
     assign_all({name: average[name] for name in statistics}, statistics, store.path(step))
     return model
 
 
-def _completed(arrays):
+def completed(arrays):
     """Arrays of a shipped model as those of a run: averages also stand for what was trained.
 
     Kernels of half precision become float32.

@@ -14,6 +14,7 @@ from oasis_tf.systems.oasis.build import (
     networks,
     state_variables,
 )
+from oasis_tf.systems.oasis.carry_over import first_checkpoint
 from oasis_tf.systems.oasis.panels import Panels
 from oasis_tf.training import validation
 from oasis_tf.training.named_weights import borrowed_state
@@ -64,6 +65,13 @@ class OASISTask(Task):
         self._validation = None
         jit_compile = config.training.jit_compile
         self._step = replicated_step(strategy, self.model.train_step, jit_compile)
+
+    def start(self):
+        if not self._config.training.init_from:
+            return None
+        training, inference, report = first_checkpoint(self._config, self.model)
+        print(report)
+        return training, inference
 
     def train_step(self, batch):
         return self._step(batch)

@@ -14,6 +14,20 @@ class TrainingConfig(LoopSettings):
         ValueError: a field is outside its limits.
     """
 
+    init_from: str | None = setting(
+        "Model directory, or name of a shipped model, from whose weights a new run starts; flags "
+        "for its networks may be left out. Weights of classes are carried over by name. A restart "
+        "does not need it.",
+        None,
+        path=True,
+    )
+    init_classes: str = setting(
+        "Weights of classes that --init_from carries over. names: those of classes that have the "
+        "same name in both models; none: no class's. All others are drawn.",
+        "names",
+        choices=("names", "none"),
+    )
+    init_step: int | None = setting("Step of the checkpoint of `init_from`.", None, flag=False)
     lr_g: float = setting("Learning rate of the generator.", 1e-4, above=0)
     lr_d: float = setting("Learning rate of the discriminator.", 4e-4, above=0)
     beta_1: float = setting("Adam's decay of the mean gradient.", 0.0, minimum=0, below=1)

@@ -110,6 +110,7 @@ PARTS = [
     {"consistency": "labelmix", "labelmix_bits": "image"},
     {"lambda_vgg": 10.0, "vgg19": "vgg19.pth"},
     {"chunk_logits": True},
+    {"init_from": "model", "init_classes": "none"},
     {"modulation": "dense"},
 ]
 
@@ -714,6 +715,8 @@ FIXED = {
     "seed": 1,
     "mixed_precision": "bfloat16",
     "statistics_batches": 5,
+    "init_from": "/elsewhere",
+    "init_classes": "none",
 }
 
 

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from oasis_tf.layers.class_rows import mark
 from oasis_tf.layers.initializers import xavier_normal
 from oasis_tf.layers.label_image_conv import SpectralLabelImageConv2D
 from oasis_tf.layers.remat import call_block
@@ -133,6 +134,9 @@ class Discriminator(SingleScaleDiscriminator):
         for block in (*self.down_blocks, *self.up_blocks):
             block.build()
         self.to_logits.build((None, None, None, self.channels))
+        if not self.takes_label_map:
+            mark(self.to_logits.kernel, axis=3, first=1)  # "fake" comes first
+            mark(self.to_logits.bias, axis=0, first=1)
         if self.embedding is not None:
             self.embedding.build()
         self.built = True

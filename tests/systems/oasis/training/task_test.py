@@ -93,6 +93,23 @@ def test_a_run_that_is_stopped_and_repeated_is_the_run_that_never_stopped(
     assert_same_arrays(tmp_path, straight[1], 6)
 
 
+def test_a_run_from_another_model_s_weights_needs_it_once(
+    straight, train, task, changed, tmp_path, capsys
+):
+    """The model that it starts from goes; the run continues bit by bit. Its seed is the same."""
+    source = shutil.copytree(straight[1], tmp_path / "SOURCE")
+    config = changed(straight[0], init_from=str(source), init_step=6, steps=4, checkpoint_every=4)
+    train(config, tmp_path / "straight")
+    assert f"Starting from step 6 of {source}. Carried over" in capsys.readouterr().out
+    train(changed(config, steps=2), tmp_path / "stopped")
+    shutil.rmtree(source)
+    train(config, tmp_path / "stopped")
+    assert_same_arrays(tmp_path / "stopped", tmp_path / "straight", 4)
+    assert metrics(tmp_path / "straight")[0]["loss_g"] != metrics(straight[1])[0]["loss_g"]
+    with pytest.raises(FileNotFoundError, match=f"--init_from={source}: .* not a model directory"):
+        train(config, tmp_path / "new")
+
+
 def test_the_batch_of_a_loss_that_is_not_finite_is_kept(
     straight, train, task, tmp_path, monkeypatch
 ):
