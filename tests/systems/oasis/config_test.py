@@ -259,6 +259,8 @@ def test_the_text_of_the_file_is_compact_and_the_same_json():
 
 YOUNGER = ("generator", "upsampling", "noise", "encoder", "latent_channels", "encoder_channels")
 YOUNGER += ("encoder_size", "discriminator", "label_encoding", "patch_layers", "modulation")
+YOUNGER += ("ema_warmup", "augmentation", "prob_augm", "adaptive_augm", "augm_target")
+YOUNGER += ("augm_images", "eval_train_images")
 YOUNGER += ("consistency", "labelmix_bits", "lambda_feature_matching", "lambda_vgg", "lambda_kld")
 
 
@@ -466,6 +468,8 @@ STEM = {"encoder": "stem"}
             {"consistency": "cutmix", "labelmix_bits": "image"},
             "`labelmix_bits=image` is a setting of LabelMix",
         ),
+        ({"prob_augm": 1.5}, "`prob_augm` must be at most 1. Received: prob_augm=1.5"),
+        ({"adaptive_augm": True}, "`adaptive_augm` adapts .* Give --augmentation=basic or full"),
         ({"lambda_vgg": 10.0}, "`lambda_vgg` needs the weights of VGG-19.*vgg19=None"),
         (
             {"discriminator": "oasis_x2", "crop_width": 192, "crop_height": 128},
@@ -711,6 +715,12 @@ FIXED = {
     "init_gain": 0.4,
     "lambda_labelmix": 5.0,
     "ema_decay": 0.9,
+    "ema_warmup": True,
+    "augmentation": "basic",
+    "prob_augm": 0.5,
+    "adaptive_augm": True,
+    "augm_target": 0.5,
+    "augm_images": 1000,
     "seed": 1,
     "mixed_precision": "bfloat16",
     "statistics_batches": 5,
