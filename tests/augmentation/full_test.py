@@ -119,8 +119,8 @@ def test_a_label_map_goes_with_its_image():
     (shown,), _, _ = full.apply(plain, [tf.one_hot(label_map, 3)])
     moved = full.moved_labels(drawn, label_map).numpy()
     shown = shown.numpy()
-    sure = shown.max(-1) > 0.6
-    assert 0.2 < sure.mean() < 0.9 and (moved != label_map).any() and moved.dtype == np.int32
+    sure = shown.max(-1) > 0.76  # the nearest pixel has a quarter at least
+    assert 0.1 < sure.mean() < 0.9 and (moved != label_map).any() and moved.dtype == np.int32
     np.testing.assert_array_equal(shown.argmax(-1)[sure], moved[sure])
     cut = ~shown.any(-1)
     assert cut.any() and (moved[cut] > 0).any()

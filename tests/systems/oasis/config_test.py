@@ -67,6 +67,7 @@ SETTINGS = {
     "lambda_kld": st.floats(0, 1e6),
     "vgg19": words,
     "ema_decay": fraction,
+    "ema_warmup": st.booleans(),
     "seed": st.integers(0, 2**63 - 1),
     "mixed_precision": st.sampled_from(["none", "bfloat16", "float16"]),
     "strategy": st.sampled_from(["auto", "none", "mirrored", "multi_worker"]),
@@ -81,6 +82,7 @@ SETTINGS = {
     "statistics_batches": positive,
     "eval_every": st.integers(0, 10**9),
     "eval_metrics": words,
+    "eval_train_images": st.integers(0, 10**9),
     "best_metric": words,
     "log_to": st.sampled_from(["csv", "wandb,mlflow"]),
     "inception": words,
@@ -111,6 +113,8 @@ PARTS = [
     {"lambda_vgg": 10.0, "vgg19": "vgg19.pth"},
     {"chunk_logits": True},
     {"modulation": "dense"},
+    {"augmentation": "basic", "prob_augm": 0.5},
+    {"augmentation": "full", "adaptive_augm": True, "augm_target": -0.5, "augm_images": 9},
 ]
 
 
@@ -393,7 +397,7 @@ def test_save_leaves_the_old_file_when_the_disk_is_full(tmp_path, monkeypatch):
         ({"crop_height": 0}, "`crop_height` must be at least 1"),
         ({"epochs": 0}, "`epochs` must be at least 1"),
         ({"epochs": 1, "steps": 1}, "`epochs` .* given without `steps`"),
-        ({"depth": 1}, "Unknown settings: depth. Known: batch_size, .*epochs"),
+        ({"depth": 1}, "Unknown settings: depth. Known: adaptive_augm, .*epochs"),
         (
             {"resize_width": 200},
             "`resize_width` must be at least `crop_width`.*resize_width=200, crop_width=256",
@@ -750,7 +754,7 @@ def test_every_setting_is_either_free_or_fixed():
     free |= {"max_to_keep", "strategy", "jit_compile", "epochs", "model_dir", "dry_run"}
     free |= {"skip_corrupt", "modulation", "remat", "chunk_logits", "vgg19"}
     free |= {"deterministic"}
-    free |= {"eval_every", "eval_metrics", "best_metric", "log_to"}
+    free |= {"eval_every", "eval_metrics", "eval_train_images", "best_metric", "log_to"}
     free |= {field.name for field in dataclasses.fields(EvaluationConfig)}
     values = flags.FlagValues()
     setting_flags.define_train_flags(Config, values)
