@@ -116,7 +116,8 @@ def written_out(model, image, label_map, of_g=as_it_is, of_d=as_it_is, decay=0.9
         shares = tf.constant(decay), tf.constant(1 - decay)
         average.assign(shares[0] * average.value + shares[1] * variable.value)
     model.step.assign_add(1)
-    hits = [tf.argmax(of_real, -1) == label_map + 1, tf.argmax(of_fake, -1) == 0]
+    found = [tf.argmax(x, -1, tf.int32) for x in (of_real, of_fake)]
+    hits = [found[0] == label_map + 1, found[1] == 0]
     accuracies = [tf.reduce_mean(tf.cast(hit, tf.float32)) for hit in hits]
     return loss_g, loss_fake, loss_real, loss_mix, loss_d, *accuracies
 

@@ -162,12 +162,11 @@ def test_values_and_report_are_those_of_the_evaluate_command(validate, task, mak
 
 def test_training_images_are_measured_beside_the_validation_split(validate, task, tmp_path):
     """Three of seven, spread evenly: D's scores by hand. The report has validation alone."""
-    plain = validate(folder="plain").measure(4)
-    values = validate(training_images=3).measure(4)
+    assert validation._of_training(METRICS.split(",")) == ["segmentation"]
+    plain = validate(folder="plain", metrics="segmentation").measure(4)
+    values = validate(metrics="segmentation", training_images=3).measure(4)
     assert {name: values[name] for name in plain} == pytest.approx(plain, nan_ok=True)
-    further = [name for name in values if name not in plain]
-    scores = [name for name in plain if name.startswith("segmentation/")]
-    assert further == [f"train/{name}" for name in scores]
+    assert list(values) == [*plain, *(f"train/{name}" for name in plain)]
     path = evaluation_file.default_path(str(tmp_path / "model"), 4)
     assert set(evaluation_file.read(path)["metrics"]) == set(plain)
     batches = pipeline.evaluation_batches(
