@@ -214,6 +214,8 @@ def check(config):
         "labelmix_bits": (training.labelmix_bits, ("batch",)),
         "lambda_feature_matching": (training.lambda_feature_matching, (0,)),
         "lambda_vgg": (training.lambda_vgg, (0,)),
+        "augmentation": (training.augmentation, ("none",)),
+        "ema_warmup": (training.ema_warmup, (False,)),
         "mixed_precision": (training.mixed_precision, ("none", "bfloat16")),
         "remat": (training.remat, (False,)),
     }

@@ -1,5 +1,4 @@
-"""The whole list of adaptive discriminator augmentation (Karras et al. 2020), at a fixed
-probability.
+"""The whole list of adaptive discriminator augmentation (Karras et al. 2020), or a part of it.
 
 Each transform acts on each sample for itself with the probability. Geometry is one affine map,
 resampled once, bilinearly, with mirrored margins; smaller scales take the same map in their own
@@ -21,6 +20,10 @@ _BRIGHTNESS, _CONTRAST, _SATURATION, _BAND, _NOISE, _CUT = 0.2, 0.5, 1.0, 1.0, 0
 # Expected share of the power of the four bands, the lowest first.
 _POWER = (10 / 13, 1 / 13, 1 / 13, 1 / 13)
 _COUNTS = {"coins": 19, "uniforms": 10, "normals": 12}
+# Transforms by the numbers of their coins.
+_FLIP, _TRANSLATION, _ZOOM, _BRIGHT, _CONTRASTED, _SATURATED, _CUT_OUT = 0, 2, 3, 8, 9, 12, 18
+BASIC = frozenset({_FLIP, _TRANSLATION, _ZOOM, _BRIGHT, _CONTRASTED, _SATURATED, _CUT_OUT})
+ALL = frozenset(range(_COUNTS["coins"]))
 
 
 class FullDraws(NamedTuple):
@@ -30,8 +33,8 @@ class FullDraws(NamedTuple):
         geometry: float [B, 2, 3], (row, column) from the centre, in halves of the sides, of the
             source of each place (row, column, 1).
         colours: float [B, 3, 4], RGB of (RGB, 1) in [-1, 1].
-        bands: float [B, 4], factors of the frequency bands, the lowest first.
-        noise: float [B, H, W, 3]. strength: float [B].
+        bands: float [B, 4], factors of the frequency bands, the lowest first; or None.
+        noise: float [B, H, W, 3], or None. strength: float [B].
         cut: float [B, 4], the rectangle (top, bottom, left, right) that becomes 0, in shares of the
             sides.
     """
@@ -44,14 +47,22 @@ class FullDraws(NamedTuple):
     cut: Any
 
 
-def draw(key, batch, height, width, probability):
-    """``FullDraws``; arguments as of ``reduced.draw``."""
+def draw(key, batch, height, width, probability, transforms=ALL):
+    """``FullDraws``.
+
+    Args:
+        key, batch, height, width: as of ``reduced.draw``.
+        probability: float or float scalar, of each transform.
+        transforms: which of them there are: ``ALL``, or ``BASIC`` (flip, translation, scale,
+            brightness, contrast, saturation, cut-out), whose draws are those of ``ALL``.
+    """
     keys = {name: randomness.folded(key, k) for k, name in enumerate((*_COUNTS, "noise"))}
     coins = randomness.uniform(keys["coins"], [_COUNTS["coins"], batch])
     u = randomness.uniform(keys["uniforms"], [_COUNTS["uniforms"], batch])
     n = randomness.normal(keys["normals"], [_COUNTS["normals"], batch])
-    on = coins < probability
-    turn = coins < 1 - math.sqrt(1 - probability)
+    used = tf.constant([[k in transforms] for k in range(_COUNTS["coins"])])
+    on = (coins < probability) & used
+    turn = (coins < 1 - (1 - probability) ** 0.5) & used
 
     def where(k, value, otherwise=0.0):
         return tf.where(on[k], value, otherwise)
@@ -59,8 +70,10 @@ def draw(key, batch, height, width, probability):
     return FullDraws(
         geometry=_geometry(where, turn, u, n, height, width),
         colours=_colours(where, u, n),
-        bands=_bands(on[13:17], n[7:11]),
-        noise=randomness.normal(keys["noise"], [batch, height, width, 3]),
+        bands=_bands(on[13:17], n[7:11]) if transforms & set(range(13, 17)) else None,
+        noise=randomness.normal(keys["noise"], [batch, height, width, 3])
+        if 17 in transforms
+        else None,
         strength=where(17, _NOISE * tf.abs(n[11])),
         cut=_cut(on[18], u[8], u[9]),
     )
@@ -69,14 +82,20 @@ def draw(key, batch, height, width, probability):
 def apply(draws, images, mask=None, label_map=None):
     """Images, a soft mask and a label map after the transforms; as ``reduced.apply``."""
     dtype = keras.backend.standardize_dtype(images[-1].dtype)
-    draws = FullDraws(*(ops.cast(x, dtype) for x in draws))
+    draws = FullDraws(*(None if x is None else ops.cast(x, dtype) for x in draws))
     changed = [_coloured(_warped(x, draws.geometry), draws) for x in images]
     mask = None if mask is None else _warped(ops.cast(mask, dtype), draws.geometry)
-    if label_map is not None:
-        places = _places(draws.geometry, *label_map.shape[1:3])
-        places = (ops.cast(ops.round(p), "int32") for p in places)
-        label_map = sampling.gathered(label_map[..., None], *places)[..., 0]
-    return changed, mask, label_map
+    return changed, mask, None if label_map is None else moved_labels(draws, label_map)
+
+
+def moved_labels(draws, label_map):
+    """A label map int [B, H, W] after the geometry: at every place the nearest label.
+
+    Margins are mirrored and what is cut out keeps its labels: none comes from outside.
+    """
+    places = _places(draws.geometry, *label_map.shape[1:3])
+    places = (ops.cast(ops.round(p), "int32") for p in places)
+    return sampling.gathered(label_map[..., None], *places)[..., 0]
 
 
 # === Geometry ===
@@ -190,8 +209,8 @@ def _coloured(x, draws):
     batch, height, width, _ = x.shape
     matrix, shift = draws.colours[:, :, :3], draws.colours[:, :, 3]
     x = ops.einsum("bhwc,bdc->bhwd", x, matrix) + shift[:, None, None]
-    x = _filtered(x, draws.bands)
-    x = x + _noise(draws, height, width)
+    x = x if draws.bands is None else _filtered(x, draws.bands)
+    x = x if draws.noise is None else x + _noise(draws, height, width)
     y = (ops.arange(height, dtype=x.dtype) + 0.5) / height
     z = (ops.arange(width, dtype=x.dtype) + 0.5) / width
     # Two slices: TensorFlow's optimizer would lose the new axis of one out of a stack.

@@ -144,6 +144,12 @@ def evaluation_batches(
     return _finish(examples.batch(batch_size))
 
 
+def spread_places(count: int, most: int) -> list[int]:
+    """Returns the middles of equal parts of `count` places, of at most `most` parts."""
+    parts = min(most, count)
+    return [(2 * part + 1) * count // (2 * parts) for part in range(parts)]
+
+
 # === Order ===
 
 

@@ -86,26 +86,27 @@ def make_evaluators(context, names):
 
 
 def collect(context, evaluators, *, seed=0, worker=0, workers=1):
-    """Shows evaluators the validation split, at the size of the context.
+    """Shows evaluators the context's split, the validation split by default, at its size.
 
     Args:
         context: `EvaluationContext`.
         evaluators: what `make_evaluators` gave.
-        seed: the i-th validation image is generated with noise seed `seed + i`.
+        seed: the i-th image is generated with noise seed `seed + i`.
         worker, workers: of several workers, each takes every `workers`-th batch.
 
     Returns:
         list of states, one for each evaluator.
 
     Raises:
-        ValueError: no validation split, a damaged record, or images that are not finite.
+        ValueError: no such split, a damaged record, or images that are not finite.
     """
     batches = pipeline.evaluation_batches(
         context.dataset.data_dir,
-        "val",
+        context.split,
         height=context.height,
         width=context.width,
         batch_size=context.batch_size,
+        at=context.at,
         skip_corrupt=context.skip_corrupt,
     ).as_numpy_iterator()
     batches = evaluator.padded_batches(batches, context.sampler, context.batch_size, seed)

@@ -39,6 +39,8 @@ class EvaluationContext:
         batch_size: rows of every batch.
         skip_corrupt: whether records that cannot be used are left out instead of refused.
         settings: `EvaluationConfig`: networks, their files, numbers of samples.
+        split: which split is evaluated; another than "val" only by metrics with `of_training`.
+        at: places in it of the images that are evaluated; None: all.
     """
 
     dataset: PreparedDataset
@@ -52,18 +54,22 @@ class EvaluationContext:
     batch_size: int = 16
     skip_corrupt: bool = False
     settings: EvaluationConfig = EvaluationConfig()
+    split: str = "val"
+    at: tuple[int, ...] | None = None
 
     @property
     def num_images(self):
-        """Validation images that are evaluated."""
-        return verification.usable_records(self.dataset, "val", self.skip_corrupt).count
+        """Images that are evaluated."""
+        if self.at is not None:
+            return len(self.at)
+        return verification.usable_records(self.dataset, self.split, self.skip_corrupt).count
 
     def facts(self):
         """What a report says of the data and of the images."""
         return {
             "data_dir": os.path.abspath(self.dataset.data_dir),
             "dataset": self.dataset.label_space.dataset,
-            "split": "val",
+            "split": self.split,
             "num_images": self.num_images,
             "height": self.height,
             "width": self.width,
@@ -156,10 +162,13 @@ class Evaluator(abc.ABC):
     Attributes:
         needs: each `Capability` that a model must have.
         needs_images: whether `update` is to be called.
+        of_training: whether its values on training images, against those on validation images, tell
+            over-fitting.
     """
 
     needs: tuple[Capability, ...] = ()
     needs_images = True
+    of_training = False
 
     @classmethod
     def check(cls, settings, label_space):

@@ -21,7 +21,7 @@ def update_averages(pairs, decay):
 
     Args:
         pairs: (average, network) pairs, as of ``average_of``.
-        decay: float in [0, 1), share of the average that stays.
+        decay: float in [0, 1), share of the average that stays; or float64 scalar, of this replica.
     """
     update_average_variables(
         [
@@ -39,16 +39,31 @@ def update_average_variables(pairs, decay):
 
     variables = [(average.value, variable.value) for average, variable in pairs]
 
-    def update(average, value):
+    given = (decay,) if tf.is_tensor(decay) else ()
+
+    def update(average, value, own=decay):
         # The share of the new value is subtracted here: in float32, 1 - 0.9999 has four digits.
-        shares = (tf.constant(share, average.dtype) for share in (decay, 1 - decay))
+        typed = tf.cast if tf.is_tensor(own) else tf.constant
+        shares = (typed(share, average.dtype) for share in (own, 1 - own))
         return average.assign(_weighted_sum(average, value, *shares))
 
-    def update_all(strategy):
+    def update_all(strategy, *given):
         for average, variable in variables:
-            strategy.extended.update(average, update, args=(variable,), group=False)
+            strategy.extended.update(average, update, args=(variable, *given), group=False)
 
-    tf.distribute.get_replica_context().merge_call(update_all)
+    tf.distribute.get_replica_context().merge_call(update_all, args=given)
+
+
+def warmed_up(decay, step):
+    """The decay at a step (0 is the first): ``min(decay, (1 + step) / (10 + step))``, float64.
+
+    So an average forgets the first weights, as TensorFlow's ``ExponentialMovingAverage`` with
+    ``num_updates``.
+    """
+    import tensorflow as tf
+
+    step = tf.cast(step, tf.float64)
+    return tf.minimum(tf.constant(decay, tf.float64), (1 + step) / (10 + step))
 
 
 @fused

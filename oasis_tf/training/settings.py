@@ -74,6 +74,13 @@ class LoopSettings:
         "fid",
         changeable=True,
     )
+    eval_train_images: int = setting(
+        "Training images, spread evenly over their split, that the metrics segmentation and "
+        "alignment of an evaluation are measured on as well, as train/NAME; 0: none.",
+        0,
+        minimum=0,
+        changeable=True,
+    )
     best_metric: str | None = setting(
         "Name of the value that chooses the best checkpoint, such as fid_inception2015 or "
         "alignment_compact/miou. (default: the first value of the evaluation)",

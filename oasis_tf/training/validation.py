@@ -1,7 +1,8 @@
 """Evaluation while training: the metrics of the evaluate command, on the weights of the moment.
 
-All workers share the batches of the validation split. A compact segmenter is trained before the
-first step only; what concerns the real images alone is computed once.
+Some are also measured on training images, which shows over-fitting. All workers share the batches.
+A compact segmenter is trained before the first step only; what concerns the real images alone is
+computed once.
 """
 
 import dataclasses
@@ -10,6 +11,7 @@ import time
 
 import numpy as np
 
+from oasis_tf.data import pipeline
 from oasis_tf.metrics import evaluation, names
 from oasis_tf.metrics.reports import evaluation_file
 
@@ -43,6 +45,28 @@ def check_best_metric(settings):
         )
 
 
+def check_training_images(settings):
+    """Refuses ``eval_train_images`` for metrics that are not measured on training images.
+
+    Args:
+        settings: ``LoopSettings``.
+
+    Raises:
+        ValueError: none of the metrics is.
+    """
+    if settings.eval_train_images and not _of_training(metric_names(settings)):
+        raise ValueError(
+            "`eval_train_images` is of metrics that are measured on training images, too: "
+            "segmentation and alignment. Received: "
+            f"eval_train_images={settings.eval_train_images}, "
+            f"eval_metrics={settings.eval_metrics}. Name one of them in --eval_metrics."
+        )
+
+
+def _of_training(metrics):
+    return [name for name in metrics if evaluation.evaluator_class(name).of_training]
+
+
 class Validation:
     """The evaluations of one run. Making it loads all networks, so that bad files are found early.
 
@@ -50,13 +74,19 @@ class Validation:
         context: ``EvaluationContext`` of the model in training.
         metrics: list of their names.
         workers: ``Workers``.
+        training_images: int, training images that metrics with ``of_training`` are measured on.
 
     Raises:
         ValueError, OSError: a metric cannot work with this model, size, or file.
     """
 
-    def __init__(self, context, metrics, workers):
+    def __init__(self, context, metrics, workers, training_images=0):
         self._context, self._names, self._workers = context, metrics, workers
+        self._training = None
+        if training_images:
+            train = dataclasses.replace(context, split="train")
+            places = pipeline.spread_places(train.num_images, training_images)
+            self._training = dataclasses.replace(train, at=tuple(places))
         self._prepared = self._made_by_the_chief_first()
 
     def _made_by_the_chief_first(self):
@@ -71,6 +101,8 @@ class Validation:
     def measure(self, step):
         """Values by name on the chief, which also writes the report; nothing on other workers.
 
+        Those of training images are called ``train/NAME``; the report is of the validation split.
+
         Args:
             step: int, that the weights are of.
 
@@ -83,6 +115,28 @@ class Validation:
         self._prepared = None
         context = dataclasses.replace(self._context, step=step)
         context.sampler.refresh()
+        found = self._found(context, evaluators)
+        of_training = self._of_training_images()
+        if not self._workers.chief:
+            return {}
+        seconds = time.monotonic() - start
+        contents = evaluation.make_report(context, found, seed=0, seconds=seconds)
+        self._write(contents, step)
+        return contents["metrics"] | of_training
+
+    def _of_training_images(self):
+        if self._training is None:
+            return {}
+        made = evaluation.make_evaluators(self._training, _of_training(self._names))
+        found = self._found(self._training, made)
+        return {
+            f"train/{name}": float(value)
+            for one in found.values()
+            for name, value in one.values.items()
+        }
+
+    def _found(self, context, evaluators):
+        """The ``Result`` of each metric on the chief, nothing on other workers."""
         states = evaluation.collect(
             context,
             evaluators,
@@ -90,13 +144,7 @@ class Validation:
             workers=self._workers.count,
         )
         states = self._gathered(states)
-        if not self._workers.chief:
-            return {}
-        found = evaluation.results(evaluators, states)
-        seconds = time.monotonic() - start
-        contents = evaluation.make_report(context, found, seed=0, seconds=seconds)
-        self._write(contents, step)
-        return contents["metrics"]
+        return evaluation.results(evaluators, states) if self._workers.chief else {}
 
     def _write(self, contents, step):
         path = evaluation_file.default_path(self._context.model_dir, step)

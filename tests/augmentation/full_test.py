@@ -94,3 +94,33 @@ def test_each_sample_for_itself():
     share = (cuts[:, 1] > cuts[:, 0]).mean()
     assert 0.1 < share < 0.5
     assert len(np.unique(np.asarray(drawn.geometry).reshape(64, -1), axis=0)) > 32
+
+
+def test_the_basic_transforms_are_a_part_of_all():
+    """No rotation, stretch, hue, bands or noise; what is left is drawn as it is among all."""
+    basic, whole = (full.draw(KEY, *SIZE, 1.0, kinds) for kinds in (full.BASIC, full.ALL))
+    geometry = basic.geometry.numpy()
+    assert not geometry[:, 0, 1].any() and not geometry[:, 1, 0].any()
+    np.testing.assert_allclose(np.abs(geometry[:, 0, 0]), np.abs(geometry[:, 1, 1]), rtol=1e-6)
+    assert (geometry[:, 1, 1] < 0).any() and len(np.unique(geometry[:, 0, 0])) == 4  # flip, scale
+    assert geometry[:, :, 2].any(0).all()  # translation
+    assert basic.bands is None and basic.noise is None
+    np.testing.assert_array_equal(basic.cut, whole.cut)
+    grey = np.full((4, 3, 1), 0.5) @ np.ones((1, 1))
+    shown = basic.colours.numpy()[:, :, :3] @ grey + basic.colours.numpy()[:, :, 3:]
+    np.testing.assert_allclose(shown, shown[:, :1].repeat(3, 1), rtol=1e-5)  # grey stays grey
+
+
+def test_a_label_map_goes_with_its_image():
+    """An image that shows its label map shows the augmented one; what is cut out keeps labels."""
+    drawn = full.draw(KEY, *SIZE, 1.0, full.BASIC)
+    label_map = np.random.default_rng(0).integers(0, 3, SIZE).astype(np.int32)
+    plain = drawn._replace(colours=np.tile(np.eye(3, 4, dtype=np.float32), (4, 1, 1)))
+    (shown,), _, _ = full.apply(plain, [tf.one_hot(label_map, 3)])
+    moved = full.moved_labels(drawn, label_map).numpy()
+    shown = shown.numpy()
+    sure = shown.max(-1) > 0.76  # the nearest pixel has a quarter at least
+    assert 0.1 < sure.mean() < 0.9 and (moved != label_map).any() and moved.dtype == np.int32
+    np.testing.assert_array_equal(shown.argmax(-1)[sure], moved[sure])
+    cut = ~shown.any(-1)
+    assert cut.any() and (moved[cut] > 0).any()

@@ -81,6 +81,7 @@ class SegmentationEvaluator(evaluator.Evaluator):
     """The discriminator as a segmenter of the real validation images: `segmentation/…`."""
 
     needs = (Capability.SEGMENTATION,)
+    of_training = True
 
     def __init__(self, context):
         self._segment = context.segment
@@ -111,6 +112,7 @@ class AlignmentEvaluator(evaluator.Evaluator):
     """
 
     needs = (Capability.LABEL_MAPS,)
+    of_training = True
 
     @classmethod
     def check(cls, settings, label_space):

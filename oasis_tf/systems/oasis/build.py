@@ -2,6 +2,7 @@
 
 from oasis_tf.systems.oasis import parts
 from oasis_tf.systems.oasis.losses import PerceptualLoss
+from oasis_tf.systems.oasis.models.augmentation import Augmentation
 from oasis_tf.systems.oasis.models.oasis import OASIS
 from oasis_tf.training.named_weights import named_weights
 from oasis_tf.training.optimizer import Adam
@@ -25,6 +26,8 @@ def build_model(config, mixed_precision="none", perceptual_loss=None):
         has_unknown=settings.has_unknown,
         lambda_labelmix=training.lambda_labelmix,
         ema_decay=training.ema_decay,
+        ema_warmup=training.ema_warmup,
+        augmentation=Augmentation.of(training),
         seed=training.seed,
         objective=parts.make_objective(settings),
         encoder=encoder,
@@ -76,8 +79,10 @@ def state_variables(model):
 
 
 def network_variables(model):
-    """The step and every variable of the networks and averages, by the names of checkpoints."""
+    """Counters and every variable of the networks and averages, by the names of checkpoints."""
     state = {"step": model.step}
+    if model.augmentation_p is not None:
+        state["augmentation_p"] = model.augmentation_p
     for name, network in networks(model).items():
         state |= {f"{name}/{key}": variable for key, variable in named_weights(network).items()}
     return state

@@ -145,6 +145,8 @@ def _training(model):
         "lambda_vgg": model.lambda_vgg,
         "lambda_kld": model.lambda_kld,
         "ema_decay": model.ema_decay,
+        "ema_warmup": model.ema_warmup,
+        **dataclasses.asdict(model.augmentation),
     }
     if model.lambda_vgg:  # the loss was made in Python: to train on, `train` is given --vgg19
         settings["vgg19"] = "unknown"

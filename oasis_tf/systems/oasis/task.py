@@ -2,7 +2,7 @@
 
 import math
 
-from oasis_tf.data.pipeline import evaluation_batches, training_batches
+from oasis_tf.data.pipeline import evaluation_batches, spread_places, training_batches
 from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.metrics import evaluation
 from oasis_tf.systems.oasis import evaluation as oasis_evaluation
@@ -148,8 +148,11 @@ class OASISTask(Task):
             skip_corrupt=config.data.skip_corrupt,
             settings=config.evaluation,
         )
-        metrics = validation.metric_names(config.training)
-        self._validation = validation.Validation(context, metrics, workers)
+        metrics, images = (
+            validation.metric_names(config.training),
+            config.training.eval_train_images,
+        )
+        self._validation = validation.Validation(context, metrics, workers, images)
 
     def measure(self, step):
         with borrowed_state(self.model.generator_ema, self.inference_arrays(step)):
@@ -160,15 +163,13 @@ class OASISTask(Task):
         if there is none)."""
         data, prepared = self._config.data, _dataset(self._config)
         split = "val" if "val" in prepared.splits else "train"
-        count = prepared.num_examples(split)
-        parts = min(_PREVIEW_EXAMPLES, count)
         scenes = evaluation_batches(
             data.data_dir,
             split,
             height=data.crop_height,
             width=data.crop_width,
             batch_size=_PREVIEW_EXAMPLES,
-            at=[(2 * part + 1) * count // (2 * parts) for part in range(parts)],
+            at=spread_places(prepared.num_examples(split), _PREVIEW_EXAMPLES),
             skip_corrupt=data.skip_corrupt,
         )
         return next(iter(scenes))
@@ -187,3 +188,4 @@ def _check_evaluations(config):
     wanted = validation.metric_names(config.training)
     evaluation.check(wanted, config.evaluation, oasis_evaluation.capabilities(config))
     validation.check_best_metric(config.training)
+    validation.check_training_images(config.training)

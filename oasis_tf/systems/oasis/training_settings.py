@@ -76,6 +76,35 @@ class TrainingConfig(LoopSettings):
         minimum=0,
         below=1,
     )
+    ema_warmup: bool = setting(
+        "Let the decay of the average grow to --ema_decay, as the least of it and (1 + step) / "
+        "(10 + step): the average is near the weights from the first steps on.",
+        False,
+    )
+    augmentation: str = setting(
+        "Differentiable augmentation of all that the discriminator sees, label maps included. "
+        "basic: flip, translation, scale, colour, cut-out; full: the list of adaptive "
+        "augmentation.",
+        "none",
+        choices=("none", "basic", "full"),
+    )
+    prob_augm: float = setting(
+        "Probability of each augmentation, unless it is adapted.", 0.2, minimum=0
+    )
+    adaptive_augm: bool = setting(
+        "Adapt the probability of augmentation, from 0 on, so that r = 2 share - 1 stays at "
+        "--augm_target, with the share of real pixels that the discriminator does not call fake.",
+        False,
+    )
+    augm_target: float = setting(
+        "Value of r above which the probability of augmentation rises, and below which it falls.",
+        0.6,
+        minimum=-1,
+        below=1,
+    )
+    augm_images: int = setting(
+        "Images in which an adapted probability goes from 0 to 1 at most.", 500_000, minimum=1
+    )
     modulation: str = setting(
         "SPADE's scale and shift. shared: once for equal surroundings; dense: for every pixel; "
         "auto: shared on CPUs, dense on GPUs and with --jit_compile. The numbers are the same up "
@@ -103,3 +132,15 @@ class TrainingConfig(LoopSettings):
         51,
         minimum=1,
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.prob_augm > 1:
+            raise ValueError(
+                f"`prob_augm` must be at most 1. Received: prob_augm={self.prob_augm}."
+            )
+        if self.adaptive_augm and self.augmentation == "none":
+            raise ValueError(
+                "`adaptive_augm` adapts the probability of an augmentation. Received: "
+                "augmentation=none, adaptive_augm=true. Give --augmentation=basic or full."
+            )

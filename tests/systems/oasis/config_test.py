@@ -67,6 +67,7 @@ SETTINGS = {
     "lambda_kld": st.floats(0, 1e6),
     "vgg19": words,
     "ema_decay": fraction,
+    "ema_warmup": st.booleans(),
     "seed": st.integers(0, 2**63 - 1),
     "mixed_precision": st.sampled_from(["none", "bfloat16", "float16"]),
     "strategy": st.sampled_from(["auto", "none", "mirrored", "multi_worker"]),
@@ -81,6 +82,7 @@ SETTINGS = {
     "statistics_batches": positive,
     "eval_every": st.integers(0, 10**9),
     "eval_metrics": words,
+    "eval_train_images": st.integers(0, 10**9),
     "best_metric": words,
     "log_to": st.sampled_from(["csv", "wandb,mlflow"]),
     "inception": words,
@@ -112,6 +114,8 @@ PARTS = [
     {"chunk_logits": True},
     {"init_from": "model", "init_classes": "none"},
     {"modulation": "dense"},
+    {"augmentation": "basic", "prob_augm": 0.5},
+    {"augmentation": "full", "adaptive_augm": True, "augm_target": -0.5, "augm_images": 9},
 ]
 
 
@@ -260,6 +264,8 @@ def test_the_text_of_the_file_is_compact_and_the_same_json():
 
 YOUNGER = ("generator", "upsampling", "noise", "encoder", "latent_channels", "encoder_channels")
 YOUNGER += ("encoder_size", "discriminator", "label_encoding", "patch_layers", "modulation")
+YOUNGER += ("ema_warmup", "augmentation", "prob_augm", "adaptive_augm", "augm_target")
+YOUNGER += ("augm_images", "eval_train_images")
 YOUNGER += ("consistency", "labelmix_bits", "lambda_feature_matching", "lambda_vgg", "lambda_kld")
 
 
@@ -392,7 +398,7 @@ def test_save_leaves_the_old_file_when_the_disk_is_full(tmp_path, monkeypatch):
         ({"crop_height": 0}, "`crop_height` must be at least 1"),
         ({"epochs": 0}, "`epochs` must be at least 1"),
         ({"epochs": 1, "steps": 1}, "`epochs` .* given without `steps`"),
-        ({"depth": 1}, "Unknown settings: depth. Known: batch_size, .*epochs"),
+        ({"depth": 1}, "Unknown settings: depth. Known: adaptive_augm, .*epochs"),
         (
             {"resize_width": 200},
             "`resize_width` must be at least `crop_width`.*resize_width=200, crop_width=256",
@@ -467,6 +473,8 @@ STEM = {"encoder": "stem"}
             {"consistency": "cutmix", "labelmix_bits": "image"},
             "`labelmix_bits=image` is a setting of LabelMix",
         ),
+        ({"prob_augm": 1.5}, "`prob_augm` must be at most 1. Received: prob_augm=1.5"),
+        ({"adaptive_augm": True}, "`adaptive_augm` adapts .* Give --augmentation=basic or full"),
         ({"lambda_vgg": 10.0}, "`lambda_vgg` needs the weights of VGG-19.*vgg19=None"),
         (
             {"discriminator": "oasis_x2", "crop_width": 192, "crop_height": 128},
@@ -712,6 +720,12 @@ FIXED = {
     "init_gain": 0.4,
     "lambda_labelmix": 5.0,
     "ema_decay": 0.9,
+    "ema_warmup": True,
+    "augmentation": "basic",
+    "prob_augm": 0.5,
+    "adaptive_augm": True,
+    "augm_target": 0.5,
+    "augm_images": 1000,
     "seed": 1,
     "mixed_precision": "bfloat16",
     "statistics_batches": 5,
@@ -743,7 +757,7 @@ def test_every_setting_is_either_free_or_fixed():
     free |= {"max_to_keep", "strategy", "jit_compile", "epochs", "model_dir", "dry_run"}
     free |= {"skip_corrupt", "modulation", "remat", "chunk_logits", "vgg19"}
     free |= {"deterministic"}
-    free |= {"eval_every", "eval_metrics", "best_metric", "log_to"}
+    free |= {"eval_every", "eval_metrics", "eval_train_images", "best_metric", "log_to"}
     free |= {field.name for field in dataclasses.fields(EvaluationConfig)}
     values = flags.FlagValues()
     setting_flags.define_train_flags(Config, values)

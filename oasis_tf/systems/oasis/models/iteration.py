@@ -11,14 +11,16 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from oasis_tf.augmentation.full import moved_labels
 from oasis_tf.layers.compiled_parts import part
 from oasis_tf.layers.label_conv import downsample
 from oasis_tf.layers.replicas import mean_over_replicas, num_replicas
 from oasis_tf.randomness import own_rows
 from oasis_tf.systems.oasis import losses, noise
+from oasis_tf.systems.oasis.models.augmentation import View
 from oasis_tf.systems.oasis.models.encoder import reparameterised
 from oasis_tf.systems.oasis.objectives.objective import as_scales, mean_over_scales
-from oasis_tf.training.averages import update_averages
+from oasis_tf.training.averages import update_averages, warmed_up
 from oasis_tf.training.precision import replica_loss
 
 # What OASIS itself logs; other parts leave out what they have not got, and may add terms.
@@ -95,11 +97,14 @@ class Iteration:
             self.noise_slice(label_map, step, noise.GENERATOR_STEP),
             self.noise_slice(label_map, step, noise.DISCRIMINATOR_STEP),
             self.mixing_slice(label_map, step),
+            self.augmentation_slices(label_map, step),
         )
         self.step.assign_add(1)
         return logs
 
-    def iteration(self, image, label_map, generator_noise, discriminator_noise, mixing):
+    def iteration(
+        self, image, label_map, generator_noise, discriminator_noise, mixing, augmentation=None
+    ):
         """G step, D step, average: one iteration with given draws (spec: "Losses").
 
         Args:
@@ -108,18 +113,27 @@ class Iteration:
             generator_noise, discriminator_noise: float [B, Z] or [B, H, W, Z], or None if Z = 0;
                 with an encoder an ``EncoderDraw``.
             mixing: what `mixing_slice` gives: for LabelMix zeros and ones, [N] or [B, N].
+            augmentation: what `augmentation_slices` gives.
 
         Returns:
             dict of scalars by `metric_names`, means over the global batch: ``loss_g`` (the sum of
             its terms), its terms beside the adversarial one, weighted, ``loss_d_fake``,
             ``loss_d_real``, the consistency (weighted), ``loss_d`` (the sum of the last three), and
-            the shares of logits D gets right, ``accuracy_real`` and ``accuracy_fake``.
+            the shares of logits D gets right, ``accuracy_real`` and ``accuracy_fake``. If the
+            probability of augmentation is adapted, also ``augmentation_r`` and
+            ``augmentation_p``, the probability in this step.
         """
-        targets = self.objective.targets(label_map, self.num_scales, self.variable_dtype)
-        logs = self._generator_step(image, label_map, targets, generator_noise)
-        logs |= self._discriminator_step(image, label_map, targets, discriminator_noise, mixing)
+        views = self._views(label_map, augmentation)
+        logs = self._generator_step(image, label_map, views[0], generator_noise)
+        logs |= self._discriminator_step(image, label_map, views[1], discriminator_noise, mixing)
         self._update_averages()
-        return self._global_means(logs)
+        if not self.augmentation.adaptive:
+            return self._global_means(logs)
+        logs = self._global_means(logs, "augmentation_r")
+        logs["augmentation_p"] = tf.identity(self.augmentation_p.value)
+        images = label_map.shape[0] * num_replicas()
+        self.augmentation.adapt(self.augmentation_p, logs["augmentation_r"], images)
+        return logs
 
     def losses_in_use(self, image, label_map):
         """What ``iteration`` returns, of the averaged generator as it is used. Nothing changes.
@@ -130,23 +144,22 @@ class Iteration:
             image, label_map: as of `iteration`.
         """
         draw = self.noise_slice(label_map, 0, noise.VALIDATION)
-        targets = self.objective.targets(label_map, self.num_scales, self.variable_dtype)
+        view = self._view(label_map)
         latent = self.encoder and self.encoder_ema(image, training=False)
         fake = _generated(self.generator_ema, label_map, draw, latent, training=False)
-        batch = fake, image, label_map, targets
-        logs = self._generator_terms(fake, latent, *batch[1:], training=False)
+        logs = self._generator_terms(fake, latent, image, view, training=False)
         mixing = self.mixing_slice(label_map, 0)
-        logits, terms = self._discriminator_terms(*batch, mixing, training=False)
-        return self._global_means(logs | terms | self._accuracies(logits, targets))
+        logits, terms = self._discriminator_terms(fake, image, view, mixing, training=False)
+        return self._global_means(logs | terms | self._accuracies(logits, view.targets))
 
-    def _global_means(self, logs):
-        names = self.metric_names
+    def _global_means(self, logs, *further):
+        names = (*self.metric_names, *further)
         means = mean_over_replicas([logs[name] for name in names])
         return dict(zip(names, means, strict=True))
 
     @property
     def metric_names(self):
-        """Names of what `iteration` returns, in order."""
+        """Names of what `iteration` returns, in order; without those of augmentation."""
         terms = {
             "loss_feature_matching": self.lambda_feature_matching,
             "loss_vgg": self.lambda_vgg,
@@ -215,7 +228,34 @@ class Iteration:
         bits = noise.labelmix_bits(self.seed, step, self.num_classes, batch * num_replicas())
         return own_rows(bits, batch)
 
+    def augmentation_slices(self, label_map, step):
+        """What this replica's images and label maps are augmented by.
+
+        Returns:
+            draws of ``oasis_tf.augmentation.full`` for the step of G and for that of D; None
+            without augmentation.
+
+        Raises:
+            ValueError: a batch of unknown size.
+        """
+        if not self.augmentation.on:
+            return None
+        probability = self.augmentation.prob_augm
+        if self.augmentation.adaptive:
+            probability = tf.convert_to_tensor(self.augmentation_p.value)
+        return self.augmentation.draws(self.seed, step, label_map, probability)
+
     # === Steps ===
+
+    def _views(self, label_map, augmentation):
+        """What D sees of the scenes in the step of G and in its own."""
+        if augmentation is None:
+            return 2 * (self._view(label_map),)
+        return tuple(self._view(moved_labels(draws, label_map), draws) for draws in augmentation)
+
+    def _view(self, label_map, draws=None):
+        targets = self.objective.targets(label_map, self.num_scales, self.variable_dtype)
+        return View(label_map, targets, draws)
 
     def average_images(self, image, label_map, draw):
         """Images by the averaged generator in a training pass, which moves its batch statistics.
@@ -233,13 +273,13 @@ class Iteration:
         latent = self.encoder and part(lambda: self.encoder(image, training=True), self.encoder)
         return _generated(self.generator, label_map, draw, latent), latent
 
-    def _generator_step(self, image, label_map, targets, draw):
+    def _generator_step(self, image, label_map, view, draw):
         variables = self.generator_variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([v.value for v in variables])
             images = self._training_images(image, label_map, draw)
             terms = part(
-                lambda: self._generator_terms(*images, image, label_map, targets),
+                lambda: self._generator_terms(*images, image, view),
                 self.discriminator,
             )
             scaled = replica_loss(terms["loss_g"], self.generator_optimizer)
@@ -247,44 +287,48 @@ class Iteration:
         self.generator_optimizer.apply(gradients, variables)
         return terms
 
-    def _generator_terms(self, fake, latent, image, label_map, targets, training=True):
+    def _generator_terms(self, fake, latent, image, view, training=True):
         """``loss_g``, and its terms beside the adversarial one."""
-        terms = {}
+        terms, seen = {}, view(fake)
         if self.lambda_feature_matching:
             (logits, of_fake), (_, of_real) = self._discriminate_both(
-                fake, image, label_map, training=training, return_features=True
+                seen, view(image), view.label_map, training=training, return_features=True
             )
             distance = losses.feature_matching_loss(of_fake, of_real)
             terms["loss_feature_matching"] = self.lambda_feature_matching * distance
         else:
-            logits = self._discriminate(fake, label_map, training=training)
+            logits = self._discriminate(seen, view.label_map, training=training)
         if self.lambda_vgg:
             terms["loss_vgg"] = self.lambda_vgg * self.perceptual_loss(fake, image)
         if latent is not None:
             terms["loss_kld"] = self.lambda_kld * losses.kld_loss(*latent)
-        loss = sum(terms.values(), start=self.objective.generator_loss(logits, targets))
+        loss = sum(terms.values(), start=self.objective.generator_loss(logits, view.targets))
         return {"loss_g": loss} | terms
 
-    def _discriminator_step(self, image, label_map, targets, draw, mixing):
+    def _discriminator_step(self, image, label_map, view, draw, mixing):
         fake = tf.stop_gradient(self._training_images(image, label_map, draw)[0])
         variables = self.discriminator.trainable_variables
 
         def forward_and_back():
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch([v.value for v in variables])
-                logits, terms = self._discriminator_terms(fake, image, label_map, targets, mixing)
+                logits, terms = self._discriminator_terms(fake, image, view, mixing)
                 scaled = replica_loss(terms["loss_d"], self.discriminator_optimizer)
             gradients = tape.gradient(scaled, [v.value for v in variables])
-            return gradients, terms | self._accuracies(logits, targets)
+            logs = terms | self._accuracies(logits, view.targets)
+            if self.augmentation.adaptive:
+                logs["augmentation_r"] = 2 * self.objective.called_real(logits[1]) - 1
+            return gradients, logs
 
         gradients, logs = part(forward_and_back, self.discriminator)
         self.discriminator_optimizer.apply(gradients, variables)
         return logs
 
-    def _discriminator_terms(self, fake, image, label_map, targets, mixing, training=True):
+    def _discriminator_terms(self, fake, image, view, mixing, training=True):
         """D's logits of generated and of real images; ``loss_d`` and its terms."""
+        fake, image, label_map = view(fake), view(image), view.label_map
         logits = self._discriminate_both(fake, image, label_map, training=training)
-        loss_fake, loss_real = self.objective.discriminator_losses(*logits, targets)
+        loss_fake, loss_real = self.objective.discriminator_losses(*logits, view.targets)
         loss_mix = tf.zeros_like(loss_real)
         if self.consistency != "none":
             loss_mix = self._consistency_loss(image, fake, label_map, mixing, *logits, training)
@@ -338,7 +382,8 @@ class Iteration:
         """EMA over the whole state of generator and encoder: kernels, u, v, batch statistics."""
         pairs = [(self.generator_ema, self.generator)]
         pairs += [(self.encoder_ema, self.encoder)] if self.encoder is not None else []
-        update_averages(pairs, self.ema_decay)
+        decay = warmed_up(self.ema_decay, self.step.value) if self.ema_warmup else self.ema_decay
+        update_averages(pairs, decay)
 
 
 def _generated(generator, label_map, draw, latent, training=True):

@@ -1,5 +1,6 @@
 """Keras' own methods of ``OASIS``: what they do with a pair of networks instead of one."""
 
+import dataclasses
 import types
 
 import keras
@@ -190,6 +191,8 @@ class KerasMethods:
             "has_unknown": self.has_unknown,
             "lambda_labelmix": self.lambda_labelmix,
             "ema_decay": self.ema_decay,
+            "ema_warmup": self.ema_warmup,
+            "augmentation": dataclasses.asdict(self.augmentation),
             "seed": self.seed,
             "objective": keras.saving.serialize_keras_object(self.objective),
             "encoder": self.encoder and keras.saving.serialize_keras_object(self.encoder),

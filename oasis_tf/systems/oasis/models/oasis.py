@@ -26,6 +26,7 @@ from oasis_tf.systems.oasis.model_settings import (
     not_segmenting,
     with_implied,
 )
+from oasis_tf.systems.oasis.models.augmentation import Augmentation
 from oasis_tf.systems.oasis.models.encoder import reparameterised
 from oasis_tf.systems.oasis.models.iteration import (
     CONSISTENCIES,
@@ -81,6 +82,9 @@ class OASIS(KerasMethods, Iteration, keras.Model):
         lambda_kld: float >= 0, default 0.05, weight of the encoder's KL divergence.
         perceptual_loss: function (fake, real) -> scalar, for ``lambda_vgg`` above 0.
         label_space: ``LabelSpace``, the names, colours and raw ids of the classes; or None.
+        ema_warmup: bool, default False, whether ``ema_decay`` grows to its value; see
+            ``averages.warmed_up``.
+        augmentation: ``Augmentation``, or a dict of its settings; default: none.
 
     ``train_step`` takes ``(image, label_map)``: photographs [B, H, W, 3] and int [B, H, W]; it
     works in ``fit`` and in the training loop of ``oasis_tf.training``.
@@ -111,6 +115,8 @@ class OASIS(KerasMethods, Iteration, keras.Model):
         lambda_kld=0.05,
         perceptual_loss=None,
         label_space=None,
+        ema_warmup=False,
+        augmentation=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -143,17 +149,16 @@ class OASIS(KerasMethods, Iteration, keras.Model):
         self.lambda_kld = lambda_kld
         self.perceptual_loss = perceptual_loss
         self.ema_decay = ema_decay
+        self.ema_warmup = ema_warmup
         self.seed = seed
         self.generator_ema = average_of(generator, "generator_ema")
         self.encoder_ema = encoder and average_of(encoder, "encoder_ema")
-        self.step = self.add_weight(
-            name="step",
-            shape=(),
-            dtype="int64",
-            initializer="zeros",
-            trainable=False,
-            aggregation="only_first_replica",
-        )
+        self.step = self._counter("step", "int64")
+        if not isinstance(augmentation, Augmentation):
+            augmentation = Augmentation(**augmentation or {})
+        self.augmentation, self.augmentation_p = augmentation, None
+        if augmentation.adaptive:
+            self.augmentation_p = self._counter("augmentation_p", "float32")
         self.label_space = label_space
         self.config = None  # set by `load`
         self.trained_size = None  # (height, width), set by `train_step`
@@ -163,6 +168,17 @@ class OASIS(KerasMethods, Iteration, keras.Model):
         self.generator_optimizer = self.discriminator_optimizer = None  # set by `compile`
         # Keras would otherwise build the model on per-replica values in `fit`, and fail.
         self.built = True
+
+    def _counter(self, name, dtype):
+        """A scalar of the state of training, 0 in the beginning, the same on every replica."""
+        return self.add_weight(
+            name=name,
+            shape=(),
+            dtype=dtype,
+            initializer="zeros",
+            trainable=False,
+            aggregation="only_first_replica",
+        )
 
     @classmethod
     def load(cls, model_dir, checkpoint=None):

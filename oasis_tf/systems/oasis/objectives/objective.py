@@ -27,6 +27,9 @@ class Objective(Protocol):
     def accuracies(self, logits_fake, logits_real, targets):
         """Shares of correct logits of generated and of real images: two scalars."""
 
+    def called_real(self, logits_real):
+        """Share of logits of real images that do not say "fake": a scalar."""
+
 
 def as_scales(logits):
     """Logits as a list with one entry per scale, the finest first."""
@@ -50,8 +53,11 @@ class LogitObjective:
     def accuracies(self, logits_fake, logits_real, targets):
         return (
             mean_over_scales(lambda logits: _share(logits < 0, logits.dtype), logits_fake),
-            mean_over_scales(lambda logits: _share(logits > 0, logits.dtype), logits_real),
+            self.called_real(logits_real),
         )
+
+    def called_real(self, logits_real):
+        return mean_over_scales(lambda logits: _share(logits > 0, logits.dtype), logits_real)
 
     def get_config(self):
         return {}

@@ -60,6 +60,10 @@ class SegmentationObjective:
             ),
         )
 
+    def called_real(self, logits_real):
+        of_scale = lambda logits: 1 - losses.accuracy(logits, losses.FAKE)  # noqa: E731
+        return mean_over_scales(of_scale, logits_real)
+
     def get_config(self):
         return {
             "num_classes": self.num_classes,

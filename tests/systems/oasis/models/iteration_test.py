@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from oasis_tf import OASIS
+from oasis_tf import OASIS, randomness
+from oasis_tf.augmentation import full
 from oasis_tf.systems.oasis import losses, noise
 from oasis_tf.systems.oasis.build import state_variables
 from oasis_tf.systems.oasis.models import (
@@ -72,8 +73,16 @@ def make_batch(seed=0):
     return image, rng.integers(0, CLASSES, (2, SIDE, SIDE)).astype(np.int32)
 
 
-def written_out(model, image, label_map):
-    """The iteration of OASIS alone, as the paper and the official release have it."""
+def as_it_is(images, label_map):
+    return images, label_map
+
+
+def written_out(model, image, label_map, of_g=as_it_is, of_d=as_it_is, decay=0.9):
+    """The iteration of OASIS alone, as the paper and the official release have it.
+
+    ``of_g`` and ``of_d`` change what D sees of images and label maps, in the step of G and in its
+    own. Returns what ``train_step`` does.
+    """
     step = int(model.step.numpy())
     image = to_float_image(image, "float32")
     z_g, z_d = (
@@ -81,15 +90,17 @@ def written_out(model, image, label_map):
         for stream in (noise.GENERATOR_STEP, noise.DISCRIMINATOR_STEP)
     )
     bits = noise.labelmix_bits(model.seed, step, CLASSES)
-    weights = losses.class_weights(label_map, CLASSES, True)
     generator, discriminator = model.generator, model.discriminator
     with tf.GradientTape() as tape:
-        logits = discriminator(generator(label_map, z_g, training=True), training=True)
-        loss_g = losses.real_loss(logits, label_map, weights)
+        (seen,), moved = of_g([generator(label_map, z_g, training=True)], label_map)
+        weights = losses.class_weights(moved, CLASSES, True)
+        loss_g = losses.real_loss(discriminator(seen, training=True), moved, weights)
     variables = generator.trainable_variables
     gradients = tape.gradient(loss_g, [v.value for v in variables])
     model.generator_optimizer.apply(gradients, variables)
     fake = generator(label_map, z_d, training=True)
+    (fake, image), label_map = of_d([fake, image], label_map)
+    weights = losses.class_weights(label_map, CLASSES, True)
     with tf.GradientTape() as tape:
         of_fake, of_real = (discriminator(x, training=True) for x in (fake, image))
         mask = losses.labelmix_mask(label_map, bits)
@@ -102,10 +113,11 @@ def written_out(model, image, label_map):
     gradients = tape.gradient(loss_d, [v.value for v in variables])
     model.discriminator_optimizer.apply(gradients, variables)
     for average, variable in zip(model.generator_ema.variables, generator.variables, strict=True):
-        shares = tf.constant(0.9), tf.constant(1 - 0.9)
+        shares = tf.constant(decay), tf.constant(1 - decay)
         average.assign(shares[0] * average.value + shares[1] * variable.value)
     model.step.assign_add(1)
-    hits = [tf.argmax(of_real, -1) == label_map + 1, tf.argmax(of_fake, -1) == 0]
+    found = [tf.argmax(x, -1, tf.int32) for x in (of_real, of_fake)]
+    hits = [found[0] == label_map + 1, found[1] == 0]
     accuracies = [tf.reduce_mean(tf.cast(hit, tf.float32)) for hit in hits]
     return loss_g, loss_fake, loss_real, loss_mix, loss_d, *accuracies
 
@@ -126,6 +138,64 @@ def test_the_iteration_of_oasis_is_the_one_written_out_bit_for_bit():
         np.testing.assert_array_equal(variable.numpy(), wanted[name].numpy(), err_msg=name)
 
 
+# === Augmentation ===
+
+ADAPTIVE = {"augmentation": "basic", "adaptive_augm": True, "augm_target": -0.9, "augm_images": 3}
+
+
+def augmented_by(name, step, probability):
+    """What D sees with the draws of a step."""
+    key = randomness.make_key(5, randomness.named_stream(f"oasis/augmentation_{name}"), step)
+    drawn = full.draw(key, 2, SIDE, SIDE, probability, full.BASIC)
+    return lambda images, label_map: full.apply(drawn, images, label_map=label_map)[::2]
+
+
+def test_all_that_the_discriminator_sees_is_augmented():
+    """Label maps with their images; mixed images are mixed by the augmented label map."""
+    model = oasis(augmentation={"augmentation": "basic", "prob_augm": 0.8}, ema_warmup=True)
+    plain, (image, label_map) = oasis(), make_batch()
+    seen = [augmented_by(name, 0, 0.8) for name in "gd"]
+    want = written_out(plain, image, label_map, *seen, decay=0.1)
+    logs = model.train_step((image, label_map))
+    np.testing.assert_allclose(list(logs.values()), want, rtol=1e-4)
+    assert (seen[0]([to_float_image(image)], label_map)[1].numpy() != label_map).any()
+    ours, theirs = model.generator_ema, plain.generator_ema  # their first step goes by signs
+    for variable, wanted in zip(ours.variables, theirs.variables, strict=True):
+        np.testing.assert_allclose(variable, wanted, atol=2e-3, err_msg=variable.path)
+
+
+def test_the_probability_follows_r_and_a_restart_continues_it(monkeypatch):
+    """r by hand; p starts at 0, rises by batch / augm_images and stays within 0 and 1."""
+    model, again = oasis(augmentation=ADAPTIVE), oasis(augmentation=ADAPTIVE)
+    real, called_real = [], model.objective.called_real
+    monkeypatch.setattr(
+        model.objective, "called_real", lambda x: real.append(x.numpy()) or called_real(x)
+    )
+    batch = make_batch()
+    logs = model.train_step(batch)
+    r = 2 * (real[0][..., 1:].max(-1) > real[0][..., 0]).mean() - 1
+    np.testing.assert_allclose(logs["augmentation_r"], r, rtol=1e-5)
+    assert real[0].shape == (2, SIDE, SIDE, CLASSES + 1) and r > -0.9
+    assert logs["augmentation_p"] == 0
+    np.testing.assert_allclose(model.augmentation_p.numpy(), 2 / 3, rtol=1e-6)
+    state = state_variables(model)
+    assert state["augmentation_p"] is model.augmentation_p
+    for name, variable in state_variables(again).items():
+        variable.assign(state[name].value)
+    for one in (model, again):
+        one.train_step(batch)
+        assert one.augmentation_p.numpy() == 1
+    for name, variable in state_variables(again).items():
+        np.testing.assert_array_equal(variable.numpy(), state[name].numpy(), err_msg=name)
+    for p, want in ((0.9, 0.9 - 2 / 3), (0.5, 0)):
+        model.augmentation_p.assign(p)
+        model.augmentation.adapt(model.augmentation_p, tf.constant(-0.95), 2)
+        np.testing.assert_allclose(model.augmentation_p.numpy(), want, atol=1e-6)
+    spec = tf.TensorSpec((None, SIDE, SIDE), tf.int32)
+    with pytest.raises(ValueError, match=r"known size.*drop_remainder.*\(None, 16, 16\)"):
+        tf.function(lambda x: model.augmentation_slices(x, 0)).get_concrete_function(spec)
+
+
 # === Other parts ===
 
 
@@ -136,8 +206,7 @@ def test_hinge_of_one_stacked_batch_with_one_power_iteration(scales):
     image, label_map = make_batch()
     draws = [model.noise_slice(label_map, 0, stream) for stream in range(2)]
     logs = model.iteration(to_float_image(image), tf.constant(label_map), *draws, None)
-    targets = copy.objective.targets(label_map, scales, "float32")
-    first = copy._generator_step(to_float_image(image), label_map, targets, draws[0])
+    first = copy._generator_step(to_float_image(image), label_map, copy._view(label_map), draws[0])
     fake = copy.generator(label_map, draws[1], training=True)
     both = tf.concat([fake, to_float_image(image)], 0)
     u = {n: v.numpy() for n, v in state_variables(copy).items() if n.endswith("/u")}
@@ -189,7 +258,7 @@ def test_terms_are_added_to_the_loss_of_the_generator():
     }
     adversarial = -np.mean([x[:2].numpy().mean() for x in logits])
     before = [v.numpy() for v in model.encoder.trainable_variables]
-    logs = model._generator_step(real, tf.constant(label_map), None, draw)
+    logs = model._generator_step(real, tf.constant(label_map), model._view(label_map), draw)
     for name, value in want.items():
         np.testing.assert_allclose(logs[name], value, rtol=1e-4, err_msg=name)
     np.testing.assert_allclose(logs["loss_g"], adversarial + sum(want.values()), rtol=1e-4)

@@ -48,6 +48,7 @@ def test_objectives_with_one_logit(kind, scales):
     got = objective.accuracies(*arguments, None)
     wanted = [mean(lambda x: x < 0, fake), mean(lambda x: x > 0, real)]
     np.testing.assert_allclose(got, wanted, rtol=1e-6)
+    np.testing.assert_allclose(objective.called_real(arguments[1]), wanted[1], rtol=1e-6)
 
 
 def test_only_patch_gans_get_fake_and_real_images_in_one_batch():
@@ -77,6 +78,8 @@ def test_segmentation_objective(balanced):
     hits = [(x.argmax(-1) == m + 1).mean() for x, m in zip(real, maps, strict=True)]
     want = [mean(lambda x: x.argmax(-1) == 0, fake), np.mean(hits)]
     np.testing.assert_allclose(objective.accuracies(fake, real, targets), want, rtol=1e-6)
+    want = mean(lambda x: x[..., 1:].max(-1) > x[..., 0], real)
+    np.testing.assert_allclose(objective.called_real(real), want, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

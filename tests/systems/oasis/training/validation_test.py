@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from oasis_tf.data import pipeline
 from oasis_tf.data.tfrecord import PreparedDataset
 from oasis_tf.metrics import evaluation
 from oasis_tf.metrics.reports import evaluation_file
@@ -51,6 +52,7 @@ def refused(tmp_path, monkeypatch):
             "best_metric=kid_seeded64/std, which does not tell how good",
         ),
         ({"best_metric": "miou"}, "best_metric=miou, eval_metrics=fid, whose values .* fid_…"),
+        ({"eval_train_images": 4}, "`eval_train_images` is of .*: segmentation and alignment"),
         (
             {"best_metric": "fid_seeded64", "eval_metrics": "precision_recall,alignment"},
             "of `eval_metrics`. Received: best_metric=fid_seeded64, .* are called precision_…, "
@@ -135,11 +137,11 @@ def validate(task, make_config, tmp_path):
     randomise(task.model, 0)
     dataset = PreparedDataset.load(make_config().data.data_dir)
 
-    def make(index=0, count=1, told=None, folder="model", metrics=METRICS):
+    def make(index=0, count=1, told=None, folder="model", metrics=METRICS, training_images=0):
         context = context_of(task.model, str(tmp_path / folder), dataset=dataset, batch_size=1)
         context = dataclasses.replace(context, sampler=one_sampler(task.model))
         workers = Colleagues(index, count, {} if told is None else told)
-        return validation.Validation(context, metrics.split(","), workers)
+        return validation.Validation(context, metrics.split(","), workers, training_images)
 
     return make
 
@@ -156,6 +158,23 @@ def test_values_and_report_are_those_of_the_evaluate_command(validate, task, mak
     want = {name: v for one in found.values() for name, v in one.values.items()}
     assert list(values) == list(want)
     assert values == pytest.approx(want, rel=1e-9, nan_ok=True)
+
+
+def test_training_images_are_measured_beside_the_validation_split(validate, task, tmp_path):
+    """Three of seven, spread evenly: D's scores by hand. The report has validation alone."""
+    assert validation._of_training(METRICS.split(",")) == ["segmentation"]
+    plain = validate(folder="plain", metrics="segmentation").measure(4)
+    values = validate(metrics="segmentation", training_images=3).measure(4)
+    assert {name: values[name] for name in plain} == pytest.approx(plain, nan_ok=True)
+    assert list(values) == [*plain, *(f"train/{name}" for name in plain)]
+    path = evaluation_file.default_path(str(tmp_path / "model"), 4)
+    assert set(evaluation_file.read(path)["metrics"]) == set(plain)
+    batches = pipeline.evaluation_batches(
+        task._config.data.data_dir, "train", height=32, width=32, batch_size=3, at=[1, 3, 5]
+    )
+    image, label_map = next(iter(batches))
+    right = task.model.segment(image.numpy()) == label_map.numpy()
+    assert values["train/segmentation/pixel_accuracy"] == pytest.approx(right.mean())
 
 
 def test_a_second_evaluation_starts_from_nothing(validate, task, tmp_path):

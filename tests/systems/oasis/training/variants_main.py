@@ -14,6 +14,7 @@ from oasis_tf import OASIS
 from oasis_tf.data.datasets import published_label_space
 from oasis_tf.systems.oasis import parts, run_settings
 from oasis_tf.systems.oasis.build import state_variables
+from oasis_tf.systems.oasis.models.augmentation import Augmentation
 from oasis_tf.training.strategies import distribute
 
 STEPS, BATCH, SIDE = 2, 4, 16
@@ -51,6 +52,14 @@ VARIANTS = {
         "encoder": "beside_noise",
         "noise": "mix",
     },
+    "adaptive augmentation, warm-up of the average": {
+        "augmentation": "full",
+        "adaptive_augm": True,
+        "augm_target": -0.9,  # p rises
+        "augm_images": 2 * BATCH,
+        "ema_warmup": True,
+        "encoder": "beside_noise",
+    },
 }
 
 
@@ -61,6 +70,8 @@ def make_model(config):
         parts.make_discriminator(config, **common),
         has_unknown=False,
         ema_decay=0.5,
+        ema_warmup=config.training.ema_warmup,
+        augmentation=Augmentation.of(config.training),
         seed=3,
         objective=parts.make_objective(config.model),
         encoder=parts.make_encoder(config, **common),
