@@ -40,6 +40,7 @@ def flags_of(module):
     define = importlib.import_module(module).define_flags
     arguments = {"system": systems.get(systems.DEFAULT), "flag_values": values}
     arguments |= {"task": "step", "iterations": 1, "where": {"flag_values": values}}
+    arguments |= {"data": "Pictures.", "metrics": ["fid"]}
     if module == "benchmarks.comparison":  # takes the name
         arguments["system"] = systems.DEFAULT
     define(**{name: arguments[name] for name in inspect.signature(define).parameters})

@@ -7,8 +7,11 @@ import pytest
 import tensorflow as tf
 
 from export.litert import metadata, planning, writing
-from oasis_tf.systems.one_shot.loading import _loaded, load_model
+from oasis_tf.systems.one_shot.build import build_model
+from oasis_tf.systems.one_shot.config import Config
+from oasis_tf.systems.one_shot.loading import load_model
 from oasis_tf.training.named_weights import named_weights
+from oasis_tf.training.restoring import restored
 from tests.systems.one_shot.conftest import write_model
 
 
@@ -28,7 +31,7 @@ def plan(model, output, quantize=("none",), height=None, width=None, dynamic_siz
 
 
 def test_folded_norms_change_nothing(model, model_dir):
-    other, _ = _loaded(model_dir, None, training=False)
+    other, _ = restored(model_dir, None, Config, build_model, training=False)
     other.settle()
     z = tf.random.stateless_normal((2, 4), (1, 2))
     np.testing.assert_allclose(
