@@ -1,6 +1,7 @@
 """The PyTorch peers of the benchmarks equal the recordings of the references, in float64."""
 
 import ast
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,18 @@ import pytest
 
 from benchmarks.golden_files import load, part
 
-pytest.importorskip("torch", reason="PyTorch is not installed (extra `peers`)")
+if importlib.util.find_spec("torch"):
+    import torch
 
-import torch
-
-from benchmarks.few_shot import pytorch_biggan, pytorch_peer
+    from benchmarks.few_shot import pytorch_biggan, pytorch_peer
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", autouse=True)
+def with_pytorch():
+    pytest.importorskip("torch", reason="PyTorch is not installed (extra `peers`)")
+
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 

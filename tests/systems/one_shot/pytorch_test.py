@@ -1,18 +1,24 @@
 """The PyTorch peer of the benchmarks equals the recording of the authors' release."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 
 from benchmarks.golden_files import part
 from benchmarks.one_shot import recordings
 
-pytest.importorskip("torch", reason="PyTorch is not installed (extra `peers`)")
+if importlib.util.find_spec("torch"):
+    import torch
 
-import torch
-
-from benchmarks.one_shot import pytorch_peer as peer
+    from benchmarks.one_shot import pytorch_peer as peer
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", autouse=True)
+def with_pytorch():
+    pytest.importorskip("torch", reason="PyTorch is not installed (extra `peers`)")
 
 
 @pytest.fixture(scope="module")

@@ -113,7 +113,8 @@ def test_train_step_draws_by_seed_and_step(monkeypatch):
     image, label_map = make_batch()
     for step in range(2):
         model.train_step((image, label_map))
-        got_image, got_map, *got_noise, bits = seen[step]
+        got_image, got_map, *got_noise, bits, views = seen[step]
+        assert views is None  # nothing is augmented
         np.testing.assert_allclose(got_image, image / 127.5 - 1, atol=1e-6)
         np.testing.assert_array_equal(got_map, label_map)
         assert got_map.dtype == tf.int32
