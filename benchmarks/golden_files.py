@@ -3,6 +3,7 @@
 Layouts are PyTorch's. `tests/golden/README.md` lists the entries.
 """
 
+import ast
 import re
 import zipfile
 
@@ -31,6 +32,11 @@ def load(path, what="a recording", wanted=("meta",)):
             f"{path} must be {what} (tests/golden/README.md). It lacks {', '.join(missing)}."
         )
     return recording
+
+
+def meta(recording):
+    """The settings of a recording, by name."""
+    return ast.literal_eval(str(recording["meta"]))
 
 
 def part(recording, prefix):

@@ -79,3 +79,22 @@ def arrays(scenes, batch_size, num_classes, noise_channels):
         found[name] = rng.standard_normal((count, batch_size, noise_channels), np.float32)
     found["labelmix_bits"] = rng.integers(0, 2, (count, num_classes), np.int32)
     return found
+
+
+# === Systems whose pictures are always drawn ===
+
+
+def no_flags(where):
+    """Defines no flags."""
+    del where
+
+
+def no_source(args):
+    """Nothing to say of where scenes come from."""
+    del args
+    return {}
+
+
+def latents(batch, length):
+    """Normal latents float32 [16, batch, length], that contenders take in turns."""
+    return np.random.default_rng(0).standard_normal((16, batch, length), np.float32)

@@ -33,7 +33,7 @@ def of(recording):
     list of (regular expression, tolerance, that of arrays that are zero but for rounding), of which
     the first that fits a name counts.
     """
-    network = recordings.meta(recording).get("which")
+    network = golden_files.meta(recording).get("which")
     if network not in _NETWORKS:
         raise ValueError(
             f"`which` in the settings of a recording must be one of {', '.join(_NETWORKS)}. "

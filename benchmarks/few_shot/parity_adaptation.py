@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmarks.few_shot import recordings
+from benchmarks import golden_files
 from benchmarks.golden_files import nchw, part, prefixed
 from oasis_tf.systems.few_shot.official import stylegan2_weights as weights
 
@@ -13,7 +13,7 @@ def config_of(recording):
     """The `Config` of a recording."""
     from oasis_tf.systems.few_shot import config, source
 
-    m = recordings.meta(recording)
+    m = golden_files.meta(recording)
     return config.Config(
         model=config.ModelConfig(
             size=m["size"],

@@ -5,8 +5,8 @@ import re
 
 import numpy as np
 
-from benchmarks.few_shot import recordings
-from benchmarks.golden_files import keep_gradients, nchw, nhwc, part, prefixed
+from benchmarks import golden_files, golden_runs
+from benchmarks.golden_files import keep_gradients, nchw, part, prefixed
 from oasis_tf.systems.few_shot.official import biggan_weights as weights
 
 # Names of what is not compared, and why.
@@ -17,7 +17,6 @@ SKIPPED = {
 }
 
 _BUFFERS = r".*(u0|sv0|stored_mean|stored_var|accumulation_counter)"
-_IMAGE_LAYOUT = 4  # number of axes
 
 
 def rules(dtype):
@@ -53,7 +52,7 @@ def config_of(recording):
     """The `Config` of a recording."""
     from oasis_tf.systems.few_shot import config, source, training_settings
 
-    m = recordings.meta(recording)
+    m = golden_files.meta(recording)
     training = training_settings.defaults("biggan", adapted=False) | {
         "steps": 1,
         "batch_size": m["batch"],
@@ -84,39 +83,15 @@ def config_of(recording):
     )
 
 
-class Run:
-    """A model that computes what a recording holds, always from its start.
-
-    Args:
-        recording: the recording.
-        dtype: "float32" or "float64".
-    """
+class Run(golden_runs.ModelRun):
+    """A model that computes what a recording holds, always from its start."""
 
     def __init__(self, recording, dtype="float32"):
         from oasis_tf.systems.few_shot.build import build_model
 
-        self.recording, self.dtype = recording, dtype
-        self.meta = recordings.meta(recording)
-        self.config = config_of(recording)
-        self.model = build_model(self.config, dtype=dtype)
+        super().__init__(recording, dtype, build_model, config_of(recording), weights.load_official)
         self.generator, self.discriminator = self.model.generator, self.model.discriminator
-        weights.load_official(self.generator, part(recording, "G0"))
-        weights.load_official(self.model.generator_ema, part(recording, "G0"))
-        weights.load_official(self.discriminator, part(recording, "D0"))
-        self._start = {name: v.numpy() for name, v in self.model.variables().items()}
         self.z, self.real = self.input("z"), self.input("real")
-
-    def restart(self):
-        """Puts the model back to its start."""
-        for name, variable in self.model.variables().items():
-            variable.assign(self._start[name])
-
-    def input(self, name):
-        """A recorded array as a tensor of the dtype, in our layout."""
-        import tensorflow as tf
-
-        array = self.recording[name]
-        return tf.constant(nhwc(array) if array.ndim == _IMAGE_LAYOUT else array, self.dtype)
 
     def generated(self, generator=None, z="z", label="label", training=False):
         """Images of recorded latents and classes."""
@@ -311,7 +286,7 @@ class Run:
             total = loss["real"][0] + loss["fake"][0]
         of_generator = losses.mean_of_logits(by_image["fake"], "generator", "hinge")
         found = {
-            f"logits_{name}_{k}": nchw(x) if len(x.shape) == _IMAGE_LAYOUT else x
+            f"logits_{name}_{k}": nchw(x) if len(x.shape) == golden_runs.IMAGE_LAYOUT else x
             for name, maps in by_image.items()
             for k, x in enumerate(maps)
         }

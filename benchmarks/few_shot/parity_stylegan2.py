@@ -4,8 +4,9 @@ import contextlib
 
 import numpy as np
 
-from benchmarks.few_shot import parity_adaptation, recordings
-from benchmarks.golden_files import nchw, nhwc, part, prefixed
+from benchmarks import golden_runs
+from benchmarks.few_shot import parity_adaptation
+from benchmarks.golden_files import nchw, part, prefixed
 from oasis_tf.systems.few_shot.official import stylegan2_weights as weights
 
 # Names of what is not compared, and why.
@@ -16,7 +17,6 @@ SKIPPED = {
     r"ss\d+/y|cdc/(z|feat_ind)|train/(\d/.*|mix_index)": "input",
     r"ss\d+/z_dot_j": "rounding error of a product that is zero",
 }
-_IMAGE_LAYOUT = 4  # number of axes
 
 
 def rules(dtype):
@@ -37,19 +37,13 @@ def computed(recording, dtype="float32"):
     return run.networks() | parity_adaptation.computed(run)
 
 
-class Run:
-    """Networks with the recorded weights.
-
-    Args:
-        recording: the recording.
-        dtype: "float32" or "float64".
-    """
+class Run(golden_runs.Run):
+    """Networks with the recorded weights."""
 
     def __init__(self, recording, dtype="float32"):
         from oasis_tf.systems.few_shot import stylegan2
 
-        self.recording, self.dtype = recording, dtype
-        self.meta = recordings.meta(recording)
+        super().__init__(recording, dtype)
         size, channels = self.meta["size"], self.meta["CH"]
         self.generator, self.target = (
             stylegan2.Generator(
@@ -64,13 +58,6 @@ class Run:
             (self.discriminator, "D0"),
         ):
             weights.load_official(network, part(recording, start))
-
-    def input(self, name):
-        """A recorded array as a tensor of the dtype, in our layout."""
-        import tensorflow as tf
-
-        array = self.recording[name]
-        return tf.constant(nhwc(array) if array.ndim == _IMAGE_LAYOUT else array, self.dtype)
 
     def generated(self, rows, noise=None):
         """Images of rows of styles, in the recording's layout."""
@@ -151,7 +138,7 @@ class Run:
         """Outputs in the recording's layout, of as many samples as it has."""
         found = {}
         for name, x in maps.items():
-            x = nchw(x) if len(x.shape) == _IMAGE_LAYOUT else np.asarray(x)
+            x = nchw(x) if len(x.shape) == golden_runs.IMAGE_LAYOUT else np.asarray(x)
             found[f"{prefix}/{name}"] = x[: len(self.recording[f"{prefix}/{name}"])]
         return found
 

@@ -3,7 +3,6 @@
 Layouts are PyTorch's. `tests/golden/README.md` says what the entries hold.
 """
 
-import ast
 from pathlib import Path
 
 from benchmarks import golden_files
@@ -23,8 +22,3 @@ class Recording(dict):
 def load(path):
     """A `Recording` from its file; see `golden_files.load`."""
     return Recording(golden_files.load(path, "a recording of StyleGAN2 or BigGAN"))
-
-
-def meta(recording):
-    """The settings of a recording, by name."""
-    return ast.literal_eval(str(recording["meta"]))

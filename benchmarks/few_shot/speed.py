@@ -60,15 +60,7 @@ class Settings(settings.Settings):
         return [min(8 * self.channels, 512 * self.channels // side) for side in sides]
 
 
-def define_flags(where):
-    """Defines no flags: the pictures are drawn."""
-    del where
-
-
-def source(args):
-    """Nothing: the pictures are drawn."""
-    del args
-    return {}
+define_flags, source = inputs.no_flags, inputs.no_source
 
 
 def scenes(args, variants):
@@ -79,7 +71,6 @@ def scenes(args, variants):
 
 def write_inputs(path, chosen, pictures):
     """Writes the pictures, and latents float32 [K, B, Z]; returns the widths of the networks."""
-    shape = (16, chosen.batch_size, chosen.noise_channels)
-    latents = np.random.default_rng(0).standard_normal(shape, np.float32)
+    latents = inputs.latents(chosen.batch_size, chosen.noise_channels)
     np.savez(path, images=pictures, latents=latents)
     return {"widths": chosen.widths}

@@ -1,7 +1,5 @@
 """Does the iteration on JAX compute what the tests' golden file holds? By the rows of `parity`."""
 
-import ast
-
 import jax
 import keras
 import numpy as np
@@ -34,7 +32,7 @@ def compare(dtype):
 
 def _as(recording, dtype):
     """A recording whose settings and floats are of a type."""
-    meta = ast.literal_eval(str(recording["meta"])) | {"dtype": dtype}
+    meta = golden_files.meta(recording) | {"dtype": dtype}
     arrays = {
         name: array.astype(dtype) if array.dtype.kind == "f" else array
         for name, array in recording.items()

@@ -13,7 +13,7 @@ import re
 
 import numpy as np
 
-from benchmarks import golden_command, golden_files
+from benchmarks import golden_command, golden_files, golden_runs
 from benchmarks.golden_files import keep_gradients, nchw, nhwc, part, prefixed
 from benchmarks.one_shot import recordings
 from benchmarks.parity_rows import Row, largest, relative, row_of, share_of_largest
@@ -51,40 +51,18 @@ def computed(recording, dtype="float32"):
     return run.evaluation() | run.trainings() | feature_augmentation(run) | augmentation(recording)
 
 
-class Run:
-    """A model that computes what a recording holds, always from its start.
-
-    Args:
-        recording: the recording.
-        dtype: "float32" or "float64".
-    """
+class Run(golden_runs.ModelRun):
+    """A model that computes what a recording holds, always from its start."""
 
     def __init__(self, recording, dtype="float32"):
         from oasis_tf.systems.one_shot.build import build_model
 
-        self.recording, self.dtype = recording, dtype
-        self.config = recordings.config_of(recording)
-        self.meta = recordings.meta(recording)
-        self.model = build_model(self.config, dtype=dtype)
-        weights.load_official(self.model.generator, part(recording, "G0"))
-        weights.load_official(self.model.generator_ema, part(recording, "G0"))
-        weights.load_official(self.model.discriminator, part(recording, "D0"))
-        self._start = {name: v.numpy() for name, v in self.model.variables().items()}
-        self.image = self.cast(nhwc(recording["image"]))
+        config = recordings.config_of(recording)
+        super().__init__(recording, dtype, build_model, config, weights.load_official)
+        self.image = self.input("image")
         self.mask = None
         if self.meta["classes"]:
             self.mask = self.cast(recordings.one_hot(recording["label"], self.meta["classes"]))
-
-    def restart(self):
-        """Puts the model back to its start."""
-        for name, variable in self.model.variables().items():
-            variable.assign(self._start[name])
-
-    def cast(self, array):
-        """An array as a tensor of the dtype."""
-        import tensorflow as tf
-
-        return tf.constant(array, self.dtype)
 
     # === Evaluation mode ===
 
@@ -304,7 +282,7 @@ def augmentation(recording):
 
     from oasis_tf.augmentation import reduced
 
-    recorded, num_classes = part(recording, "da"), recordings.meta(recording)["classes"]
+    recorded, num_classes = part(recording, "da"), golden_files.meta(recording)["classes"]
     count = sum(name.startswith("in") for name in recorded)
     images = [tf.constant(nhwc(recorded[f"in{k}"]), tf.float64) for k in range(count)]
     mask = None
@@ -451,7 +429,7 @@ _ERRORS = {
 
 def _weight_rows(group, tolerance, names, recording, found):
     """Weights but for a thousandth; the worst of all; signs of kernels with a single entry."""
-    meta = recordings.meta(recording)
+    meta = golden_files.meta(recording)
     signs = [name for name in names if _is_degenerate(recording, name)]
     names = [name for name in names if name not in signs]
     errors = {name: np.abs(found[name] - recording[name]).ravel() for name in names}

@@ -3,7 +3,6 @@
 Layouts are PyTorch's. `tests/golden/README.md` says what the entries hold.
 """
 
-import ast
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +20,9 @@ def load(path):
     return golden_files.load(path, "a recording of SIV-GAN or OSMIS", wanted)
 
 
-def meta(recording):
-    """The settings of a recording, by name."""
-    return ast.literal_eval(str(recording["meta"]))
-
-
 def config_of(recording):
     """The `Config` of a recording."""
-    m = meta(recording)
+    m = golden_files.meta(recording)
     grid_height, grid_width = m["noise_shape"]
     return Config(
         model=ModelConfig(

@@ -45,15 +45,7 @@ class Settings(settings.Settings):
             return automatic_sizes(self.height, self.width, max(self.height, self.width))
 
 
-def define_flags(where):
-    """Defines no flags: the picture is drawn."""
-    del where
-
-
-def source(args):
-    """Nothing: the picture is drawn."""
-    del args
-    return {}
+define_flags, source = inputs.no_flags, inputs.no_source
 
 
 def scenes(args, variants):
@@ -64,8 +56,7 @@ def scenes(args, variants):
 
 def write_inputs(path, chosen, picture):
     """Writes the picture, and latents float32 [K, B, Z]; returns the depths of the networks."""
-    shape = (16, chosen.batch_size, chosen.noise_channels)
-    latents = np.random.default_rng(0).standard_normal(shape, np.float32)
+    latents = inputs.latents(chosen.batch_size, chosen.noise_channels)
     np.savez(path, image=picture, latents=latents)
     sizes = chosen.sizes
     grid = [sizes.grid_height, sizes.grid_width]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from oasis_tf import pretrained
-from oasis_tf.settings import path_flags
+from oasis_tf.settings import path_flags, setting_flags
 
 
 class _ModelParser(path_flags.PathParser):
@@ -93,6 +93,32 @@ def define_conversion_flags(flag_values, **texts):
     )
     for name, text in texts.items():
         path_flags.define_path(name, None, text, flag_values=flag_values)
+
+
+def run_conversion(conversion, config_class, told, abilities):
+    """Does what the flags of the command `convert` ask for, and says what became of it.
+
+    Args:
+        conversion: module with `convert(model_dir, checkpoint, generator, discriminator, settings)`
+            and `write_official(model_dir, folder)`, a list of paths.
+        config_class: class of the configuration, whose settings are flags.
+        told: names of the settings that the weights tell.
+        abilities: function of a configuration: a sentence on what the model can do.
+
+    Raises:
+        ValueError, OSError: as both functions.
+    """
+    args = flags.FLAGS
+    check_conversion(args.checkpoint, args.to_official)
+    if args.to_official:
+        paths = conversion.write_official(args.model_dir, args.to_official)
+        print(f"Wrote {', '.join(paths)}")
+        return
+    settings = setting_flags.given_settings(config_class, without=told)
+    config = conversion.convert(
+        args.model_dir, args.checkpoint, args.generator, args.discriminator, settings
+    )
+    print(f"Wrote {args.model_dir}. {abilities(config)}")
 
 
 def checkpoint(text: str | None) -> int | str | None:

@@ -19,6 +19,7 @@ def setting(
     minimum: float | None = None,
     above: float | None = None,
     below: float | None = None,
+    maximum: float | None = None,
     choices: tuple[str, ...] = (),
 ) -> Any:
     """Declares a field.
@@ -34,9 +35,16 @@ def setting(
         minimum: smallest allowed value; in a tuple, of every entry.
         above: values must be greater than this.
         below: values must be less than this.
+        maximum: largest allowed value.
         choices: allowed values.
     """
-    rules = {"minimum": minimum, "above": above, "below": below, "choices": choices}
+    rules = {
+        "minimum": minimum,
+        "above": above,
+        "below": below,
+        "maximum": maximum,
+        "choices": choices,
+    }
     metadata = {"help": help_text, "flag": flag, "changeable": changeable, "path": path, **rules}
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -81,14 +89,15 @@ def _as_type(field: dataclasses.Field, value: Any) -> Any:
 def _check_limits(field: dataclasses.Field, value: Any) -> None:
     if value is None:
         return
-    minimum, above, below, choices = (
-        field.metadata[rule] for rule in ("minimum", "above", "below", "choices")
+    minimum, above, below, maximum, choices = (
+        field.metadata[rule] for rule in ("minimum", "above", "below", "maximum", "choices")
     )
     smallest = min(value) if isinstance(value, tuple) else value
     rules = [
         (minimum is not None and smallest < minimum, f"at least {minimum}"),
         (above is not None and smallest <= above, f"greater than {above}"),
         (below is not None and value >= below, f"less than {below}"),
+        (maximum is not None and value > maximum, f"at most {maximum}"),
         (bool(choices) and value not in choices, f"one of {', '.join(choices)}"),
         (value == "", "a path"),
     ]

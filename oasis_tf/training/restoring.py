@@ -1,6 +1,7 @@
-"""A model with the weights of a model directory, for systems whose models differ in use alone."""
+"""Model directories as models, for systems whose models differ in use alone, and new ones."""
 
 from oasis_tf import pretrained
+from oasis_tf.io import files
 from oasis_tf.training.store import CheckpointStore, assign_all
 
 
@@ -29,3 +30,19 @@ def restored(model_dir, checkpoint, config_class, build_model, training=None):
     model = build_model(config, training=training)
     assign_all(model.variables(), arrays, store.path(step))
     return model, step
+
+
+def write_model_dir(model_dir, config, arrays, inference=None):
+    """Writes a model directory whose only checkpoint is of step 0, whole or not at all.
+
+    Args:
+        model_dir: new model directory.
+        config: its configuration.
+        arrays, inference: as in ``CheckpointStore.save``.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with files.folder_written_aside(model_dir) as aside:
+        CheckpointStore(aside).save(0, arrays, inference or {})
+        config.save(aside)

@@ -217,7 +217,7 @@ def test_reports_data_that_is_not_there(run_module, tmp_path):
     assert "starting" not in done.stderr
 
 
-def test_sidesparsed(system="one_shot"):
+def test_sides_of_one_shot():
     found = comparison.settings_of("step", parsed(system="one_shot"), "one_shot")[None]
     assert (found.height, found.width, found.batch_size) == (192, 320, 5)
     assert (found.sizes.blocks_g, found.sizes.blocks_d, found.sizes.blocks_d0) == (7, 7, 3)

@@ -80,7 +80,10 @@ class TrainingConfig(LoopSettings):
         "Share of a step in the average path length.", 0.01, above=0, below=1
     )
     mixing_prob: float = setting(
-        "StyleGAN2: probability of styles from two latents (with biggan none).", 0.9, minimum=0
+        "StyleGAN2: probability of styles from two latents (with biggan none).",
+        0.9,
+        minimum=0,
+        maximum=1,
     )
     ema_decay: float = setting(
         "Decay of the moving average of the generator's weights (with biggan 0.9999); 0: no "
@@ -98,15 +101,7 @@ class TrainingConfig(LoopSettings):
         "none",
         choices=("reduced", "full", "none"),
     )
-    prob_augm: float = setting("Probability of each augmentation.", 0.7, minimum=0)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("mixing_prob", "prob_augm"):
-            if getattr(self, name) > 1:
-                raise ValueError(
-                    f"`{name}` must be at most 1. Received: {name}={getattr(self, name)}."
-                )
+    prob_augm: float = setting("Probability of each augmentation.", 0.7, minimum=0, maximum=1)
 
     def optimizer(self, which: str) -> dict[str, Any]:
         """Returns Adam's settings for "g" or "d", corrected for lazy regularisation.

@@ -89,7 +89,7 @@ class TrainingConfig(LoopSettings):
         choices=("none", "basic", "full"),
     )
     prob_augm: float = setting(
-        "Probability of each augmentation, unless it is adapted.", 0.2, minimum=0
+        "Probability of each augmentation, unless it is adapted.", 0.2, minimum=0, maximum=1
     )
     adaptive_augm: bool = setting(
         "Adapt the probability of augmentation, from 0 on, so that r = 2 share - 1 stays at "
@@ -135,10 +135,6 @@ class TrainingConfig(LoopSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.prob_augm > 1:
-            raise ValueError(
-                f"`prob_augm` must be at most 1. Received: prob_augm={self.prob_augm}."
-            )
         if self.adaptive_augm and self.augmentation == "none":
             raise ValueError(
                 "`adaptive_augm` adapts the probability of an augmentation. Received: "

@@ -57,9 +57,11 @@ class TrainingConfig(LoopSettings):
     )
     ds_bound: float = setting("Largest ratio that --diversity=ds rewards.", 10.0, above=0)
     prob_fa_con: float = setting(
-        "Probability of mixing and of dropping content features.", 0.4, minimum=0
+        "Probability of mixing and of dropping content features.", 0.4, minimum=0, maximum=1
     )
-    prob_fa_lay: float = setting("Probability of changes of layout features.", 0.4, minimum=0)
+    prob_fa_lay: float = setting(
+        "Probability of changes of layout features.", 0.4, minimum=0, maximum=1
+    )
     layout_fa: str = setting(
         "What layout augmentation does with a rectangle of two images: swap it, or paste it into "
         "the first, as in the paper.",
@@ -72,7 +74,7 @@ class TrainingConfig(LoopSettings):
         "reduced",
         choices=("reduced", "full", "none"),
     )
-    prob_augm: float = setting("Probability of each augmentation.", 0.7, minimum=0)
+    prob_augm: float = setting("Probability of each augmentation.", 0.7, minimum=0, maximum=1)
     augmentation_blur: bool = setting(
         "Whether the small scales pass through the full size also where no augmentation is drawn.",
         True,
@@ -109,11 +111,6 @@ class TrainingConfig(LoopSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("prob_fa_con", "prob_fa_lay", "prob_augm"):
-            if getattr(self, name) > 1:
-                raise ValueError(
-                    f"`{name}` must be at most 1. Received: {name}={getattr(self, name)}."
-                )
         if self.batch_size < 2 and self.lambda_dr and self.diversity not in ("zcr", "none"):
             raise ValueError(
                 f"`diversity={self.diversity}` compares images of one batch, so `batch_size` must "

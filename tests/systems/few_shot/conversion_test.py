@@ -247,7 +247,7 @@ def test_biggan_there_and_back(tmp_path, written):
     found = checkpoints.read(str(tmp_path))  # the folder of them
     for name, start in (("generator", "G0"), ("discriminator", "D0"), ("generator_ema", "Gt")):
         check_equal(found.states[name], golden_files.part(recording, start))
-    meta = recordings.meta(recording)
+    meta = golden_files.meta(recording)
     model = config.model
     assert (model.network, model.size, model.ch) == ("biggan", meta["resolution"], meta["ch"])
     assert (model.num_classes, model.projection) == (meta["n_classes"], True)

@@ -5,6 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 
+from benchmarks import golden_files
 from benchmarks.golden_files import part
 from benchmarks.one_shot import recordings
 
@@ -28,7 +29,7 @@ def recording():
 
 @pytest.fixture
 def model(recording):
-    meta = recordings.meta(recording)
+    meta = golden_files.meta(recording)
     generator = peer.Generator(meta["noise_shape"], meta["g"], meta["ch_g"], meta["z"])
     discriminator = peer.Discriminator(meta["n"], meta["n_ll"], meta["ch_d"])
     for network, name in ((generator, "G0"), (discriminator, "D0")):
@@ -55,7 +56,7 @@ def test_evaluation(model, recording):
 
 @pytest.mark.parametrize("augmented", [False, True])
 def test_three_iterations(model, recording, augmented):
-    meta, z = recordings.meta(recording), torch.tensor(recording["z"])
+    meta, z = golden_files.meta(recording), torch.tensor(recording["z"])
     recorded, history = part(recording, "fa_run") if augmented else recording, []
     for step in range(meta["steps"]):
         change = None

@@ -6,25 +6,14 @@ import tensorflow as tf
 from oasis_tf.io.images import to_uint8
 from oasis_tf.systems.few_shot.demo import contract
 from oasis_tf.web.pictures import encode_png
+from oasis_tf.web.sampler_demo import LoadedSampler
 
 
-class Signatures:
-    """A model's signature.
-
-    Args:
-        model: `FewShot` for use.
-
-    Attributes:
-        kinds: as in `contract`.
-        version, origin: the model's step, and a text for people about it.
-    """
-
-    kinds = contract.KINDS
+class Signatures(LoadedSampler):
+    """A model's signature; ``model`` is `FewShot` for use."""
 
     def __init__(self, model):
-        self._model = model
-        self.version = int(model.step.numpy())
-        self.origin = f"step {self.version}"
+        super().__init__(model, contract)
         self._moved = tf.function(
             lambda latent, amounts: model.prior.moved(latent, amounts), autograph=False
         )
@@ -48,7 +37,3 @@ class Signatures:
             contract.OUTPUTS[of]: encode_png(to_uint8(images[0]))
             for of, images in found.named().items()
         }
-
-    def warm_up(self):
-        """Generates once, so that the first visitor does not wait for graphs to be traced."""
-        self("png", contract.EXAMPLE)

@@ -10,6 +10,7 @@ import numpy as np
 
 from oasis_tf.io.official_layouts import official_layout, our_layout
 from oasis_tf.systems.few_shot import biggan_sizes as sizes
+from oasis_tf.systems.few_shot.official.shapes import shapes
 from oasis_tf.training.named_weights import fill, named_weights
 
 _CONVS = {"conv1": "conv_0", "conv2": "conv_1", "conv_sc": "conv_s"}
@@ -169,7 +170,7 @@ def generator_settings(state_dict, source):
     Raises:
         ValueError: these are not the weights of a generator.
     """
-    shape = _shapes(state_dict, source, "generator")
+    shape = shapes(state_dict, source, "generator of BigGAN")
     classes, shared_dim = shape("shared.weight", 2)
     first, chunk = shape("linear.weight", 2)
     resolution, count = _resolution(state_dict, source, "generator", smallest=3)
@@ -193,7 +194,7 @@ def discriminator_settings(state_dict, source):
 
     Arguments and errors are those of `generator_settings`.
     """
-    shape = _shapes(state_dict, source, "discriminator")
+    shape = shapes(state_dict, source, "discriminator of BigGAN")
     resolution, _ = _resolution(state_dict, source, "discriminator", smallest=4)
     blocks = sizes.discriminator_blocks(resolution, 1)
     projected = "embed.weight" in state_dict
@@ -223,16 +224,3 @@ def _attention(state_dict, sides):
     """The sides with attention, largest first, each once."""
     found = {s for k, s in enumerate(sides) if f"blocks.{k}.1.theta.weight" in state_dict}
     return tuple(sorted(found, reverse=True))
-
-
-def _shapes(state_dict, source, kind):
-    def shape(name, ndim):
-        found = np.shape(state_dict.get(name))
-        if len(found) != ndim or 0 in found:
-            raise ValueError(
-                f"{source} is not a {kind} of BigGAN: {name} must be an array of {ndim} "
-                f"dimensions. Received: {found or 'nothing of this name'}."
-            )
-        return found
-
-    return shape

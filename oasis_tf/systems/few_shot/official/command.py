@@ -11,8 +11,6 @@ run. Writing needs PyTorch, the extra `convert`. With a discriminator the model 
 further and adapted; Adam starts again.
 """
 
-from absl import flags
-
 from oasis_tf.cli import common_flags
 from oasis_tf.settings import setting_flags
 from oasis_tf.systems.few_shot.config import Config
@@ -42,21 +40,11 @@ def main(argv):
     del argv
     from oasis_tf.systems.few_shot.official import conversion
 
-    args = flags.FLAGS
-    common_flags.check_conversion(args.checkpoint, args.to_official)
-    if args.to_official:
-        paths = conversion.write_official(args.model_dir, args.to_official)
-        print(f"Wrote {', '.join(paths)}")
-        return
-    settings = setting_flags.given_settings(Config, without=_TOLD)
-    config = conversion.convert(
-        args.model_dir, args.checkpoint, args.generator, args.discriminator, settings
-    )
-    print(f"Wrote {args.model_dir}. {_abilities(config.model)}")
+    common_flags.run_conversion(conversion, Config, _TOLD, _abilities)
 
 
-def _abilities(model):
-    if model.has_discriminator:
+def _abilities(config):
+    if config.model.has_discriminator:
         return "The model can generate, be trained further, and be adapted."
     return (
         "The model can generate. Without a discriminator it can neither be trained further nor "

@@ -31,11 +31,9 @@ def convert(model_dir, checkpoint, generator=None, discriminator=None, settings=
     config = config_of(found, settings)
     arrays = arrays_of(config, found)
 
-    from oasis_tf.training.store import CheckpointStore
+    from oasis_tf.training.restoring import write_model_dir
 
-    with files.folder_written_aside(model_dir) as aside:
-        CheckpointStore(aside).save(0, arrays, {})
-        config.save(aside)
+    write_model_dir(model_dir, config, arrays)
     return config
 
 

@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 
+from oasis_tf.systems.few_shot.official.shapes import shapes
 from oasis_tf.training.named_weights import fill, named_weights
 
 _DENSE = {"weight": "kernel", "bias": "bias"}
@@ -219,7 +220,7 @@ def generator_settings(state_dict, source):
     Raises:
         ValueError: these are not the weights of a generator.
     """
-    shape = _shapes(state_dict, source, "generator")
+    shape = shapes(state_dict, source, "generator of StyleGAN2")
     channels = {4: shape("input.input", 4)[1]}
     while f"convs.{2 * len(channels) - 1}.conv.weight" in state_dict:
         width = shape(f"convs.{2 * len(channels) - 1}.conv.weight", 5)[1]
@@ -234,22 +235,9 @@ def generator_settings(state_dict, source):
 
 def discriminator_settings(state_dict, source):
     """Infers ``size`` and ``channels`` of a discriminator; else as `generator_settings`."""
-    shape = _shapes(state_dict, source, "discriminator")
+    shape = shapes(state_dict, source, "discriminator of StyleGAN2")
     widths = [shape("convs.0.0.weight", 4)[0]]
     while f"convs.{len(widths)}.skip.1.weight" in state_dict:
         widths.append(shape(f"convs.{len(widths)}.skip.1.weight", 4)[0])
     channels = {4 << k: width for k, width in enumerate(widths[::-1])}
     return {"size": max(channels), "channels": channels}
-
-
-def _shapes(state_dict, source, kind):
-    def shape(name, rank):
-        found = np.shape(state_dict.get(name))
-        if len(found) != rank or 0 in found:
-            raise ValueError(
-                f"{source} is not a {kind} of StyleGAN2: {name} must be an array of {rank} "
-                f"dimensions. Received: {found or 'nothing of this name'}."
-            )
-        return found
-
-    return shape

@@ -7,25 +7,14 @@ from oasis_tf.latents import between
 from oasis_tf.systems.one_shot import draws
 from oasis_tf.systems.one_shot.demo import contract
 from oasis_tf.web.pictures import encode_png
+from oasis_tf.web.sampler_demo import LoadedSampler
 
 
-class Signatures:
-    """A model's signature.
-
-    Args:
-        model: `OneShot` for use.
-
-    Attributes:
-        kinds: as in `contract`.
-        version, origin: the model's step, and a text for people about it.
-    """
-
-    kinds = contract.KINDS
+class Signatures(LoadedSampler):
+    """A model's signature; ``model`` is `OneShot` for use."""
 
     def __init__(self, model):
-        self._model = model
-        self.version = int(model.step)
-        self.origin = f"step {self.version}"
+        super().__init__(model, contract)
         length = model.config.model.noise_dim
         self._latents = tf.function(
             lambda seeds: draws.latents_of(seeds, length),  # in a graph: quicker
@@ -42,7 +31,3 @@ class Signatures:
         return (
             found if samples.mask is None else found | {"mask_bytes": encode_png(samples.mask[0])}
         )
-
-    def warm_up(self):
-        """Generates once, so that the first visitor does not wait for graphs to be traced."""
-        self("png", contract.EXAMPLE)

@@ -8,8 +8,6 @@ With generator and discriminator the model can be trained further; Adam starts a
 is not in official files. Reading and writing `.pth` files needs the extra `convert`.
 """
 
-from absl import flags
-
 from oasis_tf.cli import common_flags
 from oasis_tf.settings import setting_flags
 from oasis_tf.systems.one_shot.config import Config
@@ -35,15 +33,9 @@ def main(argv):
     del argv
     from oasis_tf.systems.one_shot.official import conversion
 
-    args = flags.FLAGS
-    common_flags.check_conversion(args.checkpoint, args.to_official)
-    if args.to_official:
-        paths = conversion.write_official(args.model_dir, args.to_official)
-        print(f"Wrote {', '.join(paths)}")
-        return
-    settings = setting_flags.given_settings(Config, without=_TOLD)
-    config = conversion.convert(
-        args.model_dir, args.checkpoint, args.generator, args.discriminator, settings
-    )
+    common_flags.run_conversion(conversion, Config, _TOLD, _abilities)
+
+
+def _abilities(config):
     further = " and be trained further" if config.model.has_discriminator else ""
-    print(f"Wrote {args.model_dir}. The model can generate{further}.")
+    return f"The model can generate{further}."

@@ -44,11 +44,9 @@ def convert(model_dir, checkpoint, generator=None, discriminator=None, settings=
     config = _config(states, paths, settings or {})
     arrays = _arrays(config, states, paths)
 
-    from oasis_tf.training.store import CheckpointStore
+    from oasis_tf.training.restoring import write_model_dir
 
-    with files.folder_written_aside(model_dir) as aside:
-        CheckpointStore(aside).save(0, arrays, {})
-        config.save(aside)
+    write_model_dir(model_dir, config, arrays)
     return config
 
 

@@ -5,6 +5,7 @@ python multi_device_main.py OUTPUT.npz
 
 import sys
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -20,6 +21,7 @@ SEEDS = np.arange(7, 12)
 
 def make_model(noise_channels=3):
     """A small model whose averaged generator has random weights."""
+    keras.utils.set_random_seed(1)  # u, v and the discriminator
     model = OASIS(
         Generator(CLASSES, noise_channels, 1, 4, widths=(2, 1), name="generator"),
         Discriminator(CLASSES, 1, widths=(2, 2), name="discriminator"),
