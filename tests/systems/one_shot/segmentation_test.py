@@ -293,5 +293,5 @@ def test_evaluate(model_dir):
     assert json_files.read(f"{model_dir}/evaluations/step_00000001.json")["metrics"]
     assert set(report["protocols"]) == {"sifid", "training_distance"}
     assert report["num_images"] == 3 and np.isfinite(report["metrics"]["sifid_stage0_seeded64"])
-    with pytest.raises(ValueError, match="Unknown metrics: fid"):
+    with pytest.raises(ValueError, match="fid needs pictures that the model was not"):
         of_splits.evaluate_model(model_dir, None, ["fid"], settings)
