@@ -24,6 +24,8 @@ def new_config(setup, picture, path, precision, **switches):
     given = {"data_dir": path, "batch_size": setup["batch_size"], "steps": 1, **switches}
     given |= {"ch_g": setup["channels"], "ch_d": setup["channels"]}
     given |= {"noise_dim": setup["noise_channels"], "strategy": "none"}
+    if setup["task"] == "generate":
+        given["lambda_dr"] = 0  # sampling has none, and in training it needs two images
     if precision != "float32":
         given["mixed_precision"] = precision
     with warnings.catch_warnings():

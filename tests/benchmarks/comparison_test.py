@@ -3,12 +3,14 @@
 import json
 import signal
 
+import numpy as np
 import pytest
 from absl import flags
 
 from benchmarks import comparison, pytorch_contender
 from benchmarks.few_shot import speed as few_shot
 from benchmarks.oasis import speed
+from benchmarks.one_shot import ours as one_shot_ours
 
 SMALL = [
     *("--height=64", "--width=64", "--channels=2", "--spade_channels=4", "--noise_channels=4"),
@@ -224,6 +226,21 @@ def test_sides_of_one_shot():
     values = parsed("--height=100", "--width=150", system="one_shot")
     with pytest.raises(ValueError, match="Received: 100, 150; nearest are 96, 160"):
         comparison.settings_of("step", values, "one_shot")
+
+
+def test_one_image_of_one_shot_is_generated(tmp_path):
+    sides = ("--height=64", "--width=64")
+    values = parsed("--batch_size=1", *sides, task="generate", system="one_shot")
+    chosen = comparison.settings_of("generate", values, "one_shot")[None]
+    sizes = {"blocks_g": 5, "blocks_d": 6, "blocks_d0": 2}
+    setup = chosen.message(tmp_path / "inputs.npz", **sizes)
+    picture = np.zeros((64, 64, 3), np.uint8)
+    one = one_shot_ours.new_config(setup, picture, str(tmp_path / "a.png"), "float32")
+    assert one.training.batch_size == 1
+    with pytest.raises(ValueError, match="compares images of one batch"):
+        one_shot_ours.new_config(
+            setup | {"task": "step"}, picture, str(tmp_path / "a.png"), "float32"
+        )
 
 
 @pytest.mark.parametrize(
