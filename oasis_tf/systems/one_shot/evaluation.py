@@ -101,5 +101,6 @@ def views(config, images, count):
         found = pipe.draw(key, batch, *size, training.prob_augm)
         image = tf.constant(images[turn[k : k + batch]], tf.float32) / 127.5 - 1
         (changed,), _, _ = pipe.apply(found, [image])
-        made.append(to_uint8(changed.numpy()))
+        # Colours and noise of the full augmentation leave [-1, 1], as the discriminator sees them.
+        made.append(to_uint8(np.clip(changed.numpy(), -1, 1)))
     return np.concatenate(made)[:count]

@@ -1,5 +1,6 @@
 """One-shot segmentation: batches, augmentation, RePRI against NumPy, DAVIS' files, whole runs."""
 
+import dataclasses
 import json
 import warnings
 
@@ -193,6 +194,9 @@ def test_views_are_augmented_as_in_training(picture):
     assert found.shape == (9, 48, 64, 3) and found.dtype == np.uint8
     np.testing.assert_array_equal(found, evaluation.views(config, images, 9))
     assert any((view != images[0]).any() for view in found)
+    full = dataclasses.replace(config.training, augmentation="full", prob_augm=1.0)
+    changed = evaluation.views(dataclasses.replace(config, training=full), images, 30)
+    assert changed.min() == 0 and changed.max() == 255  # colours beyond the range are clipped
     same = evaluation.views(plain, images, 3)
     np.testing.assert_array_equal(same, np.concatenate([images] * 3))
 
